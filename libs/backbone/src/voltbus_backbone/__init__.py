@@ -1,1 +1,1 @@
-"""Package."""
+"""What the four services share: the contract, the bus, and the shape of a service."""

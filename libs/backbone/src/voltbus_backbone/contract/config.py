@@ -1,0 +1,108 @@
+"""What the config service is asked (`config.requests`), and the life of a command."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from voltbus_backbone.contract.values import Message, Protocol
+
+
+class Boot(Message, frozen=True):
+    """A station boots: is it accepted? (request)"""
+
+    station_id: str
+    connection_id: str
+    protocol: Protocol
+    at: datetime
+    vendor: str
+    model: str
+    serial_number: str | None = None
+    firmware_version: str | None = None
+    iccid: str | None = None
+    imsi: str | None = None
+    reason: str | None = None
+    certificate_cn: str | None = None
+
+
+class BootAnswer(Message, frozen=True):
+    """Accepted, Pending or Rejected; ``interval`` in seconds: heartbeat or retry."""
+
+    status: str
+    interval: int
+
+
+class Registration(Message, frozen=True):
+    """Is this station, which reconnects without a BootNotification, registered? (request)"""
+
+    station_id: str
+    protocol: Protocol
+
+
+class CommandRequested(Message, frozen=True):
+    """Someone wants a call sent to a station. (request)
+
+    ``payload`` is OCPP's, of the station's version. ``expires_at``: given up when not sent by then.
+    """
+
+    station_id: str
+    action: str
+    payload: dict[str, Any] = {}
+    idempotency_key: str | None = None
+    expires_at: datetime | None = None
+    timeout_s: float = 30.0
+
+
+class CommandAccepted(Message, frozen=True):
+    """The answer to CommandRequested: the command is stored and will end in one state."""
+
+    command_id: str
+    status: str
+
+
+class CallOutcome(StrEnum):
+    """What became of a call that a gateway was told to send."""
+
+    ANSWERED = "answered"
+    REJECTED = "rejected"  # the station answered with a CALLERROR
+    TIMED_OUT = "timed_out"
+    NOT_CONNECTED = "not_connected"
+    INVALID = "invalid"  # the payload breaks the schema; it was not sent
+
+
+class CallEnded(Message, frozen=True):
+    """A gateway reports what a station answered. (to `config.requests`, a fact)"""
+
+    command_id: str
+    station_id: str
+    connection_id: str
+    outcome: CallOutcome
+    at: datetime
+    payload: dict[str, Any] | None = None
+    error_code: str | None = None
+    error_description: str | None = None
+
+
+class CommandStatus(StrEnum):
+    """The states of a command; all but the first two are final, and one is reached exactly once."""
+
+    QUEUED = "queued"
+    SENT = "sent"
+    ANSWERED = "answered"
+    REJECTED = "rejected"
+    TIMED_OUT = "timed_out"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+
+
+class CommandChanged(Message, frozen=True):
+    """A command's state (`commands.events`). Payloads stay out: they may carry secrets."""
+
+    command_id: str
+    station_id: str
+    action: str
+    status: CommandStatus
+    at: datetime
+    answer_status: str | None = None
+    error_code: str | None = None

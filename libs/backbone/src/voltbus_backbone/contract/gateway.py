@@ -1,0 +1,39 @@
+"""What a gateway is told through its partition of `gateway.inbox`, beside replies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from voltbus_backbone.contract.values import Message
+
+
+class SendCall(Message, frozen=True):
+    """Send this call to this station and report CallEnded to `config.requests`.
+
+    ``connection_id`` names the connection that config believes in; when the station is on another
+    connection of the same gateway, that one is used. ``timeout_s`` in seconds from sending.
+    """
+
+    command_id: str
+    station_id: str
+    connection_id: str
+    action: str
+    payload: dict[str, Any] = {}
+    timeout_s: float = 30.0
+
+
+class CloseConnection(Message, frozen=True):
+    """Close this connection if it is still open: the station has a newer one elsewhere."""
+
+    station_id: str
+    connection_id: str
+    code: int = 1008
+    reason: str = ""
+
+
+class RegistrationChanged(Message, frozen=True):
+    """The station's registration is now Accepted, Pending or Rejected."""
+
+    station_id: str
+    connection_id: str
+    status: str

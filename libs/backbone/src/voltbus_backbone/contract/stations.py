@@ -1,0 +1,175 @@
+"""Facts about stations (`stations.events`) and their compacted snapshot (`stations.state`)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from voltbus_backbone.contract.values import Message, OpeningHours, Protocol, Sample
+
+
+class StationConnected(Message, frozen=True):
+    """A socket was accepted. The last one in the station's log wins."""
+
+    station_id: str
+    connection_id: str
+    gateway_id: str
+    gateway_partition: int
+    protocol: Protocol
+    at: datetime
+    security_profile: int = 1
+
+
+class StationDisconnected(Message, frozen=True):
+    """A socket ended; it counts only for the connection it names. ``code`` as in RFC 6455."""
+
+    station_id: str
+    connection_id: str
+    gateway_id: str
+    at: datetime
+    code: int = 1006
+    reason: str = ""
+
+
+class GatewayBeat(Message, frozen=True):
+    """A gateway is alive, with this many connections. A silent one's connections are lost.
+
+    Keyed by gateway. ``leaving`` is true on the last beat of an orderly shutdown.
+    """
+
+    gateway_id: str
+    gateway_partition: int
+    connections: int
+    at: datetime
+    leaving: bool = False
+
+
+class StationSeen(Message, frozen=True):
+    """The station was alive at this time (thinned Heartbeats)."""
+
+    station_id: str
+    connection_id: str
+    at: datetime
+
+
+class StatusReported(Message, frozen=True):
+    """A connector's state, in OCPP's own word of that version.
+
+    ``evse_id`` and ``connector_id``: in 1.6 there is only a connector, and 0 is the whole station.
+    """
+
+    station_id: str
+    protocol: Protocol
+    status: str
+    at: datetime
+    evse_id: int | None = None
+    connector_id: int | None = None
+    error_code: str | None = None
+    info: str | None = None
+    vendor_id: str | None = None
+    vendor_error_code: str | None = None
+
+
+class MeterValuesReported(Message, frozen=True):
+    """Measured values outside or inside a transaction."""
+
+    station_id: str
+    protocol: Protocol
+    at: datetime
+    samples: tuple[Sample, ...]
+    evse_id: int | None = None
+    connector_id: int | None = None
+    transaction_id: str | None = None
+
+
+class FirmwareStatusReported(Message, frozen=True):
+    """FirmwareStatusNotification of any version; ``request_id`` where the version has one."""
+
+    station_id: str
+    protocol: Protocol
+    status: str
+    at: datetime
+    request_id: int | None = None
+
+
+class LogStatusReported(Message, frozen=True):
+    """DiagnosticsStatusNotification (1.6) or LogStatusNotification: an upload's progress."""
+
+    station_id: str
+    protocol: Protocol
+    status: str
+    at: datetime
+    request_id: int | None = None
+
+
+class SecurityEventReported(Message, frozen=True):
+    """SecurityEventNotification (OCPP Security Whitepaper, A04)."""
+
+    station_id: str
+    protocol: Protocol
+    type: str
+    at: datetime
+    tech_info: str | None = None
+
+
+class StationReported(Message, frozen=True):
+    """Any other fact a station tells, under its OCPP action with its OCPP payload as it came."""
+
+    station_id: str
+    protocol: Protocol
+    action: str
+    at: datetime
+    payload: dict[str, Any] = {}
+
+
+class StationBooted(Message, frozen=True):
+    """BootNotification was answered; ``status`` is Accepted, Pending or Rejected."""
+
+    station_id: str
+    protocol: Protocol
+    status: str
+    at: datetime
+    vendor: str = ""
+    model: str = ""
+    serial_number: str | None = None
+    firmware_version: str | None = None
+    reason: str | None = None
+
+
+class StationRegistered(Message, frozen=True):
+    """An operator registered, changed or removed a station."""
+
+    station_id: str
+    status: str
+    at: datetime
+    removed: bool = False
+
+
+class SettingChanged(Message, frozen=True):
+    """A setting's state at a station moved. Values of secrets are never here.
+
+    ``state`` is one of pending, in_sync, drifted, reboot_required, rejected, unsupported, unknown.
+    """
+
+    station_id: str
+    key: str
+    state: str
+    generation: int
+    at: datetime
+    layer: str = "station"
+    detail: str | None = None
+
+
+class StationState(Message, frozen=True):
+    """Snapshot of what others need of a station (`stations.state`, compacted; owner: config)."""
+
+    station_id: str
+    revision: int
+    at: datetime
+    registration: str = "Accepted"
+    group_id: str | None = None
+    site_id: str | None = None
+    opening_hours: OpeningHours | None = None
+    payment_methods: tuple[str, ...] = ()
+    evse_kinds: dict[str, str] = {}
+    protocol: Protocol | None = None
