@@ -1,4 +1,8 @@
-"""What a gateway is told through its partition of `gateway.inbox`, beside replies."""
+"""What a gateway is told through its partition of `gateway.inbox`, beside replies.
+
+Several gateways may share a partition: ``ce_subject`` is the gateway's id, so that the others skip
+the record by its header.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ class SendCall(Message, frozen=True):
     """
 
     command_id: str
+    gateway_id: str
     station_id: str
     connection_id: str
     action: str
@@ -25,6 +30,7 @@ class SendCall(Message, frozen=True):
 class CloseConnection(Message, frozen=True):
     """Close this connection if it is still open: the station has a newer one elsewhere."""
 
+    gateway_id: str
     station_id: str
     connection_id: str
     code: int = 1008
@@ -34,6 +40,7 @@ class CloseConnection(Message, frozen=True):
 class RegistrationChanged(Message, frozen=True):
     """The station's registration is now Accepted, Pending or Rejected."""
 
+    gateway_id: str
     station_id: str
     connection_id: str
     status: str

@@ -1,0 +1,67 @@
+"""Who may use the REST interface: operators' bearer tokens (JWT) and their scopes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import jwt
+
+from voltbus_backbone.errors import Problem, SettingsError
+
+if TYPE_CHECKING:
+    from voltbus_backbone.settings import ServiceSettings
+
+ALGORITHMS = ["ES256", "RS256", "EdDSA"]
+
+
+class Operators:
+    """Verifies bearer tokens against one public key (PEM file) or an identity provider's JWKS."""
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self._settings = settings
+        self._key: str | None = None
+        self._jwks: jwt.PyJWKClient | None = None
+        if settings.operator_jwks_url:
+            self._jwks = jwt.PyJWKClient(settings.operator_jwks_url, cache_keys=True)
+        elif settings.operator_key_file is not None:
+            try:
+                self._key = settings.operator_key_file.read_text()
+            except OSError:
+                raise SettingsError(
+                    "VOLTBUS_OPERATOR_KEY_FILE cannot be read: give a PEM file with a public key"
+                ) from None
+
+    def scopes(self, authorization: str | None) -> frozenset[str]:
+        """The scopes of a bearer token.
+
+        Raises:
+            Problem: 401 with what is missing or wrong with it, never quoting it.
+        """
+        kind, _, token = (authorization or "").partition(" ")
+        if kind.lower() != "bearer" or not token:
+            raise _unauthorized("Send 'Authorization: Bearer <token>'.")
+        try:
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                self._verification_key(token),
+                algorithms=ALGORITHMS,
+                audience=self._settings.operator_audience,
+                issuer=self._settings.operator_issuer,
+                options={"require": ["exp", "iss", "aud"]},
+            )
+        except jwt.ExpiredSignatureError:
+            raise _unauthorized("The token has expired: ask for a new one.") from None
+        except jwt.PyJWTError:
+            raise _unauthorized("The token is not valid here.") from None
+        return frozenset(str(claims.get("scope", "")).split())
+
+    def _verification_key(self, token: str) -> Any:
+        if self._jwks is not None:
+            return self._jwks.get_signing_key_from_jwt(token).key
+        if self._key is None:
+            raise _unauthorized("No operator key is configured: set VOLTBUS_OPERATOR_KEY_FILE.")
+        return self._key
+
+
+def _unauthorized(detail: str) -> Problem:
+    return Problem(401, "unauthorized", detail, headers={"WWW-Authenticate": "Bearer"})

@@ -1,0 +1,122 @@
+"""The HTTP side that every service shares: health, metrics, bearer tokens, problem documents."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import structlog
+from fastapi import Depends, FastAPI, Header, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
+
+from voltbus_backbone.errors import Problem, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from voltbus_backbone.access import Operators
+
+log = structlog.get_logger(__name__)
+
+PROBLEM = "application/problem+json"
+
+
+def build_app(name: str, operators: Operators, readiness: Callable[[], dict[str, bool]]) -> FastAPI:
+    """An app with the shared routes and error shapes; the service includes its routers in it."""
+    app = FastAPI(
+        title=f"Voltbus {name}",
+        version="1",
+        docs_url="/docs",
+        redoc_url=None,
+        openapi_url="/openapi.json",
+    )
+    app.state.operators = operators
+    _add_health(app, readiness)
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Unavailable, _unavailable)
+    app.add_exception_handler(Exception, _broken)
+    return app
+
+
+def scope(wanted: str) -> Any:
+    """A dependency: the caller's bearer token must carry this scope (401 or 403 otherwise)."""
+
+    def check(request: Request, authorization: Annotated[str | None, Header()] = None) -> None:
+        operators: Operators = request.app.state.operators
+        if wanted not in operators.scopes(authorization):
+            raise Problem(403, "forbidden", f"The token lacks the scope '{wanted}'.")
+
+    return Depends(check)
+
+
+def _add_health(app: FastAPI, readiness: Callable[[], dict[str, bool]]) -> None:
+    @app.get("/healthz", include_in_schema=False)
+    async def healthz() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @app.get("/readyz", include_in_schema=False)
+    async def readyz() -> JSONResponse:
+        checks = readiness()
+        ready = all(checks.values())
+        return JSONResponse({"ready": ready, "checks": checks}, status_code=200 if ready else 503)
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics() -> PlainTextResponse:
+        return PlainTextResponse(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+def answer(problem: Problem) -> JSONResponse:
+    """A problem as a response."""
+    return JSONResponse(
+        problem.body(), status_code=problem.status, media_type=PROBLEM, headers=problem.headers
+    )
+
+
+async def _problem(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Problem)  # noqa: S101 - registered for Problem only
+    return answer(error)
+
+
+async def _invalid(_: Request, error: Exception) -> JSONResponse:
+    """422 with the fields; the values stay out, since they may be secrets."""
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it only
+    fields = [
+        {
+            "field": ".".join(str(part) for part in item["loc"] if part != "body") or "body",
+            "message": str(item["msg"]),
+        }
+        for item in error.errors()
+    ]
+    return answer(
+        Problem(422, "invalid-request", "The request does not fit this operation.", errors=fields)
+    )
+
+
+async def _http_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for it only
+    kinds = {404: "not-found", 405: "method-not-allowed", 415: "unsupported-media-type"}
+    kind = kinds.get(error.status_code, "http-error")
+    return answer(
+        Problem(error.status_code, kind, str(error.detail), headers=dict(error.headers or {}))
+    )
+
+
+async def _unavailable(_: Request, error: Exception) -> JSONResponse:
+    log.warning("http.unavailable", reason=str(error))
+    return answer(
+        Problem(
+            503,
+            "unavailable",
+            "A server this service needs does not answer now; try again.",
+            headers={"Retry-After": "2"},
+        )
+    )
+
+
+async def _broken(request: Request, error: Exception) -> JSONResponse:
+    log.error("http.failed", path=request.scope.get("route_path", ""), exc_info=error)
+    return answer(Problem(500, "internal-error", "This request could not be carried out."))

@@ -1,0 +1,14 @@
+"""The only package that knows aiokafka: publishing, consuming and creating topics."""
+
+from voltbus_backbone.kafka.admin import ensure_topics
+from voltbus_backbone.kafka.consumers import GroupConsumer, PartitionReader, Tail, event_of
+from voltbus_backbone.kafka.publisher import Publisher
+
+__all__ = [
+    "GroupConsumer",
+    "PartitionReader",
+    "Publisher",
+    "Tail",
+    "ensure_topics",
+    "event_of",
+]

@@ -1,0 +1,234 @@
+"""Reading Kafka: as a member of a group, as an instance's inbox, or as an onlooker."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import KafkaError
+
+from voltbus_backbone.envelope import Event, parse
+from voltbus_backbone.errors import InvalidRecord, Unavailable
+from voltbus_backbone.kafka.client import client_options
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+    from voltbus_backbone.settings import KafkaSettings
+
+log = structlog.get_logger(__name__)
+
+POLL_MS = 200
+
+
+class _Revoked(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publishes no types
+    def __init__(self, before: Callable[[], Awaitable[None]]) -> None:
+        self._before = before
+
+    async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
+        if revoked:
+            await self._before()
+
+    async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
+        log.debug("kafka.assigned", partitions=len(assigned))
+
+
+Offsets = dict[tuple[str, int], int]
+
+
+class GroupConsumer:
+    """A member of a consumer group that commits what its owner says is done."""
+
+    def __init__(self, settings: KafkaSettings, prefix: str, group: str) -> None:
+        self._settings = settings
+        self._prefix = prefix
+        self._group = group
+        self._consumer: AIOKafkaConsumer | None = None
+
+    async def start(
+        self, wanted: Sequence[str], before_revoke: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Join the group; ``before_revoke`` finishes and commits before partitions move away."""
+        consumer = AIOKafkaConsumer(
+            **client_options(self._settings),
+            group_id=self._prefix + self._group,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            session_timeout_ms=10_000,
+            heartbeat_interval_ms=1_000,
+            max_poll_interval_ms=300_000,
+            fetch_max_wait_ms=100,
+            rebalance_timeout_ms=20_000,
+        )
+        consumer.subscribe(
+            [self._prefix + topic for topic in wanted], listener=_Revoked(before_revoke)
+        )
+        try:
+            await consumer.start()
+        except KafkaError as error:
+            await consumer.stop()
+            raise Unavailable(f"Kafka does not answer at {self._settings.bootstrap}") from error
+        self._consumer = consumer
+
+    async def take(self, most: int) -> list[Any]:
+        """The next records of all partitions, in order per partition; empty after a short wait."""
+        assert self._consumer is not None  # noqa: S101 - start() comes first
+        try:
+            found = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=most)
+        except KafkaError as error:
+            log.warning("kafka.fetch.failed", error=type(error).__name__)
+            return []
+        return [record for records in found.values() for record in records]
+
+    async def commit(self, offsets: Offsets) -> None:
+        """Commit; a failure is only logged, since the records would merely be handled again."""
+        if not offsets or self._consumer is None:
+            return
+        assigned = self._consumer.assignment()
+        wanted = {
+            TopicPartition(topic, partition): offset
+            for (topic, partition), offset in offsets.items()
+            if TopicPartition(topic, partition) in assigned
+        }
+        if not wanted:
+            return
+        try:
+            await self._consumer.commit(wanted)
+        except KafkaError as error:
+            log.warning("kafka.commit.failed", error=type(error).__name__)
+
+    def assigned(self) -> bool:
+        """Whether the group gave us partitions, or has been joined at all."""
+        return self._consumer is not None and bool(self._consumer.assignment())
+
+    async def stop(self) -> None:
+        """Leave the group."""
+        if self._consumer is not None:
+            await self._consumer.stop()
+
+
+class PartitionReader:
+    """Reads one partition from its end, without a group: an instance's inbox."""
+
+    def __init__(self, settings: KafkaSettings, topic: str, partition: int) -> None:
+        self._settings = settings
+        self._tp = TopicPartition(topic, partition)
+        self._consumer: AIOKafkaConsumer | None = None
+
+    async def start(self) -> None:
+        """Assign, and be at the end before this returns, so that no reply can be missed."""
+        consumer = AIOKafkaConsumer(
+            **client_options(self._settings),
+            enable_auto_commit=False,
+            auto_offset_reset="latest",
+            fetch_max_wait_ms=100,
+        )
+        try:
+            await consumer.start()
+            consumer.assign([self._tp])
+            await consumer.seek_to_end(self._tp)
+            await consumer.position(self._tp)
+        except KafkaError as error:
+            await consumer.stop()
+            raise Unavailable(f"the inbox {self._tp.topic} cannot be read") from error
+        self._consumer = consumer
+
+    async def take(self) -> list[Any]:
+        """What has come; empty after a short wait."""
+        assert self._consumer is not None  # noqa: S101 - start() comes first
+        try:
+            found = await self._consumer.getmany(self._tp, timeout_ms=POLL_MS)
+        except KafkaError as error:
+            log.warning("kafka.inbox.failed", error=type(error).__name__)
+            return []
+        return found.get(self._tp, [])  # type: ignore[no-any-return]  # aiokafka publishes no types
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        if self._consumer is not None:
+            await self._consumer.stop()
+
+
+class Tail:
+    """Follows topics as an onlooker: no group, nothing committed."""
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        topics_: Sequence[str],
+        *,
+        prefix: str = "voltbus.",
+        from_beginning: bool = False,
+    ) -> None:
+        self._settings = settings
+        self._names = [prefix + topic for topic in topics_]
+        self._reset = "earliest" if from_beginning else "latest"
+        self._consumer: AIOKafkaConsumer | None = None
+
+    async def __aenter__(self) -> Self:
+        """Be in position before this returns: what is published afterwards is seen."""
+        consumer = AIOKafkaConsumer(
+            **client_options(self._settings),
+            enable_auto_commit=False,
+            auto_offset_reset=self._reset,
+            fetch_max_wait_ms=100,
+        )
+        try:
+            await consumer.start()
+            everything = [
+                TopicPartition(name, partition)
+                for name in self._names
+                for partition in consumer.partitions_for_topic(name)
+                or await _partitions(consumer, name)
+            ]
+            consumer.assign(everything)
+            if self._reset == "latest":
+                await consumer.seek_to_end(*everything)
+            else:
+                await consumer.seek_to_beginning(*everything)
+            for partition in everything:
+                await consumer.position(partition)
+        except (KafkaError, AssertionError) as error:
+            await consumer.stop()
+            raise Unavailable(
+                f"Kafka does not answer at {self._settings.bootstrap}, or has no Voltbus topics"
+            ) from error
+        self._consumer = consumer
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Disconnect."""
+        if self._consumer is not None:
+            await self._consumer.stop()
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        """Every CloudEvent as it comes; records that are none are passed over."""
+        assert self._consumer is not None  # noqa: S101 - __aenter__ comes first
+        async for record in self._consumer:
+            event = event_of(record)
+            if event is not None:
+                yield event
+
+
+async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> set[int]:
+    await consumer.topics()
+    found: set[int] | None = consumer.partitions_for_topic(topic)
+    if not found:
+        raise Unavailable(f"topic {topic} is not there: run 'voltbus topics'")
+    return found
+
+
+def event_of(record: Any) -> Event | None:
+    """A consumed record as an Event, or None where it is no CloudEvent."""
+    try:
+        return parse(
+            record.headers,
+            record.value,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            key=record.key,
+        )
+    except InvalidRecord:
+        return None

@@ -1,0 +1,152 @@
+"""Events that commit together with the state they tell of.
+
+A change and its records are written in one MongoDB transaction; a relay publishes them afterwards,
+in the order of each key, and removes them once Kafka has them. A process that dies in between
+leaves its records to the next relay. A record may so be published twice under one ``ce_id``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from bson import ObjectId
+
+from voltbus_backbone.envelope import Record
+from voltbus_backbone.errors import Unavailable
+from voltbus_backbone.store import translating
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from motor.motor_asyncio import AsyncIOMotorClientSession
+
+    from voltbus_backbone.bus import Publishing
+    from voltbus_backbone.store import Collection
+
+log = structlog.get_logger(__name__)
+
+_ADOPT_AFTER = timedelta(seconds=5)
+_LOOK_EVERY_S = 1.0
+_MOST = 200
+
+
+class Outbox:
+    """The outgoing records of one service, shared by its replicas."""
+
+    def __init__(
+        self,
+        collection: Collection,
+        publisher: Publishing,
+        instance_id: str,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._collection = collection
+        self._publisher = publisher
+        self._owner = instance_id
+        self._now = now
+        self._wake = asyncio.Event()
+
+    async def prepare(self) -> None:
+        """Create the indexes."""
+        with translating():
+            await self._collection.create_index([("topic", 1), ("key", 1), ("_id", 1)])
+            await self._collection.create_index([("owner", 1), ("_id", 1)])
+
+    async def add(
+        self, records: Sequence[Record], *, session: AsyncIOMotorClientSession | None = None
+    ) -> None:
+        """Write records beside the change that caused them (same session: same transaction)."""
+        if not records:
+            return
+        now = self._now()
+        documents = [
+            {
+                "_id": ObjectId(),
+                "owner": self._owner,
+                "at": now,
+                "topic": record.topic,
+                "key": record.key,
+                "partition": record.partition,
+                "value": record.value,
+                "headers": [[name, value] for name, value in record.headers],
+            }
+            for record in records
+        ]
+        with translating():
+            await self._collection.insert_many(documents, session=session)
+
+    def wake(self) -> None:
+        """Call after the commit: the relay looks at once."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Relay for the life of the process."""
+        while True:
+            try:
+                sent = await self.relay()
+            except Unavailable as error:
+                log.warning("outbox.waiting", reason=str(error))
+                sent = 0
+            if sent == 0:
+                self._wake.clear()
+                try:
+                    await asyncio.wait_for(self._wake.wait(), _LOOK_EVERY_S)
+                except TimeoutError:
+                    continue
+
+    async def relay(self) -> int:
+        """Publish what is due once; returns how many records left."""
+        with translating():
+            due = await self._due()
+            if not due:
+                return 0
+            await self._publisher.publish([_record(document) for document in due])
+            await self._collection.delete_many(
+                {"_id": {"$in": [document["_id"] for document in due]}}
+            )
+        return len(due)
+
+    async def _due(self) -> list[dict[str, Any]]:
+        """Ours and the orphaned, each only when nothing older of its key is left to another."""
+        adopted = {"at": {"$lt": self._now() - _ADOPT_AFTER}}
+        query = {"$or": [{"owner": self._owner}, adopted]}
+        found = await self._collection.find(query).sort("_id", 1).limit(_MOST).to_list(_MOST)
+        if not found:
+            return []
+        keys = [{"topic": document["topic"], "key": document["key"]} for document in found]
+        mine = {document["_id"] for document in found}
+        blocked: set[tuple[str, bytes | None]] = set()
+        result: list[dict[str, Any]] = []
+        everything = self._collection.find({"$or": _unique(keys)}, {"topic": 1, "key": 1}).sort(
+            "_id", 1
+        )
+        by_id = {document["_id"]: document for document in found}
+        async for document in everything:
+            name = (document["topic"], document["key"])
+            if document["_id"] not in mine:
+                blocked.add(name)
+            elif name not in blocked:
+                result.append(by_id[document["_id"]])
+        return result
+
+
+def _unique(keys: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    ordered = sorted(keys, key=lambda item: (item["topic"], item["key"] or b""))
+    return [item for item, _ in itertools.groupby(ordered)]
+
+
+def _record(document: dict[str, Any]) -> Record:
+    key = document["key"]
+    value = document["value"]
+    return Record(
+        document["topic"],
+        bytes(key) if key is not None else None,
+        bytes(value) if value is not None else None,
+        [(name, bytes(content)) for name, content in document["headers"]],
+        document["partition"],
+    )
