@@ -1,0 +1,110 @@
+"""Meter values of every version, flattened to the contract's samples."""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+from voltbus_backbone.contract.values import Sample, SignedMeterValue
+from voltbus_gateway.domain.times import parse_time
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+_ENERGY = "Energy.Active.Import.Register"
+
+# The unit of a measurand whose unit was left out. OCPP gives a default ("Wh") for energy only;
+# elsewhere the only sensible one is taken rather than a wrong one.
+_UNITS = {
+    "Energy": "Wh",
+    "Power": "W",
+    "Current": "A",
+    "Voltage": "V",
+    "SoC": "Percent",
+    "Temperature": "Celsius",
+    "Frequency": "Hertz",
+}
+_REACTIVE_UNITS = {"Energy": "varh", "Power": "var"}
+# 1.6's own schema has the misspelling beside the word.
+_RESPELLED = {"Celcius": "Celsius"}
+
+
+def samples_16(meter_values: list[dict[str, Any]]) -> tuple[Sample, ...]:
+    """1.6 ``meterValue`` / ``transactionData``: values are texts."""
+    return tuple(_samples_16(meter_values))
+
+
+def _samples_16(meter_values: list[dict[str, Any]]) -> Iterator[Sample]:
+    for entry in meter_values:
+        at = parse_time(entry["timestamp"])
+        for sampled in entry["sampledValue"]:
+            measurand = sampled.get("measurand", _ENERGY)
+            unit = sampled.get("unit") or _unit(measurand)
+            signed = sampled.get("format") == "SignedData"
+            yield Sample(
+                at=at,
+                value=sampled["value"] if signed else _number(sampled["value"]),
+                measurand=measurand,
+                unit=_RESPELLED.get(unit, unit),
+                phase=sampled.get("phase"),
+                context=sampled.get("context", "Sample.Periodic"),
+                location=sampled.get("location", "Outlet"),
+                format="SignedData" if signed else "Raw",
+            )
+
+
+def samples_2x(meter_values: list[dict[str, Any]]) -> tuple[Sample, ...]:
+    """2.x ``meterValue``: values are numbers, with a unit and a power of ten."""
+    return tuple(_samples_2x(meter_values))
+
+
+def _samples_2x(meter_values: list[dict[str, Any]]) -> Iterator[Sample]:
+    for entry in meter_values:
+        at = parse_time(entry["timestamp"])
+        for sampled in entry["sampledValue"]:
+            measurand = sampled.get("measurand", _ENERGY)
+            measure = sampled.get("unitOfMeasure") or {}
+            unit = measure.get("unit") or _unit(measurand)
+            signed = sampled.get("signedMeterValue")
+            yield Sample(
+                at=at,
+                value=sampled["value"],
+                measurand=measurand,
+                unit=_RESPELLED.get(unit, unit),
+                multiplier=measure.get("multiplier", 0),
+                phase=sampled.get("phase"),
+                context=sampled.get("context", "Sample.Periodic"),
+                location=sampled.get("location", "Outlet"),
+                signed=_signed(signed) if signed else None,
+            )
+
+
+def first_time(meter_values: list[dict[str, Any]], otherwise: datetime) -> datetime:
+    """When the first of the values was measured."""
+    return parse_time(meter_values[0]["timestamp"]) if meter_values else otherwise
+
+
+def _signed(value: dict[str, Any]) -> SignedMeterValue:
+    return SignedMeterValue(
+        data=value["signedMeterData"],
+        encoding_method=value["encodingMethod"],
+        signing_method=value.get("signingMethod", ""),
+        public_key=value.get("publicKey", ""),
+    )
+
+
+def _number(text: str) -> float | str:
+    """The number, or the text as it came where it is none (auth marks what it can't bill)."""
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return number if isfinite(number) else text
+
+
+def _unit(measurand: str) -> str:
+    quantity, _, rest = measurand.partition(".")
+    if rest.startswith("Reactive"):
+        return _REACTIVE_UNITS.get(quantity, "")
+    return _UNITS.get(quantity, "")

@@ -1,0 +1,211 @@
+"""Payload validation by the JSON schemas that the ``ocpp`` package ships.
+
+One validator per (protocol, action, request or response), compiled when first needed and kept.
+``is_valid`` first (0.1-1 microsecond); only what fails it is looked at again, to say what is wrong
+and where.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any, cast
+
+import jsonschema_rs
+import orjson
+
+from voltbus_backbone.contract.values import Protocol
+from voltbus_gateway.domain.errors import CallFailed, ErrorCode
+from voltbus_gateway.domain.times import is_time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from voltbus_gateway.domain.frames import Payload
+
+_FOLDERS = {Protocol.OCPP16: "v16", Protocol.OCPP201: "v201", Protocol.OCPP21: "v21"}
+
+
+class Kind(StrEnum):
+    """Which half of an action a payload is."""
+
+    REQUEST = "request"
+    RESPONSE = "response"
+
+
+class Extras(StrEnum):
+    """What becomes of properties that the schema does not know [P]."""
+
+    REFUSE = "refuse"
+    PASS = "pass"  # noqa: S105 - not a password
+
+
+# Which CALLERROR a broken schema keyword is (2.x Part 4 §4.3; 1.6 §4.2.3). The `ocpp` library says
+# ProtocolError for a missing property and TypeConstraintViolation for one that is too long; the
+# specification's own table has more fitting codes for both.
+_CODES = {
+    "type": ErrorCode.TYPE_CONSTRAINT_VIOLATION,
+    "required": ErrorCode.OCCURRENCE_CONSTRAINT_VIOLATION,
+    "minItems": ErrorCode.OCCURRENCE_CONSTRAINT_VIOLATION,
+    "maxItems": ErrorCode.OCCURRENCE_CONSTRAINT_VIOLATION,
+    "additionalProperties": ErrorCode.FORMAT_VIOLATION,
+    "additionalItems": ErrorCode.FORMAT_VIOLATION,
+    "maxLength": ErrorCode.PROPERTY_CONSTRAINT_VIOLATION,
+    "minLength": ErrorCode.PROPERTY_CONSTRAINT_VIOLATION,
+    "enum": ErrorCode.PROPERTY_CONSTRAINT_VIOLATION,
+    "format": ErrorCode.PROPERTY_CONSTRAINT_VIOLATION,
+    "minimum": ErrorCode.PROPERTY_CONSTRAINT_VIOLATION,
+    "maximum": ErrorCode.PROPERTY_CONSTRAINT_VIOLATION,
+    "multipleOf": ErrorCode.PROPERTY_CONSTRAINT_VIOLATION,
+}
+
+# 1.6's schemas can't say that a property is optional against the text; see ocpp-rules A18.
+_OPTIONAL_WHATEVER_THE_SCHEMA_SAYS = {(Protocol.OCPP16, "StopTransaction"): "reason"}
+
+_SPEAKABLE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,49}")
+
+
+@cache
+def actions(protocol: Protocol) -> frozenset[str]:
+    """Every action that the version's schemas know, in either direction."""
+    folder = resources.files("ocpp") / _FOLDERS[protocol] / "schemas"
+    stems = [
+        entry.name.removesuffix(".json")
+        for entry in folder.iterdir()
+        if entry.name.endswith(".json")
+    ]
+    return frozenset(
+        stem.removesuffix("Request") for stem in stems if not stem.endswith("Response")
+    )
+
+
+def _schema_name(protocol: Protocol, action: str, kind: Kind) -> str:
+    if kind is Kind.RESPONSE:
+        return f"{action}Response"
+    # A message that is never answered has no "Request" in its name (2.1).
+    if protocol is Protocol.OCPP16 or action in UNANSWERED:
+        return action
+    return f"{action}Request"
+
+
+UNANSWERED = frozenset({"NotifyPeriodicEventStream"})
+
+
+class Validator:
+    """One compiled schema. ``is_valid`` is the compiled function itself."""
+
+    __slots__ = ("_compiled", "_strict", "is_valid")
+
+    def __init__(self, schema: dict[str, Any]) -> None:
+        formats = {"date-time": is_time}
+        self._compiled = jsonschema_rs.validator_for(schema, validate_formats=True, formats=formats)
+        self.is_valid = cast("Callable[[Payload], bool]", self._compiled.is_valid)
+
+    def check(self, payload: Payload, extras: Extras = Extras.REFUSE) -> tuple[str, ...]:
+        """The places of unknown properties that were let pass (empty when there are none).
+
+        Raises:
+            CallFailed: with the code of the first thing that is wrong, and its place.
+        """
+        if self.is_valid(payload):
+            return ()
+        passed: list[str] = []
+        for error in self._errors(payload):
+            keyword = error.kind.name
+            if keyword == "additionalProperties" and extras is Extras.PASS:
+                passed.append(_described(error))
+                continue
+            code = _CODES.get(keyword, ErrorCode.FORMAT_VIOLATION)
+            raise CallFailed(code, _described(error))
+        return tuple(passed)
+
+    def _errors(self, payload: Payload) -> Iterator[jsonschema_rs.ValidationError]:
+        return self._compiled.iter_errors(payload)
+
+
+@cache
+def validator(protocol: Protocol, action: str, kind: Kind) -> Validator | None:
+    """The validator of one half of an action; None when the version doesn't know it."""
+    if action not in actions(protocol):
+        return None
+    name = f"{_schema_name(protocol, action, kind)}.json"
+    source = resources.files("ocpp") / _FOLDERS[protocol] / "schemas" / name
+    if not source.is_file():
+        return None
+    schema: dict[str, Any] = orjson.loads(source.read_bytes())
+    optional = _OPTIONAL_WHATEVER_THE_SCHEMA_SAYS.get((protocol, action))
+    if optional in schema.get("required", ()):
+        schema["required"].remove(optional)
+    return Validator(schema)
+
+
+def check_request(
+    protocol: Protocol, action: str, payload: Payload, extras: Extras = Extras.REFUSE
+) -> tuple[str, ...]:
+    """Check a CALL's payload; gives the places of unknown properties that were let pass.
+
+    Raises:
+        CallFailed: NotImplemented for an unknown action, otherwise what the schema says.
+    """
+    found = validator(protocol, action, Kind.REQUEST)
+    if found is None:
+        raise CallFailed(ErrorCode.NOT_IMPLEMENTED, "This OCPP version has no such action")
+    if found.is_valid(payload):
+        return ()
+    return found.check(payload, extras)
+
+
+def check_response(
+    protocol: Protocol, action: str, payload: Payload, extras: Extras = Extras.REFUSE
+) -> tuple[str, ...]:
+    """Check a CALLRESULT's payload against the action it answers, as ``check_request`` does."""
+    found = validator(protocol, action, Kind.RESPONSE)
+    if found is None:
+        raise CallFailed(ErrorCode.NOT_IMPLEMENTED, "This OCPP version has no such answer")
+    if found.is_valid(payload):
+        return ()
+    return found.check(payload, extras)
+
+
+def preload(protocol: Protocol) -> None:
+    """Compile every schema of a version (about 20 ms), so that no first message waits."""
+    for action in actions(protocol):
+        for kind in Kind:
+            validator(protocol, action, kind)
+
+
+def _described(error: jsonschema_rs.ValidationError) -> str:
+    """The place and the broken rule, never the value (it may be an id token)."""
+    keyword, value = error.kind.name, error.kind.value
+    match keyword:
+        case "required":
+            rule = f"a required property is missing: {_spoken(value)}"
+        case "additionalProperties":
+            rule = f"unknown property: {', '.join(_spoken(name) for name in list(value)[:3])}"
+        case "type":
+            rule = f"must be of type {value if isinstance(value, str) else 'another'}"
+        case "maxLength":
+            rule = f"longer than {value} characters"
+        case "enum":
+            rule = "not one of the allowed values"
+        case "format":
+            rule = f"no {value}"
+        case "minItems" | "maxItems" | "minimum" | "maximum" | "multipleOf":
+            rule = f"against {keyword} {value}"
+        case _:
+            rule = "against the schema"
+    return f"{_place(error.instance_path)}: {rule}"
+
+
+def _place(path: list[str | int]) -> str:
+    text = ""
+    for step in path:
+        text += f"[{step}]" if isinstance(step, int) else f".{_spoken(step)}"
+    return text.lstrip(".") or "payload"
+
+
+def _spoken(name: object) -> str:
+    # A property's name comes from the other side: only what looks like a name is repeated.
+    return name if isinstance(name, str) and _SPEAKABLE_NAME.fullmatch(name) else "(unreadable)"

@@ -1,0 +1,287 @@
+"""OCPP 2.0.1: payloads to the contract and back. 2.1 uses most of it too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from voltbus_backbone.contract import registry
+from voltbus_backbone.contract.auth import Authorize, OcspHash, Phase, TransactionMessage
+from voltbus_backbone.contract.config import Boot
+from voltbus_backbone.contract.stations import MeterValuesReported, StatusReported
+from voltbus_backbone.contract.values import AdditionalId, IdToken, Protocol
+from voltbus_gateway.domain import v16
+from voltbus_gateway.domain.route import (
+    Context,
+    Mode,
+    Route,
+    no_answer,
+    whole_payload,
+)
+from voltbus_gateway.domain.samples import first_time, samples_2x
+from voltbus_gateway.domain.times import format_time, parse_time
+
+if TYPE_CHECKING:
+    from voltbus_backbone.contract.auth import AuthorizeAnswer, Decision, TransactionAnswer
+    from voltbus_gateway.domain.frames import Payload
+
+_PHASES = {"Started": Phase.STARTED, "Updated": Phase.UPDATED, "Ended": Phase.ENDED}
+# What only 2.x says of a transaction, kept under OCPP's own names.
+_EVENT_DETAILS = (
+    "numberOfPhasesUsed",
+    "cableMaxCurrent",
+    "preconditioningStatus",
+    "evseSleep",
+    "costDetails",
+)
+_INFO_DETAILS = ("timeSpentCharging", "operationMode", "tariffId", "transactionLimit")
+_PRIORITY = 9
+_LANGUAGE_LIMIT = 8
+_TOKEN_LIMIT = {Protocol.OCPP201: 36, Protocol.OCPP21: 255}
+_MESSAGE_LIMIT = {Protocol.OCPP201: 512, Protocol.OCPP21: 1024}
+_CLOSED_TYPES = frozenset(
+    {
+        "Central",
+        "eMAID",
+        "ISO14443",
+        "ISO15693",
+        "KeyCode",
+        "Local",
+        "MacAddress",
+        "NoAuthorization",
+    }
+)
+
+
+def boot(payload: Payload, context: Context) -> Boot:
+    """BootNotification."""
+    station = payload["chargingStation"]
+    modem = station.get("modem") or {}
+    return Boot(
+        station_id=context.station_id,
+        connection_id=context.connection_id,
+        protocol=context.protocol,
+        at=context.now,
+        vendor=station["vendorName"],
+        model=station["model"],
+        serial_number=station.get("serialNumber"),
+        firmware_version=station.get("firmwareVersion"),
+        iccid=modem.get("iccid"),
+        imsi=modem.get("imsi"),
+        reason=payload["reason"],
+        certificate_cn=context.certificate_cn,
+    )
+
+
+def status(payload: Payload, context: Context) -> StatusReported:
+    """StatusNotification. EVSEs are told as the station numbers them, also from 0."""
+    return StatusReported(
+        station_id=context.station_id,
+        protocol=context.protocol,
+        status=payload["connectorStatus"],
+        at=parse_time(payload["timestamp"]),
+        evse_id=payload["evseId"],
+        connector_id=payload["connectorId"],
+    )
+
+
+def id_token(value: Payload) -> IdToken:
+    """IdTokenType."""
+    further = value.get("additionalInfo")
+    return IdToken(
+        value=value["idToken"],
+        type=value["type"],
+        additional=tuple(
+            AdditionalId(value=one["additionalIdToken"], type=one["type"]) for one in further
+        )
+        if further
+        else (),
+    )
+
+
+def authorize(payload: Payload, context: Context) -> Authorize:
+    """Authorize, with the contract certificate or its hashes (C07)."""
+    hashes = payload.get("iso15118CertificateHashData")
+    return Authorize(
+        station_id=context.station_id,
+        protocol=context.protocol,
+        id_token=id_token(payload["idToken"]),
+        at=context.now,
+        certificate=payload.get("certificate"),
+        certificate_hashes=tuple(_ocsp_hash(one) for one in hashes) if hashes else (),
+    )
+
+
+def _ocsp_hash(value: Payload) -> OcspHash:
+    return OcspHash(
+        hash_algorithm=value["hashAlgorithm"],
+        issuer_name_hash=value["issuerNameHash"],
+        issuer_key_hash=value["issuerKeyHash"],
+        serial_number=value["serialNumber"],
+        responder_url=value.get("responderURL", ""),
+    )
+
+
+def authorize_answer(answer: AuthorizeAnswer, _payload: Payload, context: Context) -> Payload:
+    """AuthorizeResponse."""
+    response: Payload = {"idTokenInfo": id_token_info(answer.decision, context.protocol)}
+    if answer.decision.certificate_status is not None:
+        response["certificateStatus"] = answer.decision.certificate_status
+    return response
+
+
+def id_token_info(decision: Decision, protocol: Protocol) -> Payload:
+    """IdTokenInfoType; empty optionals are left out (A18)."""
+    info: Payload = {"status": decision.status.value}
+    if decision.cache_expiry is not None:
+        info["cacheExpiryDateTime"] = format_time(decision.cache_expiry)
+    if decision.charging_priority is not None:
+        info["chargingPriority"] = _priority(decision.charging_priority)
+    if decision.language and len(decision.language) <= _LANGUAGE_LIMIT:
+        info["language1"] = decision.language
+    if decision.evse_ids:
+        info["evseId"] = list(decision.evse_ids)
+    if decision.group is not None and 0 < len(decision.group.value) <= _TOKEN_LIMIT[protocol]:
+        info["groupIdToken"] = _group(decision.group, protocol)
+    if decision.personal_message:
+        info["personalMessage"] = _message(decision.personal_message, protocol)
+    return info
+
+
+def _priority(priority: int) -> int:
+    return max(-_PRIORITY, min(_PRIORITY, priority))
+
+
+def _group(group: IdToken, protocol: Protocol) -> Payload:
+    # C09.FR.13: a group is Central; 2.0.1 has a closed list of types.
+    known = bool(group.type) and (protocol is Protocol.OCPP21 or group.type in _CLOSED_TYPES)
+    return {"idToken": group.value, "type": group.type if known else "Central"}
+
+
+def _message(text: str, protocol: Protocol) -> Payload:
+    return {"format": "UTF8", "content": text[: _MESSAGE_LIMIT[protocol]]}
+
+
+def transaction_event(payload: Payload, context: Context) -> TransactionMessage:
+    """TransactionEvent. No stoppedReason at the end means Local (E06)."""
+    info = payload["transactionInfo"]
+    evse = payload.get("evse") or {}
+    token = payload.get("idToken")
+    phase = _PHASES[payload["eventType"]]
+    details = {name: payload[name] for name in _EVENT_DETAILS if name in payload}
+    details |= {name: info[name] for name in _INFO_DETAILS if name in info}
+    return TransactionMessage(
+        station_id=context.station_id,
+        protocol=context.protocol,
+        phase=phase,
+        at=parse_time(payload["timestamp"]),
+        transaction_id=info["transactionId"],
+        evse_id=evse.get("id"),
+        connector_id=evse.get("connectorId"),
+        id_token=id_token(token) if token is not None else None,
+        seq_no=payload["seqNo"],
+        trigger=payload["triggerReason"],
+        offline=payload.get("offline", False),
+        charging_state=info.get("chargingState"),
+        stopped_reason=info.get("stoppedReason", "Local" if phase is Phase.ENDED else None),
+        reservation_id=payload.get("reservationId"),
+        remote_start_id=info.get("remoteStartId"),
+        samples=samples_2x(payload.get("meterValue", ())),
+        details=details,
+    )
+
+
+def transaction_answer(answer: TransactionAnswer, payload: Payload, context: Context) -> Payload:
+    """TransactionEventResponse; a token that was presented is answered (C12.FR.03, E01.FR.11)."""
+    response: Payload = {}
+    if answer.total_cost is not None:
+        response["totalCost"] = answer.total_cost
+    decision = answer.decision
+    if decision is not None and "idToken" in payload:
+        response["idTokenInfo"] = id_token_info(decision, context.protocol)
+    return response
+
+
+def transaction_silence(payload: Payload, context: Context) -> Payload:
+    """Kafka has the event; only a start with a token must wait for its decision.
+
+    Raises:
+        CallFailed: InternalError, so that the station sends its start again.
+    """
+    if payload["eventType"] == "Started" and "idToken" in payload:
+        return no_answer(payload, context)
+    return {}
+
+
+def transaction_keys(payload: Payload) -> tuple[Any, ...]:
+    """(transaction, seqNo) with type and time: stations reuse ids, and seqNo 0 at both ends."""
+    return (
+        payload["transactionInfo"]["transactionId"],
+        payload["seqNo"],
+        payload["eventType"],
+        parse_time(payload["timestamp"]).isoformat(),
+    )
+
+
+def meter_values(payload: Payload, context: Context) -> MeterValuesReported:
+    """MeterValues: in 2.x outside transactions only."""
+    values = payload["meterValue"]
+    return MeterValuesReported(
+        station_id=context.station_id,
+        protocol=context.protocol,
+        at=first_time(values, context.now),
+        samples=samples_2x(values),
+        evse_id=payload["evseId"],
+    )
+
+
+def _route(action: str, mode: Mode, **parts: Any) -> Route:
+    return Route(Protocol.OCPP201, action, mode, **parts)
+
+
+ROUTES: tuple[Route, ...] = (
+    _route(
+        "BootNotification",
+        Mode.ANSWERED,
+        row=registry.BOOT,
+        to_contract=boot,
+        to_ocpp=v16.boot_answer,
+    ),
+    _route(
+        "Heartbeat",
+        Mode.LOCAL,
+        row=registry.STATION_SEEN,
+        to_contract=v16.seen,
+        to_ocpp=v16.heartbeat_answer,
+        reason="only the time is asked; the sign of life is told now and then",
+    ),
+    _route(
+        "StatusNotification",
+        Mode.ACKNOWLEDGED,
+        row=registry.STATUS_REPORTED,
+        to_contract=status,
+        keys=whole_payload,
+    ),
+    _route(
+        "Authorize",
+        Mode.ANSWERED,
+        row=registry.AUTHORIZE,
+        to_contract=authorize,
+        to_ocpp=authorize_answer,
+    ),
+    _route(
+        "TransactionEvent",
+        Mode.ANSWERED,
+        row=registry.TRANSACTION,
+        to_contract=transaction_event,
+        to_ocpp=transaction_answer,
+        on_silence=transaction_silence,
+        keys=transaction_keys,
+    ),
+    _route(
+        "MeterValues",
+        Mode.ACKNOWLEDGED,
+        row=registry.METER_VALUES,
+        to_contract=meter_values,
+        keys=whole_payload,
+    ),
+)
