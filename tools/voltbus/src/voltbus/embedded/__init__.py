@@ -1,0 +1,6 @@
+"""The embedded stack: real MongoDB, real Kafka and the services, from Python packages alone."""
+
+from voltbus.embedded.ports import Ports
+from voltbus.embedded.stack import Plan, Stack, temporary_stack
+
+__all__ = ["Plan", "Ports", "Stack", "temporary_stack"]

@@ -1,0 +1,97 @@
+"""The four services as parts of a stack: their command lines and their environments."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from voltbus.embedded.keys import AUDIENCE, ISSUER
+from voltbus.embedded.ports import LOOPBACK
+from voltbus.embedded.processes import Part
+from voltbus.embedded.readiness import http_ready
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from voltbus.embedded.folders import Home
+    from voltbus.embedded.keys import Keys
+
+SERVICES = ("gateway", "auth", "config", "agreements")
+TOPIC_PREFIX = "voltbus."
+STOPPED_FIRST = 1  # services before the servers they use
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSettings:
+    """What all services of a stack share."""
+
+    home: Home
+    keys: Keys
+    kafka: str  # host:port
+    mongo: Mapping[str, str]  # connection string by service
+    # Command lines by service, for tests that put a stand-in there.
+    commands: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    # Additions to the environment, by service; "" holds for all.
+    environment: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+def service_part(
+    settings: ServiceSettings,
+    service: str,
+    number: int,
+    *,
+    http_port: int,
+    ocpp_port: int | None = None,
+) -> Part:
+    """How to start one replica of a service; the first is named like the service itself."""
+    name = service if number == 1 else f"{service}-{number}"
+    command = settings.commands.get(service) or [sys.executable, "-m", f"voltbus_{service}"]
+    environment = {
+        **_inherited(),
+        **_environment(settings, service),
+        "VOLTBUS_INSTANCE_ID": f"{service}-{number}",
+        "VOLTBUS_HTTP_PORT": str(http_port),
+        **settings.environment.get("", {}),
+        **settings.environment.get(service, {}),
+    }
+    if ocpp_port is not None:
+        environment["VOLTBUS_OCPP_HOST"] = LOOPBACK
+        environment["VOLTBUS_OCPP_PORT"] = str(ocpp_port)
+    return Part(
+        name=name,
+        command=command,
+        environment=environment,
+        directory=settings.home.path,
+        log=settings.home.folder("logs") / f"{name}.log",
+        ready=partial(http_ready, LOOPBACK, http_port),
+        layer=STOPPED_FIRST,
+    )
+
+
+def _environment(settings: ServiceSettings, service: str) -> dict[str, str]:
+    """The settings of this service that do not depend on which replica it is."""
+    environment = {
+        "PYTHONUNBUFFERED": "1",
+        "VOLTBUS_KAFKA_BOOTSTRAP": settings.kafka,
+        "VOLTBUS_TOPIC_PREFIX": TOPIC_PREFIX,
+        "VOLTBUS_HTTP_HOST": LOOPBACK,
+        "VOLTBUS_LOG_LEVEL": os.environ.get("VOLTBUS_LOG_LEVEL", "info"),
+        "VOLTBUS_OPERATOR_KEY_FILE": str(settings.keys.operator_public),
+        "VOLTBUS_OPERATOR_ISSUER": ISSUER,
+        "VOLTBUS_OPERATOR_AUDIENCE": AUDIENCE,
+    }
+    if service in settings.mongo:
+        environment["VOLTBUS_MONGO_URI"] = settings.mongo[service]
+        environment["VOLTBUS_MONGO_DATABASE"] = service
+    if service == "auth":
+        environment["VOLTBUS_TOKEN_KEY_FILE"] = str(settings.keys.token_key)
+        environment["VOLTBUS_FIELD_KEY_FILE"] = str(settings.keys.field_key)
+    return environment
+
+
+def _inherited() -> dict[str, str]:
+    """Our own environment without settings of ours: a stack is told everything it uses."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("VOLTBUS_")}

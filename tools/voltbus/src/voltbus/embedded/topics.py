@@ -1,0 +1,27 @@
+"""The topics of a broker, made by the backbone, which knows them."""
+
+from __future__ import annotations
+
+from voltbus.errors import CommandError
+from voltbus_backbone.errors import Unavailable
+
+
+async def make_topics(
+    bootstrap: str, prefix: str, partitions: int | None, *, ours: bool = False
+) -> list[str]:
+    """Create the topics that are missing, and return their names.
+
+    `ours` says that the broker is the embedded one, which wants no password whatever the
+    environment holds. Raises CommandError when the broker cannot be reached or refuses.
+    """
+    # Imported here because they bring the Kafka client, which a stack without topics does not need.
+    from voltbus_backbone.kafka import ensure_topics  # noqa: PLC0415 - see above
+    from voltbus_backbone.settings import KafkaSettings  # noqa: PLC0415 - see above
+
+    settings = KafkaSettings(bootstrap=bootstrap)
+    if ours:
+        settings = settings.model_copy(update={"security_protocol": "PLAINTEXT"})
+    try:
+        return await ensure_topics(settings, prefix, partitions=partitions)
+    except Unavailable as error:
+        raise CommandError(f"The topics could not be made: {error}.") from None
