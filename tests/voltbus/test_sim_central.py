@@ -346,9 +346,8 @@ async def test_a_2x_remote_start_and_stop(central: Central, new: tuple[Station2,
     started = central.asked("TransactionEvent")[0]
     assert started["triggerReason"] == "RemoteStart"
     assert started["transactionInfo"]["remoteStartId"] == 9
-    status = await session.ask(
-        "GetTransactionStatus", {"transactionId": station.transactions[1].id}
-    )
+    named = {"transactionId": station.transactions[1].id}
+    status = await session.ask("GetTransactionStatus", named)
     assert status == {"messagesInQueue": False, "ongoingIndicator": True}
     assert await session.ask("Reset", {"type": "OnIdle"}) == {"status": "Scheduled"}
     assert await session.ask("RequestStopTransaction", named) == {"status": "Accepted"}
