@@ -9,7 +9,6 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import orjson
 
 from voltbus_backbone.contract.values import Message, Protocol
 from voltbus_gateway.domain.errors import CallFailed, ErrorCode
@@ -46,7 +45,9 @@ ToContract = Callable[[Payload, Context], Message]
 ToOcpp = Callable[[Any, Payload, Context], Payload]
 OnSilence = Callable[[Payload, Context], Payload]
 # The parts of a fact that stay the same when a station resends it; None: it has no such parts.
-FactKeys = Callable[[Payload], tuple[Any, ...] | None]
+FactKeys = Callable[[Any], tuple[Any, ...] | None]
+
+_encoder = msgspec.json.Encoder()
 
 
 def no_answer(_payload: Payload, _context: Context) -> Payload:
@@ -68,13 +69,13 @@ def confirmed(_payload: Payload, _context: Context) -> Payload:
     return {}
 
 
-def whole_payload(payload: Payload) -> tuple[Any, ...]:
-    """A message with a timestamp of its own is the same fact when every field is the same."""
-    return (orjson.dumps(payload, option=orjson.OPT_SORT_KEYS),)
+def whole(message: Message) -> tuple[Any, ...]:
+    """A message with a moment of its own is the same fact when every field is the same."""
+    return (_encoder.encode(message),)
 
 
-def no_keys(_payload: Payload) -> None:
-    """A message without a timestamp can't be told from its next occurrence."""
+def no_keys(_message: Message) -> None:
+    """A message without a moment of its own can't be told from its next occurrence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +101,17 @@ class Route:
     one_way: bool = False
 
 
-def fact_id(context: Context, call: Call | Send, route: Route) -> str:
+def fact_id(context: Context, call: Call | Send, route: Route, message: Message) -> str:
     """The ``ce_id`` of what a station said: the same when it says the same thing again.
 
     Made from what the message is about and never from the message id alone, which stations mint
     anew per retry and reuse after a reboot (A14). Where the message has no moment of its own, the
-    connection, its id and its payload stand in. Id tokens are never part of it: an unkeyed hash of
-    a short UID can be reversed by trying them all.
+    connection, its id and the time of arrival stand in. Id tokens are never part of it: an unkeyed
+    hash of a short UID can be reversed by trying them all.
     """
-    keys = route.keys(call.payload)
+    keys = route.keys(message)
     if keys is None:
-        keys = (context.connection_id, call.id, *whole_payload(call.payload))
+        keys = (context.connection_id, call.id, context.now)
     digest = blake2b(digest_size=16, person=b"voltbus-fact")
     for part in (context.station_id, call.action, *keys):
         text = part if isinstance(part, bytes) else str(part).encode("utf-8", "surrogatepass")

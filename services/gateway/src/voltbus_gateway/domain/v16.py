@@ -13,17 +13,17 @@ from voltbus_backbone.contract.stations import (
     LogStatusReported,
     MeterValuesReported,
     SecurityEventReported,
-    StationReported,
     StationSeen,
     StatusReported,
 )
 from voltbus_backbone.contract.values import AuthorizationStatus, IdToken, Protocol
+from voltbus_gateway.domain.reports import only, reported
 from voltbus_gateway.domain.route import (
     Context,
     Mode,
     Route,
     confirmed,
-    whole_payload,
+    whole,
 )
 from voltbus_gateway.domain.samples import first_time, samples_16
 from voltbus_gateway.domain.times import format_time, parse_time
@@ -48,6 +48,13 @@ _SAME_WORD = {
 }
 # How far in the past the expiry of a translated "Invalid" lies: no cache may keep it.
 _ALREADY_PAST = timedelta(seconds=1)
+
+
+HEARTBEAT_REASON = "only the time is asked; the sign of life is told now and then"
+DATA_TRANSFER_REASON = (
+    "UnknownVendorId: no vendor's extension is known; its data stay out of the event"
+)
+SIGN_CERTIFICATE_REASON = "Rejected: no certificate authority is connected"
 
 
 def boot(payload: Payload, context: Context) -> Boot:
@@ -231,16 +238,8 @@ def security_event(payload: Payload, context: Context) -> SecurityEventReported:
     )
 
 
-def data_transfer(payload: Payload, context: Context) -> StationReported:
-    """DataTransfer: whose and which message it was. The data may hold anything, also a token."""
-    told: Payload = {name: payload[name] for name in ("vendorId", "messageId") if name in payload}
-    return StationReported(
-        station_id=context.station_id,
-        protocol=context.protocol,
-        action="DataTransfer",
-        at=context.now,
-        payload=told,
-    )
+# Whose and which message it was. The data may hold anything, also a token.
+data_transfer = reported("DataTransfer", told=only("vendorId", "messageId"))
 
 
 def unknown_vendor(_answer: Any, _payload: Payload, _context: Context) -> Payload:
@@ -253,27 +252,14 @@ def rejected(_answer: Any, _payload: Payload, _context: Context) -> Payload:
     return {"status": "Rejected"}
 
 
-def start_keys(payload: Payload) -> tuple[Any, ...]:
+def start_keys(message: TransactionMessage) -> tuple[Any, ...]:
     """What makes a start the same start; the idTag stays out (see ``fact_id``)."""
-    return (
-        payload["connectorId"],
-        parse_time(payload["timestamp"]).isoformat(),
-        payload["meterStart"],
-    )
+    return (message.connector_id, message.at, message.meter_wh)
 
 
-def stop_keys(payload: Payload) -> tuple[Any, ...]:
+def stop_keys(message: TransactionMessage) -> tuple[Any, ...]:
     """What makes a stop the same stop. A transaction that never got its id may stop as 0 or -1."""
-    return (
-        payload["transactionId"],
-        parse_time(payload["timestamp"]).isoformat(),
-        payload["meterStop"],
-    )
-
-
-def status_keys(payload: Payload) -> tuple[Any, ...] | None:
-    """A status is the same one only when it says from when it is."""
-    return whole_payload(payload) if "timestamp" in payload else None
+    return (message.transaction_id, message.at, message.meter_wh)
 
 
 def _when(payload: Payload, context: Context) -> datetime:
@@ -305,14 +291,14 @@ ROUTES: tuple[Route, ...] = (
         row=registry.STATION_SEEN,
         to_contract=seen,
         to_ocpp=heartbeat_answer,
-        reason="only the time is asked; the sign of life is told now and then",
+        reason=HEARTBEAT_REASON,
     ),
     _route(
         "StatusNotification",
         Mode.ACKNOWLEDGED,
         row=registry.STATUS_REPORTED,
         to_contract=status,
-        keys=status_keys,
+        keys=whole,
     ),
     _route(
         "Authorize",
@@ -343,7 +329,7 @@ ROUTES: tuple[Route, ...] = (
         Mode.ACKNOWLEDGED,
         row=registry.METER_VALUES,
         to_contract=meter_values,
-        keys=whole_payload,
+        keys=whole,
     ),
     _route(
         "FirmwareStatusNotification",
@@ -374,7 +360,7 @@ ROUTES: tuple[Route, ...] = (
         Mode.ACKNOWLEDGED,
         row=registry.SECURITY_EVENT,
         to_contract=security_event,
-        keys=whole_payload,
+        keys=whole,
     ),
     _route(
         "DataTransfer",
@@ -382,6 +368,14 @@ ROUTES: tuple[Route, ...] = (
         row=registry.STATION_REPORTED,
         to_contract=data_transfer,
         to_ocpp=unknown_vendor,
-        reason="UnknownVendorId: no vendor's extension is known; its data stay out of the event",
+        reason=DATA_TRANSFER_REASON,
+    ),
+    _route(
+        "SignCertificate",
+        Mode.ACKNOWLEDGED,
+        row=registry.STATION_REPORTED,
+        to_contract=reported("SignCertificate"),
+        to_ocpp=rejected,
+        reason=SIGN_CERTIFICATE_REASON,
     ),
 )

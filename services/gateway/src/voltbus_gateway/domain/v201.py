@@ -10,17 +10,21 @@ from voltbus_backbone.contract.config import Boot
 from voltbus_backbone.contract.stations import MeterValuesReported, StatusReported
 from voltbus_backbone.contract.values import AdditionalId, IdToken, Protocol
 from voltbus_gateway.domain import v16
+from voltbus_gateway.domain.reports import event_told, only, report_told, reported, without
 from voltbus_gateway.domain.route import (
     Context,
     Mode,
     Route,
     no_answer,
-    whole_payload,
+    no_keys,
+    whole,
 )
 from voltbus_gateway.domain.samples import first_time, samples_2x
 from voltbus_gateway.domain.times import format_time, parse_time
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from voltbus_backbone.contract.auth import AuthorizeAnswer, Decision, TransactionAnswer
     from voltbus_gateway.domain.frames import Payload
 
@@ -212,14 +216,9 @@ def transaction_silence(payload: Payload, context: Context) -> Payload:
     return {}
 
 
-def transaction_keys(payload: Payload) -> tuple[Any, ...]:
-    """(transaction, seqNo) with type and time: stations reuse ids, and seqNo 0 at both ends."""
-    return (
-        payload["transactionInfo"]["transactionId"],
-        payload["seqNo"],
-        payload["eventType"],
-        parse_time(payload["timestamp"]).isoformat(),
-    )
+def transaction_keys(message: TransactionMessage) -> tuple[Any, ...]:
+    """(transaction, seqNo) with phase and time: stations reuse ids, and seqNo 0 at both ends."""
+    return (message.transaction_id, message.seq_no, message.phase, message.at)
 
 
 def meter_values(payload: Payload, context: Context) -> MeterValuesReported:
@@ -234,8 +233,52 @@ def meter_values(payload: Payload, context: Context) -> MeterValuesReported:
     )
 
 
+def no_schedule(_answer: Any, _payload: Payload, _context: Context) -> Payload:
+    """NotifyEVChargingNeedsResponse of 2.0.1: no schedule will come (K15)."""
+    return {"status": "Rejected"}
+
+
+def accepted(_answer: Any, _payload: Payload, _context: Context) -> Payload:
+    """Status Accepted."""
+    return {"status": "Accepted"}
+
+
+def failed(_answer: Any, _payload: Payload, _context: Context) -> Payload:
+    """Status Failed."""
+    return {"status": "Failed"}
+
+
+def no_certificate(_answer: Any, _payload: Payload, _context: Context) -> Payload:
+    """Get15118EVCertificateResponse without a contract; its EXI text is obligatory, if empty."""
+    return {"status": "Failed", "exiResponse": ""}
+
+
 def _route(action: str, mode: Mode, **parts: Any) -> Route:
     return Route(Protocol.OCPP201, action, mode, **parts)
+
+
+def fact(
+    protocol: Protocol,
+    action: str,
+    *,
+    moment: str | None = None,
+    told: Callable[[Payload], Payload] | None = None,
+    **parts: Any,
+) -> Route:
+    """A row that is told as it came and acknowledged; ``moment`` names its own timestamp."""
+    return Route(
+        protocol,
+        action,
+        Mode.ACKNOWLEDGED,
+        row=registry.STATION_REPORTED,
+        to_contract=reported(action, moment, told),
+        keys=whole if moment is not None else no_keys,
+        **parts,
+    )
+
+
+def _fact(action: str, **parts: Any) -> Route:
+    return fact(Protocol.OCPP201, action, **parts)
 
 
 ROUTES: tuple[Route, ...] = (
@@ -252,14 +295,14 @@ ROUTES: tuple[Route, ...] = (
         row=registry.STATION_SEEN,
         to_contract=v16.seen,
         to_ocpp=v16.heartbeat_answer,
-        reason="only the time is asked; the sign of life is told now and then",
+        reason=v16.HEARTBEAT_REASON,
     ),
     _route(
         "StatusNotification",
         Mode.ACKNOWLEDGED,
         row=registry.STATUS_REPORTED,
         to_contract=status,
-        keys=whole_payload,
+        keys=whole,
     ),
     _route(
         "Authorize",
@@ -276,12 +319,78 @@ ROUTES: tuple[Route, ...] = (
         to_ocpp=transaction_answer,
         on_silence=transaction_silence,
         keys=transaction_keys,
+        reason="without an answer a start with a token is an error, all others are confirmed",
     ),
     _route(
         "MeterValues",
         Mode.ACKNOWLEDGED,
         row=registry.METER_VALUES,
         to_contract=meter_values,
-        keys=whole_payload,
+        keys=whole,
     ),
+    _route(
+        "FirmwareStatusNotification",
+        Mode.ACKNOWLEDGED,
+        row=registry.FIRMWARE_STATUS,
+        to_contract=v16.firmware_status,
+    ),
+    _route(
+        "LogStatusNotification",
+        Mode.ACKNOWLEDGED,
+        row=registry.LOG_STATUS,
+        to_contract=v16.log_status,
+    ),
+    _route(
+        "SecurityEventNotification",
+        Mode.ACKNOWLEDGED,
+        row=registry.SECURITY_EVENT,
+        to_contract=v16.security_event,
+        keys=whole,
+    ),
+    _route(
+        "DataTransfer",
+        Mode.ACKNOWLEDGED,
+        row=registry.STATION_REPORTED,
+        to_contract=v16.data_transfer,
+        to_ocpp=v16.unknown_vendor,
+        reason=v16.DATA_TRANSFER_REASON,
+    ),
+    _fact(
+        "SignCertificate",
+        to_ocpp=v16.rejected,
+        reason=v16.SIGN_CERTIFICATE_REASON,
+    ),
+    _fact(
+        "Get15118EVCertificate",
+        told=only("iso15118SchemaVersion", "action"),
+        to_ocpp=no_certificate,
+        reason="Failed: no contract provider is connected; the request stays out of the event",
+    ),
+    _route(
+        "GetCertificateStatus",
+        Mode.LOCAL,
+        to_ocpp=failed,
+        reason="Failed: no OCSP responder is asked",
+    ),
+    _fact("NotifyReport", moment="generatedAt", told=report_told, reason="without secrets"),
+    _fact("NotifyMonitoringReport", moment="generatedAt"),
+    _fact("NotifyEvent", moment="generatedAt", told=event_told, reason="without secrets"),
+    _fact(
+        "NotifyCustomerInformation",
+        moment="generatedAt",
+        told=without("data"),
+        reason="a person's data stay out of the event",
+    ),
+    _fact("NotifyDisplayMessages"),
+    _fact("NotifyChargingLimit"),
+    _fact("ClearedChargingLimit"),
+    _fact("ReportChargingProfiles"),
+    _fact(
+        "NotifyEVChargingNeeds",
+        to_ocpp=no_schedule,
+        reason="Rejected: no schedule is made for a car; the station uses its own limits (K15)",
+    ),
+    _fact("NotifyEVChargingSchedule", moment="timeBase", to_ocpp=accepted),
+    _fact("PublishFirmwareStatusNotification"),
+    _fact("ReservationStatusUpdate"),
 )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from voltbus_backbone.contract.values import Protocol
-from voltbus_gateway.domain import v201
+from voltbus_gateway.domain import v16, v201
+from voltbus_gateway.domain.reports import without
+from voltbus_gateway.domain.route import Mode, Route
+from voltbus_gateway.domain.times import format_time
 
 if TYPE_CHECKING:
     from voltbus_backbone.contract.auth import TransactionAnswer
     from voltbus_gateway.domain.frames import Payload
-    from voltbus_gateway.domain.route import Context, Route
+    from voltbus_gateway.domain.route import Context
 
 
 def transaction_answer(answer: TransactionAnswer, payload: Payload, context: Context) -> Payload:
@@ -23,10 +26,85 @@ def transaction_answer(answer: TransactionAnswer, payload: Payload, context: Con
     return response
 
 
+def no_schedule(_answer: Any, _payload: Payload, _context: Context) -> Payload:
+    """NotifyEVChargingNeedsResponse: 2.1 has a word for it."""
+    return {"status": "NoChargingProfile"}
+
+
+def chain_status_unknown(_answer: Any, payload: Payload, context: Context) -> Payload:
+    """GetCertificateChainStatusResponse: no source could be asked, each certificate is Failed."""
+    return {
+        "certificateStatus": [
+            {
+                "certificateHashData": wanted["certificateHashData"],
+                "source": wanted["source"],
+                "status": "Failed",
+                "nextUpdate": format_time(context.now),
+            }
+            for wanted in payload["certificateStatusRequests"]
+        ]
+    }
+
+
+def vat_number_unchecked(_answer: Any, payload: Payload, _context: Context) -> Payload:
+    """VatNumberValidationResponse: names the number and the EVSE that were asked about."""
+    response: Payload = {"status": "Rejected", "vatNumber": payload["vatNumber"]}
+    if "evseId" in payload:
+        response["evseId"] = payload["evseId"]
+    return response
+
+
 def _in_21(route: Route) -> Route:
     if route.action == "TransactionEvent":
         return replace(route, protocol=Protocol.OCPP21, to_ocpp=transaction_answer)
+    if route.action == "NotifyEVChargingNeeds":
+        return replace(
+            route,
+            protocol=Protocol.OCPP21,
+            to_ocpp=no_schedule,
+            reason="NoChargingProfile: no schedule is made for a car (K15)",
+        )
     return replace(route, protocol=Protocol.OCPP21)
 
 
-ROUTES: tuple[Route, ...] = tuple(_in_21(route) for route in v201.ROUTES)
+def _fact(action: str, **parts: Any) -> Route:
+    return v201.fact(Protocol.OCPP21, action, **parts)
+
+
+ROUTES: tuple[Route, ...] = (
+    *(_in_21(route) for route in v201.ROUTES),
+    _fact(
+        "BatterySwap",
+        told=without("idToken"),
+        reason="the id token stays out of the event",
+    ),
+    Route(
+        Protocol.OCPP21,
+        "GetCertificateChainStatus",
+        Mode.LOCAL,
+        to_ocpp=chain_status_unknown,
+        reason="Failed for each certificate: no OCSP responder or CRL is asked",
+    ),
+    _fact("NotifyDERAlarm", moment="timestamp"),
+    _fact("NotifyDERStartStop", moment="timestamp"),
+    _fact("NotifyPeriodicEventStream", moment="basetime", one_way=True),
+    _fact("OpenPeriodicEventStream", to_ocpp=v201.accepted),
+    _fact("ClosePeriodicEventStream"),
+    _fact("NotifyPriorityCharging"),
+    _fact("NotifySettlement", moment="settlementTime"),
+    Route(
+        Protocol.OCPP21,
+        "PullDynamicScheduleUpdate",
+        Mode.LOCAL,
+        to_ocpp=v16.rejected,
+        reason="Rejected: no dynamic schedules are kept",
+    ),
+    _fact("ReportDERControl"),
+    Route(
+        Protocol.OCPP21,
+        "VatNumberValidation",
+        Mode.LOCAL,
+        to_ocpp=vat_number_unchecked,
+        reason="Rejected: no register of VAT numbers is asked",
+    ),
+)

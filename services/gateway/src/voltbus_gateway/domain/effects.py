@@ -1,0 +1,47 @@
+"""What a session wants done: values, so that whoever has the socket decides when and how."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from voltbus_backbone.contract.config import CallOutcome
+    from voltbus_gateway.domain.frames import Call, Payload, Send
+
+
+class Write(msgspec.Struct, frozen=True):
+    """Send this as one WebSocket text message (UTF-8 already encoded)."""
+
+    text: bytes
+
+
+class Dispatch(msgspec.Struct, frozen=True):
+    """Handle this valid message of the station; answer a ``Call`` once, never a ``Send``.
+
+    ``extras`` are the places of unknown properties that the policy let pass, for the log.
+    """
+
+    call: Call | Send
+    extras: tuple[str, ...] = ()
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """What became of a command, exactly once for each ``Session.call``.
+
+    ANSWERED with ``payload``; REJECTED with the station's code (in 2.x's spelling where it is
+    known), or with ours when its answer breaks the schema; TIMED_OUT when it was sent and no answer
+    came (also when the connection closed meanwhile: the station may have done it); NOT_CONNECTED
+    when it was never sent; INVALID when it can't be sent.
+    """
+
+    command_id: str
+    outcome: CallOutcome
+    payload: Payload | None = None
+    error_code: str | None = None
+    error_description: str | None = None
+
+
+Effect = Write | Dispatch | Ended
+Effects = tuple[Effect, ...]

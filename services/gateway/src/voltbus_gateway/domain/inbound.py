@@ -1,0 +1,141 @@
+"""The station's calls: one in flight, the rest waiting in order of arrival (A13)."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from voltbus_gateway.domain import frames
+from voltbus_gateway.domain.effects import Dispatch, Effect, Effects, Write
+from voltbus_gateway.domain.errors import CallFailed, ErrorCode
+from voltbus_gateway.domain.schemas import Extras, check_request, check_response
+
+if TYPE_CHECKING:
+    from voltbus_backbone.contract.values import Protocol
+    from voltbus_gateway.domain.frames import Call, Payload, Send
+
+
+class _Waiting(msgspec.Struct, frozen=True):
+    """A call whose turn has not come, or one that is owed an error in that order."""
+
+    call: Call
+    extras: tuple[str, ...] = ()
+    failure: CallFailed | None = None
+
+
+class Inbound:
+    """The half of a session that answers.
+
+    ``current`` is the call in flight, ``deadline`` when it is given up (monotonic seconds).
+    """
+
+    __slots__ = ("_counts", "_extras", "_protocol", "_queue", "_within", "current", "deadline")
+
+    def __init__(
+        self, protocol: Protocol, counts: Counter[str], extras: Extras, answer_within: float
+    ) -> None:
+        self._protocol = protocol
+        self._counts = counts
+        self._extras = extras
+        self._within = answer_within
+        self._queue: deque[_Waiting] = deque()
+        self.current: Call | None = None
+        self.deadline: float | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many calls the station has sent ahead."""
+        return len(self._queue)
+
+    def called(self, call: Call, now: float) -> Effects:
+        """A call came: its turn now, or it waits; an error waits for its turn too."""
+        try:
+            extras = check_request(self._protocol, call.action, call.payload, self._extras)
+        except CallFailed as failure:
+            self._counts["invalid_call"] += 1
+            if self.current is None:
+                return (self._error(call, failure),)
+            self._queue.append(_Waiting(call, failure=failure))
+            return ()
+        if self.current is not None:
+            self._queue.append(_Waiting(call, extras))
+            return ()
+        return (self._begin(call, extras, now),)
+
+    def sent(self, message: Send) -> Effects:
+        """A SEND came (2.1): it waits for nothing and is never answered, also when wrong (A17)."""
+        try:
+            extras = check_request(self._protocol, message.action, message.payload, self._extras)
+        except CallFailed:
+            self._counts["invalid_send"] += 1
+            return ()
+        return (Dispatch(message, extras),)
+
+    def answer(self, call: Call, payload: Payload, now: float) -> Effects:
+        """The call was handled; ignored when it is no longer in flight."""
+        if not self._finishes(call):
+            return ()
+        try:
+            check_response(self._protocol, call.action, payload)
+            text = frames.encode_result(call.id, payload)
+        except (CallFailed, TypeError):
+            # Our fault, never the station's; its engineer must not see our internals.
+            self._counts["invalid_own_answer"] += 1
+            return self.fail(
+                call, CallFailed(ErrorCode.INTERNAL_ERROR, "The answer could not be made"), now
+            )
+        return (Write(text), *self._next(now))
+
+    def fail(self, call: Call, failure: CallFailed, now: float) -> Effects:
+        """The call gets a CALLERROR; ignored when it is no longer in flight."""
+        if not self._finishes(call):
+            return ()
+        return (self._error(call, failure), *self._next(now))
+
+    def tick(self, now: float) -> Effects:
+        """Give up a call that nobody answered, so that those behind it get their turn."""
+        call = self.current
+        if call is None or self.deadline is None or now < self.deadline:
+            return ()
+        self._counts["overdue_own_answer"] += 1
+        late = CallFailed(ErrorCode.INTERNAL_ERROR, "No answer in time, try again")
+        return self.fail(call, late, now)
+
+    def close(self) -> None:
+        """Nobody is left to answer."""
+        self.current = None
+        self.deadline = None
+        self._queue.clear()
+
+    def _finishes(self, call: Call) -> bool:
+        if call is self.current:
+            return True
+        self._counts["late_own_answer"] += 1
+        return False
+
+    def _begin(self, call: Call, extras: tuple[str, ...], now: float) -> Dispatch:
+        self.current = call
+        self.deadline = now + self._within
+        return Dispatch(call, extras)
+
+    def _next(self, now: float) -> Effects:
+        """Answer what waits with an error, then begin the first call that is sound."""
+        self.current = None
+        self.deadline = None
+        if not self._queue:
+            return ()
+        effects: list[Effect] = []
+        while self._queue:
+            waiting = self._queue.popleft()
+            if waiting.failure is None:
+                effects.append(self._begin(waiting.call, waiting.extras, now))
+                break
+            effects.append(self._error(waiting.call, waiting.failure))
+        return tuple(effects)
+
+    def _error(self, call: Call, failure: CallFailed) -> Write:
+        return Write(
+            frames.encode_error(call.id, failure.code, failure.description, self._protocol)
+        )
