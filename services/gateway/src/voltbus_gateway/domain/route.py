@@ -82,7 +82,8 @@ def no_keys(_message: Message) -> None:
 class Route:
     """One action of one version.
 
-    ``row`` is the contract's message that ``to_contract`` makes (None: nothing is told).
+    ``row`` is the contract's message that ``to_contract`` makes (None: nothing is told); it raises
+    ``CallFailed`` for the few faults that no schema can see.
     ``to_ocpp(answer, payload, context)`` makes the CALLRESULT from the service's answer (None
     where nobody is asked). ``on_silence(payload, context)`` makes it when a service doesn't answer
     or answers with a fault; it raises ``CallFailed`` where that must be an error. ``reason`` says

@@ -6,6 +6,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from voltbus_backbone.contract.values import Sample, SignedMeterValue
+from voltbus_gateway.domain.integers import integer
 from voltbus_gateway.domain.times import parse_time
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def _samples_2x(meter_values: list[dict[str, Any]]) -> Iterator[Sample]:
                 value=sampled["value"],
                 measurand=measurand,
                 unit=_RESPELLED.get(unit, unit),
-                multiplier=measure.get("multiplier", 0),
+                multiplier=integer(measure.get("multiplier", 0)),
                 phase=sampled.get("phase"),
                 context=sampled.get("context", "Sample.Periodic"),
                 location=sampled.get("location", "Outlet"),

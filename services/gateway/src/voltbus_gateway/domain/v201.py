@@ -9,23 +9,22 @@ from voltbus_backbone.contract.auth import Authorize, OcspHash, Phase, Transacti
 from voltbus_backbone.contract.config import Boot
 from voltbus_backbone.contract.stations import MeterValuesReported, StatusReported
 from voltbus_backbone.contract.values import AdditionalId, IdToken, Protocol
-from voltbus_gateway.domain import v16
-from voltbus_gateway.domain.reports import event_told, only, report_told, reported, without
+from voltbus_gateway.domain import every_version
+from voltbus_gateway.domain.decisions import id_token_info
+from voltbus_gateway.domain.integers import integer, optional_integer
+from voltbus_gateway.domain.reports import event_told, only, report_told, without
 from voltbus_gateway.domain.route import (
     Context,
     Mode,
     Route,
     no_answer,
-    no_keys,
     whole,
 )
 from voltbus_gateway.domain.samples import first_time, samples_2x
-from voltbus_gateway.domain.times import format_time, parse_time
+from voltbus_gateway.domain.times import parse_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from voltbus_backbone.contract.auth import AuthorizeAnswer, Decision, TransactionAnswer
+    from voltbus_backbone.contract.auth import AuthorizeAnswer, TransactionAnswer
     from voltbus_gateway.domain.frames import Payload
 
 _PHASES = {"Started": Phase.STARTED, "Updated": Phase.UPDATED, "Ended": Phase.ENDED}
@@ -38,22 +37,6 @@ _EVENT_DETAILS = (
     "costDetails",
 )
 _INFO_DETAILS = ("timeSpentCharging", "operationMode", "tariffId", "transactionLimit")
-_PRIORITY = 9
-_LANGUAGE_LIMIT = 8
-_TOKEN_LIMIT = {Protocol.OCPP201: 36, Protocol.OCPP21: 255}
-_MESSAGE_LIMIT = {Protocol.OCPP201: 512, Protocol.OCPP21: 1024}
-_CLOSED_TYPES = frozenset(
-    {
-        "Central",
-        "eMAID",
-        "ISO14443",
-        "ISO15693",
-        "KeyCode",
-        "Local",
-        "MacAddress",
-        "NoAuthorization",
-    }
-)
 
 
 def boot(payload: Payload, context: Context) -> Boot:
@@ -83,8 +66,8 @@ def status(payload: Payload, context: Context) -> StatusReported:
         protocol=context.protocol,
         status=payload["connectorStatus"],
         at=parse_time(payload["timestamp"]),
-        evse_id=payload["evseId"],
-        connector_id=payload["connectorId"],
+        evse_id=integer(payload["evseId"]),
+        connector_id=integer(payload["connectorId"]),
     )
 
 
@@ -133,38 +116,6 @@ def authorize_answer(answer: AuthorizeAnswer, _payload: Payload, context: Contex
     return response
 
 
-def id_token_info(decision: Decision, protocol: Protocol) -> Payload:
-    """IdTokenInfoType; empty optionals are left out (A18)."""
-    info: Payload = {"status": decision.status.value}
-    if decision.cache_expiry is not None:
-        info["cacheExpiryDateTime"] = format_time(decision.cache_expiry)
-    if decision.charging_priority is not None:
-        info["chargingPriority"] = _priority(decision.charging_priority)
-    if decision.language and len(decision.language) <= _LANGUAGE_LIMIT:
-        info["language1"] = decision.language
-    if decision.evse_ids:
-        info["evseId"] = list(decision.evse_ids)
-    if decision.group is not None and 0 < len(decision.group.value) <= _TOKEN_LIMIT[protocol]:
-        info["groupIdToken"] = _group(decision.group, protocol)
-    if decision.personal_message:
-        info["personalMessage"] = _message(decision.personal_message, protocol)
-    return info
-
-
-def _priority(priority: int) -> int:
-    return max(-_PRIORITY, min(_PRIORITY, priority))
-
-
-def _group(group: IdToken, protocol: Protocol) -> Payload:
-    # C09.FR.13: a group is Central; 2.0.1 has a closed list of types.
-    known = bool(group.type) and (protocol is Protocol.OCPP21 or group.type in _CLOSED_TYPES)
-    return {"idToken": group.value, "type": group.type if known else "Central"}
-
-
-def _message(text: str, protocol: Protocol) -> Payload:
-    return {"format": "UTF8", "content": text[: _MESSAGE_LIMIT[protocol]]}
-
-
 def transaction_event(payload: Payload, context: Context) -> TransactionMessage:
     """TransactionEvent. No stoppedReason at the end means Local (E06)."""
     info = payload["transactionInfo"]
@@ -179,16 +130,16 @@ def transaction_event(payload: Payload, context: Context) -> TransactionMessage:
         phase=phase,
         at=parse_time(payload["timestamp"]),
         transaction_id=info["transactionId"],
-        evse_id=evse.get("id"),
-        connector_id=evse.get("connectorId"),
+        evse_id=optional_integer(evse.get("id")),
+        connector_id=optional_integer(evse.get("connectorId")),
         id_token=id_token(token) if token is not None else None,
-        seq_no=payload["seqNo"],
+        seq_no=integer(payload["seqNo"]),
         trigger=payload["triggerReason"],
         offline=payload.get("offline", False),
         charging_state=info.get("chargingState"),
         stopped_reason=info.get("stoppedReason", "Local" if phase is Phase.ENDED else None),
-        reservation_id=payload.get("reservationId"),
-        remote_start_id=info.get("remoteStartId"),
+        reservation_id=optional_integer(payload.get("reservationId")),
+        remote_start_id=optional_integer(info.get("remoteStartId")),
         samples=samples_2x(payload.get("meterValue", ())),
         details=details,
     )
@@ -229,23 +180,13 @@ def meter_values(payload: Payload, context: Context) -> MeterValuesReported:
         protocol=context.protocol,
         at=first_time(values, context.now),
         samples=samples_2x(values),
-        evse_id=payload["evseId"],
+        evse_id=integer(payload["evseId"]),
     )
 
 
 def no_schedule(_answer: Any, _payload: Payload, _context: Context) -> Payload:
     """NotifyEVChargingNeedsResponse of 2.0.1: no schedule will come (K15)."""
     return {"status": "Rejected"}
-
-
-def accepted(_answer: Any, _payload: Payload, _context: Context) -> Payload:
-    """Status Accepted."""
-    return {"status": "Accepted"}
-
-
-def failed(_answer: Any, _payload: Payload, _context: Context) -> Payload:
-    """Status Failed."""
-    return {"status": "Failed"}
 
 
 def no_certificate(_answer: Any, _payload: Payload, _context: Context) -> Payload:
@@ -257,45 +198,18 @@ def _route(action: str, mode: Mode, **parts: Any) -> Route:
     return Route(Protocol.OCPP201, action, mode, **parts)
 
 
-def fact(
-    protocol: Protocol,
-    action: str,
-    *,
-    moment: str | None = None,
-    told: Callable[[Payload], Payload] | None = None,
-    **parts: Any,
-) -> Route:
-    """A row that is told as it came and acknowledged; ``moment`` names its own timestamp."""
-    return Route(
-        protocol,
-        action,
-        Mode.ACKNOWLEDGED,
-        row=registry.STATION_REPORTED,
-        to_contract=reported(action, moment, told),
-        keys=whole if moment is not None else no_keys,
-        **parts,
-    )
-
-
 def _fact(action: str, **parts: Any) -> Route:
-    return fact(Protocol.OCPP201, action, **parts)
+    return every_version.fact(Protocol.OCPP201, action, **parts)
 
 
 ROUTES: tuple[Route, ...] = (
+    *every_version.rows(Protocol.OCPP201),
     _route(
         "BootNotification",
         Mode.ANSWERED,
         row=registry.BOOT,
         to_contract=boot,
-        to_ocpp=v16.boot_answer,
-    ),
-    _route(
-        "Heartbeat",
-        Mode.LOCAL,
-        row=registry.STATION_SEEN,
-        to_contract=v16.seen,
-        to_ocpp=v16.heartbeat_answer,
-        reason=v16.HEARTBEAT_REASON,
+        to_ocpp=every_version.boot_answer,
     ),
     _route(
         "StatusNotification",
@@ -328,38 +242,6 @@ ROUTES: tuple[Route, ...] = (
         to_contract=meter_values,
         keys=whole,
     ),
-    _route(
-        "FirmwareStatusNotification",
-        Mode.ACKNOWLEDGED,
-        row=registry.FIRMWARE_STATUS,
-        to_contract=v16.firmware_status,
-    ),
-    _route(
-        "LogStatusNotification",
-        Mode.ACKNOWLEDGED,
-        row=registry.LOG_STATUS,
-        to_contract=v16.log_status,
-    ),
-    _route(
-        "SecurityEventNotification",
-        Mode.ACKNOWLEDGED,
-        row=registry.SECURITY_EVENT,
-        to_contract=v16.security_event,
-        keys=whole,
-    ),
-    _route(
-        "DataTransfer",
-        Mode.ACKNOWLEDGED,
-        row=registry.STATION_REPORTED,
-        to_contract=v16.data_transfer,
-        to_ocpp=v16.unknown_vendor,
-        reason=v16.DATA_TRANSFER_REASON,
-    ),
-    _fact(
-        "SignCertificate",
-        to_ocpp=v16.rejected,
-        reason=v16.SIGN_CERTIFICATE_REASON,
-    ),
     _fact(
         "Get15118EVCertificate",
         told=only("iso15118SchemaVersion", "action"),
@@ -369,7 +251,7 @@ ROUTES: tuple[Route, ...] = (
     _route(
         "GetCertificateStatus",
         Mode.LOCAL,
-        to_ocpp=failed,
+        to_ocpp=every_version.failed,
         reason="Failed: no OCSP responder is asked",
     ),
     _fact("NotifyReport", moment="generatedAt", told=report_told, reason="without secrets"),
@@ -390,7 +272,7 @@ ROUTES: tuple[Route, ...] = (
         to_ocpp=no_schedule,
         reason="Rejected: no schedule is made for a car; the station uses its own limits (K15)",
     ),
-    _fact("NotifyEVChargingSchedule", moment="timeBase", to_ocpp=accepted),
+    _fact("NotifyEVChargingSchedule", moment="timeBase", to_ocpp=every_version.accepted),
     _fact("PublishFirmwareStatusNotification"),
     _fact("ReservationStatusUpdate"),
 )

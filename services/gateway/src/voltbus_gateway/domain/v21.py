@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from voltbus_backbone.contract.values import Protocol
-from voltbus_gateway.domain import v16, v201
+from voltbus_gateway.domain import every_version, v201
 from voltbus_gateway.domain.reports import without
 from voltbus_gateway.domain.route import Mode, Route
 from voltbus_gateway.domain.times import format_time
@@ -68,7 +68,7 @@ def _in_21(route: Route) -> Route:
 
 
 def _fact(action: str, **parts: Any) -> Route:
-    return v201.fact(Protocol.OCPP21, action, **parts)
+    return every_version.fact(Protocol.OCPP21, action, **parts)
 
 
 ROUTES: tuple[Route, ...] = (
@@ -88,7 +88,7 @@ ROUTES: tuple[Route, ...] = (
     _fact("NotifyDERAlarm", moment="timestamp"),
     _fact("NotifyDERStartStop", moment="timestamp"),
     _fact("NotifyPeriodicEventStream", moment="basetime", one_way=True),
-    _fact("OpenPeriodicEventStream", to_ocpp=v201.accepted),
+    _fact("OpenPeriodicEventStream", to_ocpp=every_version.accepted),
     _fact("ClosePeriodicEventStream"),
     _fact("NotifyPriorityCharging"),
     _fact("NotifySettlement", moment="settlementTime"),
@@ -96,7 +96,7 @@ ROUTES: tuple[Route, ...] = (
         Protocol.OCPP21,
         "PullDynamicScheduleUpdate",
         Mode.LOCAL,
-        to_ocpp=v16.rejected,
+        to_ocpp=every_version.rejected,
         reason="Rejected: no dynamic schedules are kept",
     ),
     _fact("ReportDERControl"),
