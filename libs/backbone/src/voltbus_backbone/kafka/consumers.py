@@ -168,7 +168,9 @@ class Tail:
 
     async def __aenter__(self) -> Self:
         """Be in position before this returns: what is published afterwards is seen."""
+        # Without a group id the consumer takes every partition of its topics by itself.
         consumer = AIOKafkaConsumer(
+            *self._names,
             **client_options(self._settings),
             enable_auto_commit=False,
             auto_offset_reset=self._reset,
@@ -176,13 +178,7 @@ class Tail:
         )
         try:
             await consumer.start()
-            everything = [
-                TopicPartition(name, partition)
-                for name in self._names
-                for partition in consumer.partitions_for_topic(name)
-                or await _partitions(consumer, name)
-            ]
-            consumer.assign(everything)
+            everything = consumer.assignment()
             if self._reset == "latest":
                 await consumer.seek_to_end(*everything)
             else:
@@ -204,19 +200,16 @@ class Tail:
 
     async def __aiter__(self) -> AsyncIterator[Event]:
         """Every CloudEvent as it comes; records that are none are passed over."""
-        assert self._consumer is not None  # noqa: S101 - __aenter__ comes first
-        async for record in self._consumer:
+        async for record in self.records():
             event = event_of(record)
             if event is not None:
                 yield event
 
-
-async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> set[int]:
-    await consumer.topics()
-    found: set[int] | None = consumer.partitions_for_topic(topic)
-    if not found:
-        raise Unavailable(f"topic {topic} is not there: run 'voltbus topics'")
-    return found
+    async def records(self) -> AsyncIterator[Any]:
+        """Every record as it comes, CloudEvent or not."""
+        assert self._consumer is not None  # noqa: S101 - __aenter__ comes first
+        async for record in self._consumer:
+            yield record
 
 
 def event_of(record: Any) -> Event | None:

@@ -1,0 +1,153 @@
+"""CloudEvents 1.0 in Kafka's binary mode."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from voltbus_backbone import envelope
+from voltbus_backbone.contract import registry
+from voltbus_backbone.contract.auth import StationLogin, StationLoginAnswer
+from voltbus_backbone.contract.values import IdToken
+from voltbus_backbone.errors import InvalidRecord
+
+NOW = datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)
+
+
+def record(*, asking: envelope.Asking | None = None) -> envelope.Record:
+    made = envelope.event(
+        registry.STATION_LOGIN,
+        StationLogin(station_id="CP-1"),
+        id="e-1",
+        source="/voltbus/gateway/g-1",
+        now=NOW,
+    )
+    if asking is not None:
+        made.headers.extend(envelope.asking_headers(asking))
+    return made
+
+
+def test_every_attribute_is_a_ce_header() -> None:
+    """Attributes become `ce_` headers and the body stays plain JSON (CloudEvents Kafka 3.2)."""
+    made = record()
+    headers = dict(made.headers)
+    assert headers["ce_specversion"] == b"1.0"
+    assert headers["ce_id"] == b"e-1"
+    assert headers["ce_source"] == b"/voltbus/gateway/g-1"
+    assert headers["ce_type"] == b"voltbus.auth.station-login.v1"
+    assert headers["ce_time"] == b"2026-03-01T12:30:15.123Z"
+    assert headers["ce_subject"] == b"CP-1"
+    assert headers["content-type"] == b"application/json"
+    assert made.key == b"CP-1"
+    assert made.value == b'{"station_id":"CP-1"}'
+
+
+def test_what_is_written_reads_back_the_same() -> None:
+    """A parsed event decodes to the message that was sent, with how it wants its answer."""
+    asking = envelope.Asking("g-1/a/7", "voltbus.gateway.inbox", 3, 1_700_000_000_000)
+    made = record(asking=asking)
+    event = envelope.parse(made.headers, made.value, topic="t", partition=1, offset=9, key=made.key)
+    assert event.decode() == StationLogin(station_id="CP-1")
+    assert event.asking == asking
+    assert (event.topic, event.partition, event.offset) == ("t", 1, 9)
+
+
+def test_a_reply_goes_to_the_partition_of_whoever_asked() -> None:
+    """The answer is addressed by the request's own headers and carries its correlation id."""
+    made = record(asking=envelope.Asking("g-1/a/7", "voltbus.gateway.inbox", 3, 0))
+    event = envelope.parse(made.headers, made.value)
+    answer = envelope.reply(
+        event,
+        registry.STATION_LOGIN_ANSWER,
+        StationLoginAnswer(known=False),
+        source="/voltbus/auth/a-1",
+        now=NOW,
+    )
+    assert answer is not None
+    assert (answer.topic, answer.partition, answer.key) == ("voltbus.gateway.inbox", 3, None)
+    assert envelope.header(answer.headers, "correlation-id") == b"g-1/a/7"
+
+
+def test_nobody_is_answered_who_did_not_ask() -> None:
+    """A request without reply headers gets no reply record."""
+    made = record()
+    event = envelope.parse(made.headers, made.value)
+    assert (
+        envelope.reply(
+            event,
+            registry.STATION_LOGIN_ANSWER,
+            StationLoginAnswer(known=True),
+            source="/a",
+            now=NOW,
+        )
+        is None
+    )
+
+
+@pytest.mark.parametrize("missing", ["ce_id", "ce_source", "ce_type"])
+def test_a_record_without_a_required_attribute_is_no_cloudevent(missing: str) -> None:
+    """id, source, type and specversion are required (CloudEvents 1.0, 3.1); the reason names it."""
+    headers = [pair for pair in record().headers if pair[0] != missing]
+    with pytest.raises(InvalidRecord, match=missing):
+        envelope.parse(headers, b"{}")
+
+
+def test_another_spec_version_is_refused() -> None:
+    """Only CloudEvents 1.0 is understood."""
+    headers = [(n, b"0.3" if n == "ce_specversion" else v) for n, v in record().headers]
+    with pytest.raises(InvalidRecord, match="specversion"):
+        envelope.parse(headers, b"{}")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("deadline", b"soon"), ("reply-partition", b"x"), ("ce_subject", b"\xff\xfe")],
+)
+def test_unreadable_headers_are_an_invalid_record(name: str, value: bytes) -> None:
+    """A header that cannot be read is the record's fault, not a crash."""
+    made = record(asking=envelope.Asking("c", "t", 1, 5))
+    headers = [(n, value if n == name else v) for n, v in made.headers]
+    with pytest.raises(InvalidRecord, match="unreadable"):
+        envelope.parse(headers, made.value)
+
+
+def test_a_body_against_its_schema_names_the_path_but_not_the_value() -> None:
+    """The reason goes to a log and a header, so it must not quote what could be a token."""
+    headers = record().headers
+    event = envelope.parse(headers, b'{"station_id": 5, "secret": "DEADBEEF"}')
+    with pytest.raises(InvalidRecord) as caught:
+        event.decode()
+    assert "station_id" in caught.value.reason
+    assert "DEADBEEF" not in caught.value.reason
+
+
+def test_unknown_fields_are_ignored() -> None:
+    """Consumers ignore what a newer writer added (full-transitive compatibility)."""
+    event = envelope.parse(record().headers, b'{"station_id": "CP-1", "added_later": true}')
+    assert event.decode() == StationLogin(station_id="CP-1")
+
+
+def test_a_tombstone_has_no_data() -> None:
+    """A record without data on a compacted topic removes its key."""
+    made = envelope.tombstone(
+        registry.Topic.AGREEMENTS_EVENTS, b"agr_1", source="/voltbus/agreements/a", now=NOW, id="x"
+    )
+    assert made.value is None
+    assert envelope.parse(made.headers, made.value).data is None
+
+
+def test_a_token_never_shows_in_a_repr() -> None:
+    """A traceback or log line that prints a message cannot show the identifier."""
+    token = IdToken(value="DEADBEEF", type="ISO14443")
+    assert "DEADBEEF" not in repr(token)
+    assert "ISO14443" in repr(token)
+
+
+@pytest.mark.parametrize("row", registry.TYPES.values(), ids=lambda row: row.name)
+def test_every_row_of_the_contract_is_whole(row: registry.MessageType[object]) -> None:
+    """A request names an answer that exists, and a keyed message has the field that keys it."""
+    if row.answer is not None:
+        assert row.answer in registry.TYPES
+    if row.topic not in {None, registry.Topic.GATEWAY_INBOX}:
+        assert row.key in row.body.__struct_fields__

@@ -1,0 +1,61 @@
+"""The real servers, started once per run: Kafka, MongoDB and, where a test wants them, services."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+import pytest
+import pytest_asyncio
+
+from voltbus.embedded.stack import Stack, temporary_stack
+from voltbus_backbone.kafka import ensure_topics
+from voltbus_backbone.settings import KafkaSettings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def servers(request: pytest.FixtureRequest) -> AsyncIterator[Stack]:
+    """Real Kafka and real MongoDB; with the four services when any test of the run needs them."""
+    items = request.session.items
+    whole = any("stack" in getattr(item, "fixturenames", ()) for item in items)
+    if whole:
+        async with temporary_stack() as started:
+            yield started
+    else:
+        async with temporary_stack(services=()) as started:
+            yield started
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def stack(servers: Stack) -> Stack:
+    """The whole stack, shared: a test uses its own station ids and tokens, and breaks nothing."""
+    return servers
+
+
+@pytest.fixture(scope="session")
+def mongo_uri(servers: Stack) -> str:
+    """The administrator's connection string; take a database name of your own."""
+    return servers.mongo_uri()
+
+
+@pytest.fixture
+def database_name() -> str:
+    """A database that no other test uses."""
+    return f"test_{secrets.token_hex(6)}"
+
+
+@pytest.fixture(scope="session")
+def kafka_settings(servers: Stack) -> KafkaSettings:
+    """How to reach the real broker."""
+    return KafkaSettings(bootstrap=servers.kafka)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def topic_prefix(kafka_settings: KafkaSettings) -> str:
+    """Topics of the tests' own on the real broker, three partitions each."""
+    prefix = f"test{secrets.token_hex(3)}."
+    await ensure_topics(kafka_settings, prefix, partitions=3)
+    return prefix
