@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from voltbus.commands.events import events
 from voltbus.commands.simulate import simulate
 from voltbus.commands.topics import topics
 from voltbus.commands.up import up
@@ -47,6 +48,7 @@ def _help_without_command(context: typer.Context) -> None:
 app.command()(up)
 app.command()(topics)
 app.command()(simulate)
+app.command()(events)
 
 
 def main() -> None:
