@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from voltbus.embedded.addresses import without_credentials
 from voltbus.embedded.folders import write_private
 from voltbus.embedded.kafka import quiet_environment
 from voltbus.embedded.ports import LOOPBACK
@@ -32,6 +33,7 @@ REPLICA_SET = "rs0"
 ADMIN = "voltbus-admin"
 DATABASES = ("auth", "config", "agreements")  # of the service of the same name
 ELECTION_MILLISECONDS = 1000
+EXISTING_SERVER_MILLISECONDS = 5000  # how long a server of --mongo has to answer
 PATIENCE = 20.0  # seconds until a replica set of one has elected itself
 
 # Error codes of the server.
@@ -170,6 +172,32 @@ class Mongod:
         config["members"][0]["host"] = self.address
         config["version"] += 1
         await client.admin.command("replSetReconfig", config, force=True)
+
+
+async def check_replica_set(uri: str) -> None:
+    """Raise CommandError unless a MongoDB answers there that knows transactions."""
+    from pymongo import AsyncMongoClient  # noqa: PLC0415 - slow to import; --help needs none
+    from pymongo.errors import PyMongoError  # noqa: PLC0415 - likewise
+
+    where = without_credentials(uri)
+    try:
+        client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
+            uri, serverSelectionTimeoutMS=EXISTING_SERVER_MILLISECONDS
+        )
+        try:
+            hello = await client.admin.command("hello")
+        finally:
+            await client.close()
+    except PyMongoError as error:
+        raise CommandError(
+            f"The MongoDB of --mongo does not answer at {where} ({type(error).__name__}): check "
+            "its address, its options and its user."
+        ) from None
+    if "setName" not in hello and hello.get("msg") != "isdbgrid":
+        raise CommandError(
+            f"The MongoDB at {where} is no replica set, and Voltbus needs transactions: start it "
+            "with --replSet rs0 and run rs.initiate() once (one node is enough)."
+        )
 
 
 async def _make_user(client: AsyncMongoClient[dict[str, Any]], name: str, password: str) -> None:

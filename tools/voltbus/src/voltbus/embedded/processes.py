@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import signal
+import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from voltbus.errors import PartCrashed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
-    from pathlib import Path
 
-PR_SET_PDEATHSIG = 1
+LEASH = Path(__file__).with_name("leash.py")
 POLL = 0.03  # seconds between two questions whether a part is ready
 TAIL_LINES, TAIL_BYTES = 20, 16_384
-# Loaded before any fork: loading a library in a forked child may deadlock.
-_LIBC = ctypes.CDLL(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,19 +150,14 @@ class Supervisor:
             self._crashed.set()
 
     async def _spawn(self, part: Part) -> asyncio.subprocess.Process:
-        parent = os.getpid()
-
-        def die_with_parent() -> None:
-            _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != parent:  # it died before the line above
-                os._exit(1)
-
+        leash = [sys.executable, "-I", "-S", str(LEASH), str(os.getpid())]
         part.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if part.log.exists():
             part.log.replace(part.log.with_name(part.log.name + ".1"))
         descriptor = os.open(part.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             return await asyncio.create_subprocess_exec(
+                *leash,
                 *part.command,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=descriptor,
@@ -173,7 +166,6 @@ class Supervisor:
                 env=dict(part.environment),
                 pass_fds=self.inherited,
                 start_new_session=True,
-                preexec_fn=die_with_parent,
             )
         except OSError as error:
             raise PartCrashed(part.name, f"could not be started: {error.strerror}") from None

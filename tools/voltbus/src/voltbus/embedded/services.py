@@ -32,6 +32,7 @@ class ServiceSettings:
     keys: Keys
     kafka: str  # host:port
     mongo: Mapping[str, str]  # connection string by service
+    own_kafka: bool = True  # the broker is the embedded one
     # Command lines by service, for tests that put a stand-in there.
     commands: Mapping[str, Sequence[str]] = field(default_factory=dict)
     # Additions to the environment, by service; "" holds for all.
@@ -50,7 +51,7 @@ def service_part(
     name = service if number == 1 else f"{service}-{number}"
     command = settings.commands.get(service) or [sys.executable, "-m", f"voltbus_{service}"]
     environment = {
-        **_inherited(),
+        **_inherited(own_kafka=settings.own_kafka),
         **_environment(settings, service),
         "VOLTBUS_INSTANCE_ID": f"{service}-{number}",
         "VOLTBUS_HTTP_PORT": str(http_port),
@@ -92,6 +93,15 @@ def _environment(settings: ServiceSettings, service: str) -> dict[str, str]:
     return environment
 
 
-def _inherited() -> dict[str, str]:
-    """Our own environment without settings of ours: a stack is told everything it uses."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("VOLTBUS_")}
+def _inherited(*, own_kafka: bool) -> dict[str, str]:
+    """Our own environment without settings of ours: a stack is told everything it uses.
+
+    But how to log in to a broker that exists (VOLTBUS_KAFKA_USERNAME and so on) only the person
+    who started us knows.
+    """
+    kept = () if own_kafka else ("VOLTBUS_KAFKA_",)
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("VOLTBUS_") or name.startswith(kept)
+    }

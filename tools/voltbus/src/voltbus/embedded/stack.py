@@ -26,7 +26,7 @@ from voltbus.embedded.classpath import fetch_classpath
 from voltbus.embedded.folders import Home, cache_folder, write_private
 from voltbus.embedded.kafka import Kafka
 from voltbus.embedded.keys import SCOPE, Keys, make_keys, operator_token
-from voltbus.embedded.mongod import ADMIN, DATABASES, REPLICA_SET, Mongod
+from voltbus.embedded.mongod import ADMIN, DATABASES, REPLICA_SET, Mongod, check_replica_set
 from voltbus.embedded.ports import LOOPBACK, Ports, free_ports
 from voltbus.embedded.processes import Part, Supervisor
 from voltbus.embedded.progress import Quiet, Reporter
@@ -124,6 +124,8 @@ class Stack:
             async with asyncio.TaskGroup() as group:
                 if mongod:
                     group.create_task(self._start_mongod(mongod))
+                if self.plan.mongo is not None:
+                    group.create_task(check_replica_set(self.plan.mongo))
                 if java:
                     group.create_task(self._start_kafka(java))
             await self._make_topics()
@@ -308,6 +310,7 @@ class Stack:
             keys=self._keys,
             kafka=self.kafka,
             mongo={name: self.mongo_uri(name) for name in DATABASES if self._has_mongo()},
+            own_kafka=self.plan.starts_kafka,
             commands=self.plan.commands,
             environment=self.plan.environment,
         )
