@@ -1,0 +1,85 @@
+"""The gateway's REST interface: which stations are connected to this process."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel
+
+from voltbus_backbone.http import scope
+from voltbus_backbone.rest import Paging
+
+if TYPE_CHECKING:
+    from voltbus_gateway.connection import Connection
+    from voltbus_gateway.connections import Connections
+
+
+class ConnectionView(BaseModel):
+    """A station's connection. ``registration`` is left empty while this gateway has not asked."""
+
+    station_id: str
+    connection_id: str
+    protocol: str
+    security_profile: int
+    connected_at: datetime
+    registration: str | None
+
+
+class ConnectionList(BaseModel):
+    """A page of connections, ordered by station id; ``total`` counts all of this process."""
+
+    data: list[ConnectionView]
+    has_more: bool
+    total: int
+    by_protocol: dict[str, int]
+
+
+def router(connections: Connections) -> APIRouter:
+    """The routes."""
+    routes = APIRouter(prefix="/v1", tags=["connections"])
+
+    @routes.get(
+        "/connections",
+        summary="List the stations that are connected to this gateway process",
+        dependencies=[scope("stations:read")],
+    )
+    async def list_connections(paging: Annotated[Paging, Depends()]) -> ConnectionList:
+        return _page(sorted(connections.current(), key=_station), paging)
+
+    return routes
+
+
+def _station(connection: Connection) -> str:
+    return connection.station_id
+
+
+def _page(ordered: list[Connection], paging: Paging) -> ConnectionList:
+    wanted = ordered
+    if paging.starting_after is not None:
+        wanted = [one for one in ordered if one.station_id > paging.starting_after]
+    elif paging.ending_before is not None:
+        wanted = [one for one in ordered if one.station_id < paging.ending_before]
+    more = len(wanted) > paging.limit
+    shown = wanted[-paging.limit :] if paging.ending_before else wanted[: paging.limit]
+    by_protocol: dict[str, int] = {}
+    for one in ordered:
+        by_protocol[one.protocol.value] = by_protocol.get(one.protocol.value, 0) + 1
+    return ConnectionList(
+        data=[_view(one) for one in shown],
+        has_more=more,
+        total=len(ordered),
+        by_protocol=by_protocol,
+    )
+
+
+def _view(connection: Connection) -> ConnectionView:
+    return ConnectionView(
+        station_id=connection.station_id,
+        connection_id=connection.connection_id,
+        protocol=connection.protocol.value,
+        security_profile=connection.security_profile,
+        connected_at=connection.connected_at,
+        registration=connection.registration,
+    )

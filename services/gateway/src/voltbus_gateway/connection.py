@@ -1,0 +1,225 @@
+"""One open connection of a station: its session, its one timer, and where its effects go.
+
+Everything here runs in callbacks of the event loop and returns at once: no task and no wait per
+message. ``Link`` is what it needs of a socket, ``Carrier`` of the rest of the gateway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol
+
+from voltbus_gateway.domain.effects import Dispatch, Ended, Write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from voltbus_backbone.contract import values
+    from voltbus_backbone.contract.gateway import SendCall
+    from voltbus_gateway.domain.effects import Effects
+    from voltbus_gateway.domain.errors import CallFailed
+    from voltbus_gateway.domain.frames import Call, Payload, Send
+    from voltbus_gateway.domain.session import Session
+
+
+class Link(Protocol):
+    """The socket under a connection."""
+
+    def write(self, text: bytes) -> None:
+        """Send one text message; nothing happens when the socket is closing."""
+        ...
+
+    def close(self, code: int, reason: str) -> None:
+        """Begin to close."""
+        ...
+
+
+class Carrier(Protocol):
+    """Who carries out what a session wants."""
+
+    def dispatch(self, connection: Connection, message: Call | Send, extras: int) -> None:
+        """Handle a valid message of the station; ``extras`` unknown properties were let pass."""
+        ...
+
+    def ended(self, connection: Connection, ended: Ended) -> None:
+        """A call to the station has ended."""
+        ...
+
+
+# A timer that is armed a little late saves arming one for each call.
+_SLACK_S = 0.05
+
+
+class Connection:
+    """A station's socket from its upgrade to its end.
+
+    ``registration`` is Accepted, Pending, Rejected, or None while this process does not know.
+    ``asked_for`` are the actions that our commands made a pending station send (B02.FR.09).
+    """
+
+    __slots__ = (
+        "_carrier",
+        "_clock",
+        "_leaving",
+        "_link",
+        "_loop",
+        "_room",
+        "_session",
+        "_timer",
+        "asked_for",
+        "certificate_cn",
+        "closed",
+        "connected_at",
+        "connection_id",
+        "provisional_until",
+        "registering",
+        "registration",
+        "security_profile",
+        "seen_told_at",
+        "station_id",
+    )
+
+    def __init__(
+        self,
+        *,
+        station_id: str,
+        connection_id: str,
+        session: Session,
+        link: Link,
+        carrier: Carrier,
+        connected_at: datetime,
+        security_profile: int,
+        clock: Callable[[], float],
+        certificate_cn: str | None = None,
+    ) -> None:
+        self.station_id = station_id
+        self.connection_id = connection_id
+        self.connected_at = connected_at
+        self.security_profile = security_profile
+        self.certificate_cn = certificate_cn
+        self.registration: str | None = None
+        self.registering = 0
+        self.provisional_until = float("-inf")
+        self.asked_for: set[str] = set()
+        self.seen_told_at = float("-inf")
+        self.closed = False
+        self._session = session
+        self._link = link
+        self._carrier = carrier
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._room: asyncio.Future[None] | None = None
+        self._leaving: tuple[int, str] | None = None
+
+    @property
+    def protocol(self) -> values.Protocol:
+        """The OCPP version."""
+        return self._session.protocol
+
+    @property
+    def wants_input(self) -> bool:
+        """False while the station has sent too far ahead."""
+        return self._session.wants_input
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is in flight in either direction."""
+        return self._session.idle
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """How many messages were dropped or refused, by reason."""
+        return self._session.counts
+
+    def receive(self, text: str | bytes) -> None:
+        """A message came from the station."""
+        self._carry_out(self._session.receive(text, self._clock()))
+
+    def answer(self, call: Call, payload: Payload) -> None:
+        """A call of the station was handled."""
+        self._carry_out(self._session.answer(call, payload, self._clock()))
+
+    def fail(self, call: Call, failure: CallFailed) -> None:
+        """A call of the station gets a CALLERROR."""
+        self._carry_out(self._session.fail(call, failure, self._clock()))
+
+    def call(self, command: SendCall, timeout_s: float) -> None:
+        """Send a call to the station when its turn comes."""
+        self._carry_out(
+            self._session.call(
+                command.command_id, command.action, command.payload, self._clock(), timeout_s
+            )
+        )
+
+    def close(self, code: int, reason: str) -> None:
+        """Close the socket now."""
+        self._leaving = None
+        self._link.close(code, reason)
+
+    def leave(self, code: int, reason: str) -> None:
+        """Close the socket as soon as no call is in flight."""
+        self._leaving = (code, reason)
+        self._leave_if_idle()
+
+    def lost(self) -> None:
+        """The socket is gone: commands in flight end, nothing is written any more."""
+        if self.closed:
+            return
+        self.closed = True
+        self._leaving = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._give_room()
+        self._carry_out(self._session.close())
+
+    async def room(self) -> None:
+        """Wait until the station may send more."""
+        while not self._session.wants_input and not self.closed:
+            self._room = self._loop.create_future()
+            try:
+                await self._room
+            finally:
+                self._room = None
+
+    def _carry_out(self, effects: Effects) -> None:
+        for effect in effects:
+            if type(effect) is Write:
+                self._link.write(effect.text)
+            elif type(effect) is Dispatch:
+                self._carrier.dispatch(self, effect.call, len(effect.extras))
+            elif type(effect) is Ended:
+                self._carrier.ended(self, effect)
+        if self.closed:
+            return
+        self._arm()
+        if self._room is not None and self._session.wants_input:
+            self._give_room()
+        if self._leaving is not None:
+            self._leave_if_idle()
+
+    def _arm(self) -> None:
+        """Have the timer fire no later than the session's deadline. One that is early is kept."""
+        deadline = self._session.deadline
+        if deadline is None:
+            return
+        if self._timer is not None:
+            if self._timer.when() <= deadline + _SLACK_S:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(deadline, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._carry_out(self._session.tick(self._clock()))
+
+    def _give_room(self) -> None:
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+
+    def _leave_if_idle(self) -> None:
+        if self._leaving is not None and self._session.idle:
+            code, reason = self._leaving
+            self.close(code, reason)

@@ -1,0 +1,254 @@
+"""The open connections of this process: which station is where, and what services tell them.
+
+A station has one connection here: a second socket takes over at once, and the first is closed.
+Every event names its connection, so the log's readers can tell a late end from a new beginning.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from secrets import token_hex
+from typing import TYPE_CHECKING
+
+import structlog
+
+from voltbus_backbone import envelope
+from voltbus_backbone.contract.gateway import CloseConnection, RegistrationChanged, SendCall
+from voltbus_backbone.contract.registry import STATION_CONNECTED, STATION_DISCONNECTED
+from voltbus_backbone.contract.stations import StationConnected, StationDisconnected
+from voltbus_gateway.connection import Connection
+from voltbus_gateway.domain.session import Session
+from voltbus_gateway.metrics import CLOSED, CONNECTIONS, DROPPED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import datetime
+
+    from voltbus_backbone.bus import Publishing
+    from voltbus_backbone.contract.values import Protocol
+    from voltbus_backbone.envelope import Event
+    from voltbus_gateway.connection import Link
+    from voltbus_gateway.domain.effects import Ended
+    from voltbus_gateway.domain.frames import Call, Send
+    from voltbus_gateway.handlers import Handlers
+    from voltbus_gateway.outgoing import OutgoingCalls
+    from voltbus_gateway.reports import Reports
+    from voltbus_gateway.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+GOING_AWAY = 1001
+POLICY_VIOLATION = 1008
+SERVICE_RESTART = 1012
+# Our session's own deadline is the last resort after the handlers' deadlines.
+_LAST_RESORT_S = 2.0
+
+
+def new_connection_id(now: datetime) -> str:
+    """An id that no other connection has, ordered by time to the millisecond."""
+    return f"{int(now.timestamp() * 1000):011x}{token_hex(8)}"
+
+
+class Connections:
+    """The registry. Its events go through ``reports``; it is the ``Carrier`` of each connection."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        handlers: Handlers,
+        publisher: Publishing,
+        reports: Reports,
+        calls: OutgoingCalls,
+        source: str,
+        partition: int,
+        now: Callable[[], datetime],
+        clock: Callable[[], float],
+    ) -> None:
+        self._settings = settings
+        self._handlers = handlers
+        self._publisher = publisher
+        self._reports = reports
+        self._calls = calls
+        self._source = source
+        self._partition = partition
+        self._now = now
+        self._clock = clock
+        self._by_station: dict[str, Connection] = {}
+        self._open: dict[str, Connection] = {}
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def count(self) -> int:
+        """How many sockets are open, also those that are being closed."""
+        return len(self._open)
+
+    def current(self) -> Iterable[Connection]:
+        """The connection of each station that is here."""
+        return self._by_station.values()
+
+    # Sockets come and go.
+
+    def opened(
+        self,
+        *,
+        station_id: str,
+        protocol: Protocol,
+        link: Link,
+        security_profile: int,
+        certificate_cn: str | None = None,
+    ) -> Connection:
+        """A station's socket was accepted: it is the station's connection from now on."""
+        now = self._now()
+        settings = self._settings
+        connection = Connection(
+            station_id=station_id,
+            connection_id=new_connection_id(now),
+            session=Session(
+                protocol,
+                extras=settings.unknown_properties,
+                queue_limit=settings.calls_ahead,
+                command_limit=settings.commands_ahead,
+                answer_within=settings.answer_deadline_s
+                + settings.registration_deadline_s
+                + _LAST_RESORT_S,
+            ),
+            link=link,
+            carrier=self,
+            connected_at=now,
+            security_profile=security_profile,
+            clock=self._clock,
+            certificate_cn=certificate_cn,
+        )
+        older = self._by_station.get(station_id)
+        self._by_station[station_id] = connection
+        self._open[connection.connection_id] = connection
+        self._empty.clear()
+        CONNECTIONS.labels(protocol.value).inc()
+        self._tell_connected(connection, now)
+        if older is not None:
+            older.close(POLICY_VIOLATION, "The station has a newer connection")
+        return connection
+
+    def _tell_connected(self, connection: Connection, now: datetime) -> None:
+        message = StationConnected(
+            station_id=connection.station_id,
+            connection_id=connection.connection_id,
+            gateway_id=self._settings.instance_id,
+            gateway_partition=self._partition,
+            protocol=connection.protocol,
+            at=now,
+            security_profile=connection.security_profile,
+        )
+        record = envelope.event(
+            STATION_CONNECTED,
+            message,
+            id=f"{connection.connection_id}/connected",
+            source=self._source,
+            now=now,
+        )
+        stored = self._publisher.publish([record])
+
+        def check(future: asyncio.Future[None]) -> None:
+            # Nobody could reach a station that nobody knows to be here: let it come again.
+            if (future.cancelled() or future.exception() is not None) and not connection.closed:
+                connection.close(SERVICE_RESTART, "Not recorded, connect again")
+
+        stored.add_done_callback(check)
+
+    def lost(self, connection: Connection, code: int, reason: str) -> None:
+        """A socket is gone."""
+        if self._open.pop(connection.connection_id, None) is None:
+            return
+        if self._by_station.get(connection.station_id) is connection:
+            del self._by_station[connection.station_id]
+        connection.lost()
+        CONNECTIONS.labels(connection.protocol.value).dec()
+        CLOSED.labels(str(code)).inc()
+        for name, count in connection.dropped.items():
+            DROPPED.labels(name).inc(count)
+        now = self._now()
+        message = StationDisconnected(
+            station_id=connection.station_id,
+            connection_id=connection.connection_id,
+            gateway_id=self._settings.instance_id,
+            at=now,
+            code=code,
+            reason=reason,
+        )
+        self._reports.tell(
+            envelope.event(
+                STATION_DISCONNECTED,
+                message,
+                id=f"{connection.connection_id}/disconnected",
+                source=self._source,
+                now=now,
+            )
+        )
+        if not self._open:
+            self._empty.set()
+
+    # What the sessions want (Carrier).
+
+    def dispatch(self, connection: Connection, message: Call | Send, extras: int) -> None:
+        """Hand a valid message of the station to the handlers."""
+        if extras:
+            DROPPED.labels("unknown_property_passed").inc(extras)
+        self._handlers.handle(connection, message)
+
+    def ended(self, connection: Connection, ended: Ended) -> None:
+        """A call to the station has ended."""
+        self._calls.ended(connection, ended)
+
+    # What services tell us (gateway.inbox).
+
+    async def on_message(self, event: Event) -> None:
+        """A record of our inbox that is no answer.
+
+        It waits for its turn in the event loop, behind what an earlier answer has set going: a
+        command that follows a BootNotification's answer must not overtake it.
+        """
+        asyncio.get_running_loop().call_soon(self.told, event.decode())
+
+    def told(self, message: object) -> None:
+        """Carry out a message to this gateway."""
+        if isinstance(message, SendCall):
+            self._calls.send(message, self._by_station.get(message.station_id))
+        elif isinstance(message, CloseConnection):
+            connection = self._open.get(message.connection_id)
+            if connection is not None:
+                connection.close(message.code, message.reason)
+        elif isinstance(message, RegistrationChanged):
+            connection = self._by_station.get(message.station_id)
+            if connection is not None:
+                connection.registration = message.status
+        else:
+            log.warning("inbox.unexpected", type=type(message).__name__)
+
+    # Closing many.
+
+    async def close_all(self, code: int, reason: str, *, batch: int, pause_s: float) -> None:
+        """Close every connection, a batch at a time: not the whole fleet returns at one moment."""
+        waiting = list(self._open.values())
+        while waiting:
+            for connection in waiting[:batch]:
+                if not connection.closed:
+                    connection.close(code, reason)
+            waiting = waiting[batch:]
+            if waiting:
+                await asyncio.sleep(pause_s)
+
+    async def leave_all(self, code: int, reason: str, *, batch: int, pause_s: float) -> None:
+        """As ``close_all``, but each one only when no call is in flight on it."""
+        waiting = list(self._open.values())
+        while waiting:
+            for connection in waiting[:batch]:
+                if not connection.closed:
+                    connection.leave(code, reason)
+            waiting = waiting[batch:]
+            if waiting:
+                await asyncio.sleep(pause_s)
+
+    async def empty(self) -> None:
+        """Wait until no socket is open."""
+        await self._empty.wait()

@@ -1,0 +1,206 @@
+"""A gateway put together from its parts, with its orderly end.
+
+``__main__`` gives it the process's bus and clock; tests give it theirs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+
+from voltbus_backbone.bus import Publishing
+from voltbus_backbone.contract import values
+from voltbus_backbone.errors import Unavailable
+from voltbus_gateway.connections import GOING_AWAY, SERVICE_RESTART, Connections
+from voltbus_gateway.domain.schemas import preload
+from voltbus_gateway.door import Door
+from voltbus_gateway.flow import Flow
+from voltbus_gateway.handlers import Handlers
+from voltbus_gateway.outgoing import OutgoingCalls
+from voltbus_gateway.pulse import Pulse
+from voltbus_gateway.reports import Reports
+from voltbus_gateway.sockets import Sockets
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from datetime import datetime
+
+    from voltbus_backbone.envelope import Event
+    from voltbus_backbone.rpc import Requester
+    from voltbus_gateway.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+# How the grace period is shared out: calls in flight, closing what is left, the last events.
+_CALLS_SHARE = 0.6
+_CLOSING_SHARE = 0.2
+_LAST_WORDS_SHARE = 0.15
+
+
+class Bus(Publishing, Protocol):
+    """A publisher that tells how long its oldest record has been waiting."""
+
+    def pending_s(self) -> float:
+        """Seconds; 0 when nothing waits."""
+        ...
+
+
+class Gateway:
+    """One gateway process, without the process.
+
+    ``stopping`` says that the process was told to end: from then on no station is let in.
+    Order: ``start``, ``run`` until the end, ``stop`` while ``run`` goes on.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        bus: Bus,
+        source: str,
+        now: Callable[[], datetime],
+        stopping: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._bus = bus
+        self._source = source
+        self._now = now
+        self._clock = clock
+        self._stopping = stopping
+        self._sending_away: asyncio.Task[None] | None = None
+        self._reports = Reports(bus)
+        self.connections: Connections
+        self.sockets: Sockets
+        self._door: Door
+        self._pulse: Pulse
+
+    async def on_message(self, event: Event) -> None:
+        """A record of our inbox that is no answer."""
+        await self.connections.on_message(event)
+
+    async def start(self, requester: Requester) -> None:
+        """Listen for stations.
+
+        Raises:
+            SettingsError: the address cannot be listened on.
+        """
+        for protocol in values.Protocol:
+            preload(protocol)
+        settings = self._settings
+        flow = Flow(settings.max_in_flight)
+        handlers = Handlers(
+            settings,
+            requester=requester,
+            publisher=self._bus,
+            source=self._source,
+            flow=flow,
+            now=self._now,
+            clock=self._clock,
+        )
+        calls = OutgoingCalls(
+            reports=self._reports,
+            source=self._source,
+            longest_timeout_s=settings.longest_call_timeout_s,
+            now=self._now,
+        )
+        self.connections = Connections(
+            settings,
+            handlers=handlers,
+            publisher=self._bus,
+            reports=self._reports,
+            calls=calls,
+            source=self._source,
+            partition=requester.partition,
+            now=self._now,
+            clock=self._clock,
+        )
+        self._pulse = Pulse(
+            publisher=self._bus,
+            pending_s=self._bus.pending_s,
+            gateway_id=settings.instance_id,
+            partition=requester.partition,
+            source=self._source,
+            connections=self.connections.count,
+            now=self._now,
+            clock=self._clock,
+            beat_s=settings.beat_s,
+            outage_s=settings.outage_s,
+        )
+        self._door = Door(
+            settings,
+            requester,
+            open_now=self.open,
+            connections=self.connections.count,
+            clock=self._clock,
+        )
+        self.sockets = Sockets(settings, door=self._door, connections=self.connections, flow=flow)
+        await self.sockets.start()
+        log.info("gateway.listening", port=self.sockets.port, partition=requester.partition)
+
+    def storing(self) -> bool:
+        """Whether Kafka stores what we publish."""
+        return self._pulse.storing
+
+    def open(self) -> bool:
+        """Whether stations may come in."""
+        return self._pulse.storing and not self._stopping()
+
+    async def run(self) -> None:
+        """Beat, and watch Kafka, until cancelled."""
+        await self._pulse.run(self._send_away)
+
+    def _send_away(self) -> None:
+        """Kafka is away: stations queue their transactions when they know to be offline."""
+        settings = self._settings
+        if self._sending_away is None or self._sending_away.done():
+            self._sending_away = asyncio.create_task(
+                self.connections.close_all(
+                    SERVICE_RESTART,
+                    "Try again later",
+                    batch=settings.close_batch,
+                    pause_s=settings.close_pause_s,
+                )
+            )
+
+    async def stop(self) -> None:
+        """Take nobody in, finish the calls in flight, close, say the last words."""
+        grace = self._settings.grace_s
+        self.sockets.stop_accepting()
+        await self._close_all(grace)
+        if self._sending_away is not None:
+            self._sending_away.cancel()
+        last = self._pulse.leave()
+        async with _limit(grace * _LAST_WORDS_SHARE):
+            await self._reports.settle()
+            with contextlib.suppress(Unavailable):
+                await last
+        self._reports.close()
+        self._door.close()
+
+    async def _close_all(self, grace: float) -> None:
+        settings = self._settings
+        batches = max(1.0, grace * _CALLS_SHARE / 2 / max(settings.close_pause_s, 0.001))
+        batch = max(settings.close_batch, int(self.connections.count() / batches) + 1)
+        async with _limit(grace * _CALLS_SHARE):
+            await self.connections.leave_all(
+                GOING_AWAY, "Going away", batch=batch, pause_s=settings.close_pause_s
+            )
+            await self.connections.empty()
+        async with _limit(grace * _CLOSING_SHARE):
+            await self.connections.close_all(
+                GOING_AWAY, "Going away", batch=batch, pause_s=settings.close_pause_s
+            )
+            await self.connections.empty()
+
+
+@contextlib.asynccontextmanager
+async def _limit(seconds: float) -> AsyncIterator[None]:
+    """Give up after so many seconds, quietly."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            yield

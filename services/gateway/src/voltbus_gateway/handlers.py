@@ -1,0 +1,333 @@
+"""What becomes of a station's message: its row of the route table, carried out.
+
+ANSWERED asks a service and waits; ACKNOWLEDGED answers once Kafka has the fact; LOCAL needs nobody.
+What Kafka does not have is never acknowledged; what it has is confirmed even when a service is
+silent, in the words of the row's ``on_silence``.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from voltbus_backbone import envelope
+from voltbus_backbone.contract.config import BootAnswer, Registration
+from voltbus_backbone.contract.registry import BOOT, REGISTRATION
+from voltbus_backbone.errors import DeadlineExceeded, Unavailable
+from voltbus_gateway.domain import registration
+from voltbus_gateway.domain.errors import CallFailed, ErrorCode
+from voltbus_gateway.domain.frames import Call
+from voltbus_gateway.domain.route import Context, Mode, Route, fact_id
+from voltbus_gateway.domain.routes import route_of
+from voltbus_gateway.metrics import CALL_SECONDS, CALLS
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from voltbus_backbone.bus import Publishing
+    from voltbus_backbone.contract.values import Message
+    from voltbus_backbone.rpc import Requester
+    from voltbus_gateway.connection import Connection
+    from voltbus_gateway.domain.frames import Payload, Send
+    from voltbus_gateway.flow import Flow
+    from voltbus_gateway.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+# config is silent about a station that proved who it is: it may go on for so long [P].
+_PROVISIONAL_S = 30.0
+
+
+class Handling:
+    """One message of a station on its way."""
+
+    __slots__ = ("call", "connection", "context", "route", "started")
+
+    def __init__(
+        self,
+        connection: Connection,
+        call: Call | Send,
+        route: Route,
+        context: Context,
+        started: float,
+    ) -> None:
+        self.connection = connection
+        self.call = call
+        self.route = route
+        self.context = context
+        self.started = started
+
+
+class Handlers:
+    """Carries out messages for all connections of this process."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        requester: Requester,
+        publisher: Publishing,
+        source: str,
+        flow: Flow,
+        now: Callable[[], datetime],
+        clock: Callable[[], float],
+    ) -> None:
+        self._settings = settings
+        self._requester = requester
+        self._publisher = publisher
+        self._source = source
+        self._flow = flow
+        self._now = now
+        self._clock = clock
+
+    def handle(self, connection: Connection, call: Call | Send) -> None:
+        """Begin with a message that its session dispatched."""
+        try:
+            route = route_of(connection.protocol, call.action)
+        except CallFailed as failure:
+            if type(call) is Call:
+                connection.fail(call, failure)
+            return
+        self._flow.enter()
+        context = Context(
+            station_id=connection.station_id,
+            connection_id=connection.connection_id,
+            protocol=connection.protocol,
+            now=self._now(),
+            gateway_id=self._settings.instance_id,
+            certificate_cn=connection.certificate_cn,
+        )
+        self._admit(Handling(connection, call, route, context, self._clock()))
+
+    # Registration (A20, A21).
+
+    def _admit(self, one: Handling) -> None:
+        """Ask config for a station that has not booted on this connection, then go on."""
+        connection = one.connection
+        if connection.registration is not None or one.route.row is BOOT:
+            self._go(one, connection.registration)
+        elif self._clock() < connection.provisional_until:
+            self._go(one, registration.ACCEPTED)
+        else:
+            question = Registration(station_id=connection.station_id, protocol=connection.protocol)
+            connection.registering += 1
+            answer = self._requester.ask(
+                REGISTRATION, question, deadline_s=self._settings.registration_deadline_s
+            )
+            answer.add_done_callback(partial(self._registered, one))
+
+    def _registered(self, one: Handling, answer: asyncio.Future[Message]) -> None:
+        connection = one.connection
+        connection.registering -= 1
+        known = answer.result() if _error_of(answer) is None else None
+        if isinstance(known, BootAnswer):
+            connection.registration = known.status
+            self._go(one, known.status)
+            return
+        # A station that is refused here gives up its transactions after a few tries. It has shown
+        # its password, and a fleet must be able to reconnect while config is away.
+        connection.provisional_until = self._clock() + _PROVISIONAL_S
+        self._go(one, registration.ACCEPTED)
+
+    def _go(self, one: Handling, state: str | None) -> None:
+        try:
+            registration.check_call(one.call.action, state, one.connection.asked_for)
+            self._begin(one)
+        except CallFailed as failure:
+            self._fail(one, failure)
+        except Exception as error:  # noqa: BLE001 - one message must not end the connection
+            self._broken(one, error)
+
+    # The route table's modes.
+
+    def _begin(self, one: Handling) -> None:
+        route, context = one.route, one.context
+        if route.mode is Mode.REFUSED:
+            raise CallFailed(ErrorCode.NOT_SUPPORTED, "This central system doesn't support it")
+        if route.row is None or route.to_contract is None:
+            self._answer(one, None)
+            return
+        message = route.to_contract(one.call.payload, context)
+        if route.mode is Mode.LOCAL:
+            self._tell_now_and_then(one, message)
+            self._answer(one, None)
+        elif route.mode is Mode.ACKNOWLEDGED:
+            stored = self._publisher.publish([self._record(one, message)])
+            stored.add_done_callback(partial(self._stored, one))
+        elif route.row.fact:
+            self._tell_and_ask(one, message)
+        else:
+            answered = self._requester.ask(
+                route.row, message, deadline_s=self._settings.answer_deadline_s
+            )
+            answered.add_done_callback(partial(self._answered, one))
+
+    def _record(self, one: Handling, message: Message) -> envelope.Record:
+        row = one.route.row
+        assert row is not None  # noqa: S101 - checked by _begin
+        return envelope.event(
+            row,
+            message,
+            id=fact_id(one.context, one.call, one.route, message),
+            source=self._source,
+            now=one.context.now,
+        )
+
+    def _tell_now_and_then(self, one: Handling, message: Message) -> None:
+        """A heartbeat is told at most once per ``seen_s``: its loss matters to nobody."""
+        connection, now = one.connection, self._clock()
+        if now - connection.seen_told_at >= self._settings.seen_s:
+            connection.seen_told_at = now
+            self._publisher.post(self._record(one, message))
+
+    def _tell_and_ask(self, one: Handling, message: Message) -> None:
+        row = one.route.row
+        assert row is not None  # noqa: S101 - checked by _begin
+        connection = one.connection
+        if row is BOOT:
+            connection.registering += 1
+        stored, answered = self._requester.tell_and_ask(
+            row,
+            message,
+            id=fact_id(one.context, one.call, one.route, message),
+            deadline_s=self._settings.answer_deadline_s,
+        )
+        Fact(self, one, stored, answered)
+
+    # Ends.
+
+    def _stored(self, one: Handling, stored: asyncio.Future[None]) -> None:
+        if _error_of(stored) is None:
+            self._answer(one, None)
+        else:
+            self._fail(one, _not_stored())
+
+    def _answered(self, one: Handling, answered: asyncio.Future[Message]) -> None:
+        if _error_of(answered) is None:
+            self.answered(one, answered.result())
+        else:
+            self.silence(one)
+
+    def answered(self, one: Handling, answer: Message) -> None:
+        """A service has answered."""
+        connection = one.connection
+        if one.route.row is BOOT:
+            connection.registering -= 1
+            if isinstance(answer, BootAnswer):
+                connection.registration = answer.status
+                connection.asked_for.clear()
+        self._answer(one, answer)
+
+    def silence(self, one: Handling) -> None:
+        """No service has answered in time; what Kafka was to have, it has."""
+        if one.route.row is BOOT:
+            one.connection.registering -= 1
+        try:
+            payload = one.route.on_silence(one.call.payload, one.context)
+        except CallFailed as failure:
+            self._fail(one, failure)
+        else:
+            self._finish(one, payload, "silence")
+
+    def lost(self, one: Handling) -> None:
+        """Kafka does not have it: never acknowledged, so that the station sends it again."""
+        if one.route.row is BOOT:
+            one.connection.registering -= 1
+        self._fail(one, _not_stored())
+
+    def _answer(self, one: Handling, answer: Any) -> None:
+        try:
+            payload = one.route.to_ocpp(answer, one.call.payload, one.context)
+        except CallFailed as failure:
+            self._fail(one, failure)
+        except Exception as error:  # noqa: BLE001 - one message must not end the connection
+            self._broken(one, error)
+        else:
+            self._finish(one, payload, "answered")
+
+    def _finish(self, one: Handling, payload: Payload, outcome: str) -> None:
+        self._count(one, outcome)
+        if type(one.call) is Call:
+            one.connection.answer(one.call, payload)
+
+    def _broken(self, one: Handling, error: Exception) -> None:
+        log.error("call.broke", action=one.route.action, exc_info=error)
+        self._fail(one, CallFailed(ErrorCode.INTERNAL_ERROR, "This call could not be handled"))
+
+    def _fail(self, one: Handling, failure: CallFailed) -> None:
+        self._count(one, failure.code.value)
+        if type(one.call) is Call:
+            one.connection.fail(one.call, failure)
+
+    def _count(self, one: Handling, outcome: str) -> None:
+        self._flow.leave()
+        action = one.route.action
+        CALLS.labels(one.route.protocol.value, action, outcome).inc()
+        CALL_SECONDS.labels(action).observe(self._clock() - one.started)
+
+
+class Fact:
+    """A fact with an answer: two futures, and the order in which they come is open.
+
+    An answer proves that Kafka has the fact. Silence counts only once Kafka has confirmed it.
+    """
+
+    __slots__ = ("_done", "_handlers", "_one", "_silent", "_stored")
+
+    def __init__(
+        self,
+        handlers: Handlers,
+        one: Handling,
+        stored: asyncio.Future[None],
+        answered: asyncio.Future[Message],
+    ) -> None:
+        self._handlers = handlers
+        self._one = one
+        self._done = False
+        self._stored = False
+        self._silent = False
+        stored.add_done_callback(self._on_stored)
+        answered.add_done_callback(self._on_answered)
+
+    def _on_stored(self, stored: asyncio.Future[None]) -> None:
+        error = _error_of(stored)
+        if self._done:
+            return
+        if error is None and not self._silent:
+            self._stored = True
+            return
+        self._done = True
+        if error is None:
+            self._handlers.silence(self._one)
+        else:
+            self._handlers.lost(self._one)
+
+    def _on_answered(self, answered: asyncio.Future[Message]) -> None:
+        error = _error_of(answered)
+        if self._done:
+            return
+        if error is None:
+            self._done = True
+            self._handlers.answered(self._one, answered.result())
+        elif self._stored:
+            self._done = True
+            self._handlers.silence(self._one)
+        elif isinstance(error, DeadlineExceeded):
+            # Not stored within our budget: the station hears an error before it times out.
+            self._done = True
+            self._handlers.lost(self._one)
+        else:
+            # A service says that it can't decide, faster than Kafka confirms to us.
+            self._silent = True
+
+
+def _error_of(future: asyncio.Future[Any]) -> BaseException | None:
+    return Unavailable("cancelled") if future.cancelled() else future.exception()
+
+
+def _not_stored() -> CallFailed:
+    return CallFailed(ErrorCode.INTERNAL_ERROR, "Not recorded, try again")

@@ -1,0 +1,112 @@
+"""Calls to stations on config's behalf: ``SendCall`` in, exactly one ``CallEnded`` out for each."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from voltbus_backbone import envelope
+from voltbus_backbone.contract.config import CallEnded, CallOutcome
+from voltbus_backbone.contract.registry import CALL_ENDED
+from voltbus_gateway.domain import registration
+from voltbus_gateway.domain.effects import Ended
+from voltbus_gateway.domain.errors import ErrorCode
+from voltbus_gateway.metrics import COMMANDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from voltbus_backbone.contract.gateway import SendCall
+    from voltbus_backbone.envelope import Record
+    from voltbus_gateway.connection import Connection
+    from voltbus_gateway.reports import Reports
+
+_REMEMBERED = 10_000
+
+
+class OutgoingCalls:
+    """Sends commands through connections and reports their ends.
+
+    A SendCall that comes again while its call is on its way does nothing; one that comes after the
+    station had the call gets the same report again: no connector is unlocked twice.
+    """
+
+    def __init__(
+        self,
+        *,
+        reports: Reports,
+        source: str,
+        longest_timeout_s: float,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._reports = reports
+        self._source = source
+        self._longest_timeout_s = longest_timeout_s
+        self._now = now
+        self._on_their_way: dict[str, SendCall] = {}
+        self._reported: OrderedDict[str, Record] = OrderedDict()
+
+    def send(self, command: SendCall, connection: Connection | None) -> None:
+        """Send a call to a station, or report why not."""
+        if command.command_id in self._on_their_way:
+            return
+        reported = self._reported.get(command.command_id)
+        if reported is not None:
+            self._reports.tell(reported)
+            return
+        if connection is None:
+            ended = Ended(command.command_id, CallOutcome.NOT_CONNECTED)
+            self._report(command, command.connection_id, ended)
+            return
+        state = None if connection.registering else connection.registration
+        # While we do not know, config, which sent this, does.
+        if state is not None and not registration.may_send(command.action, state):
+            self._report(command, connection.connection_id, _refused(command, state))
+            return
+        asked = registration.asked_by(command.action, command.payload)
+        if asked is not None:
+            connection.asked_for.add(asked)
+        self._on_their_way[command.command_id] = command
+        connection.call(command, min(command.timeout_s, self._longest_timeout_s))
+
+    def ended(self, connection: Connection, ended: Ended) -> None:
+        """A session says what became of a call."""
+        command = self._on_their_way.pop(ended.command_id, None)
+        if command is not None:
+            self._report(command, connection.connection_id, ended)
+
+    def _report(self, command: SendCall, connection_id: str, ended: Ended) -> None:
+        now = self._now()
+        message = CallEnded(
+            command_id=command.command_id,
+            station_id=command.station_id,
+            connection_id=connection_id,
+            outcome=ended.outcome,
+            at=now,
+            payload=ended.payload,
+            error_code=ended.error_code,
+            error_description=ended.error_description,
+        )
+        record = envelope.event(
+            CALL_ENDED,
+            message,
+            id=f"{command.command_id}/{connection_id}/{ended.outcome}",
+            source=self._source,
+            now=now,
+        )
+        COMMANDS.labels(ended.outcome.value).inc()
+        if ended.outcome is not CallOutcome.NOT_CONNECTED:
+            self._reported[command.command_id] = record
+            if len(self._reported) > _REMEMBERED:
+                self._reported.popitem(last=False)
+        self._reports.tell(record)
+
+
+def _refused(command: SendCall, state: str) -> Ended:
+    return Ended(
+        command.command_id,
+        CallOutcome.REJECTED,
+        error_code=ErrorCode.SECURITY_ERROR.value,
+        error_description=f"Not sent: the station's registration is {state}",
+    )

@@ -1,0 +1,134 @@
+"""The gateway's sign of life on `stations.events`, and by it whether Kafka stores at all.
+
+While it does not, the gateway is not ready and sends its stations away: an offline station queues
+its transactions, an online one whose messages are refused burns its retries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+
+from voltbus_backbone import envelope
+from voltbus_backbone.contract.registry import GATEWAY_BEAT
+from voltbus_backbone.contract.stations import GatewayBeat
+from voltbus_gateway.metrics import OUTAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from voltbus_backbone.bus import Publishing
+
+log = structlog.get_logger(__name__)
+
+
+class Pulse:
+    """Beats every ``beat_s``; looks at the bus every ``look_s``.
+
+    Kafka is away when a publish has been pending for ``outage_s`` or none has succeeded for so
+    long. It is back when a beat is stored. ``pending_s`` is the publisher's own view, under load
+    faster than the beats.
+    """
+
+    def __init__(
+        self,
+        *,
+        publisher: Publishing,
+        pending_s: Callable[[], float],
+        gateway_id: str,
+        partition: int,
+        source: str,
+        connections: Callable[[], int],
+        now: Callable[[], datetime],
+        clock: Callable[[], float],
+        beat_s: float,
+        outage_s: float,
+        look_s: float = 0.25,
+    ) -> None:
+        self._publisher = publisher
+        self._pending_s = pending_s
+        self._gateway_id = gateway_id
+        self._partition = partition
+        self._source = source
+        self._connections = connections
+        self._now = now
+        self._clock = clock
+        self._beat_s = beat_s
+        self._outage_s = outage_s
+        self._look_s = look_s
+        self._beating: asyncio.Future[None] | None = None
+        self._beat_at = float("-inf")
+        self._count = 0
+        self._failing_since: float | None = None
+        self._left = False
+        self.storing = True
+
+    async def run(self, on_outage: Callable[[], None]) -> None:
+        """Beat until cancelled; ``on_outage`` is called once per outage."""
+        while True:
+            before = self.storing
+            self.look()
+            if before and not self.storing:
+                on_outage()
+            await asyncio.sleep(self._look_s)
+
+    def look(self) -> None:
+        """Beat when it is time, and see whether Kafka answers."""
+        now = self._clock()
+        if self._beating is None and not self._left:
+            pause = self._beat_s if self.storing else min(self._beat_s, 1.0)
+            if now - self._beat_at >= pause:
+                self._beat(now)
+        if not self.storing:
+            return
+        hanging = self._beating is not None and now - self._beat_at >= self._outage_s
+        failing = self._failing_since is not None and now - self._failing_since >= self._outage_s
+        if hanging or failing or self._pending_s() >= self._outage_s:
+            self.storing = False
+            OUTAGE.set(1)
+            log.error("kafka.away", connections=self._connections())
+
+    def leave(self) -> asyncio.Future[None]:
+        """The last beat of an orderly end."""
+        self._left = True
+        return self._publisher.publish([self._record(leaving=True)])
+
+    def _beat(self, now: float) -> None:
+        self._beat_at = now
+        self._beating = self._publisher.publish([self._record(leaving=False)])
+        self._beating.add_done_callback(self._done)
+
+    def _done(self, beat: asyncio.Future[None]) -> None:
+        self._beating = None
+        if beat.cancelled() or beat.exception() is not None:
+            if self._failing_since is None:
+                self._failing_since = self._beat_at
+            # Try again soon, not only with the next beat.
+            self._beat_at = min(self._beat_at, self._clock() - self._beat_s + 1.0)
+            return
+        self._failing_since = None
+        if not self.storing:
+            self.storing = True
+            OUTAGE.set(0)
+            log.info("kafka.back")
+
+    def _record(self, *, leaving: bool) -> envelope.Record:
+        now = self._now()
+        self._count += 1
+        message = GatewayBeat(
+            gateway_id=self._gateway_id,
+            gateway_partition=self._partition,
+            connections=self._connections(),
+            at=now,
+            leaving=leaving,
+        )
+        return envelope.event(
+            GATEWAY_BEAT,
+            message,
+            id=f"{int(now.timestamp() * 1000):011x}/beat/{self._count}",
+            source=self._source,
+            now=now,
+        )

@@ -1,0 +1,83 @@
+"""The gateway's settings, from the environment (prefix ``VOLTBUS_``). Durations are in seconds."""
+
+from __future__ import annotations
+
+from pydantic import Field, field_validator
+
+from voltbus_backbone.settings import ServiceSettings
+from voltbus_gateway.domain.schemas import Extras
+
+
+class Settings(ServiceSettings):
+    """What a gateway can be told.
+
+    ``answer_deadline_s`` is our own budget for a station's call; it must end before the station's
+    timeout, which is 30 s in most firmware, so that the station hears an error and not silence.
+    """
+
+    # The door.
+    ocpp_host: str = "127.0.0.1"
+    ocpp_port: int = Field(ge=0, le=65535)
+    ocpp_path: str = "/ocpp"
+    allow_no_password: bool = Field(
+        default=False, description="security profile 0: no password is asked; for development only"
+    )
+    upgrade_without_subprotocol: bool = Field(
+        default=False,
+        description="no common subprotocol: upgrade and close at once instead of HTTP 400 (A3)",
+    )
+    login_deadline_s: float = Field(default=5.0, gt=0)
+    open_timeout_s: float = Field(default=20.0, gt=0)
+    failed_logins: int = Field(
+        default=5, ge=1, description="wrong passwords in a row before a station has to wait"
+    )
+    failed_login_wait_s: float = Field(default=30.0, ge=0, description="the longest such wait")
+
+    # Admission: a fleet that comes back at once is let in at a bounded rate.
+    connect_rate_per_s: float = Field(default=400.0, gt=0)
+    connect_burst: int = Field(default=200, ge=1)
+    connect_longest_wait_s: float = Field(
+        default=10.0, ge=0, description="who would wait longer gets 503 and Retry-After"
+    )
+    max_connections: int = Field(default=20_000, ge=1)
+
+    # The socket.
+    max_frame_bytes: int = Field(default=512 * 1024, ge=1024)
+    compression: bool = True
+    ping_interval_s: float = Field(default=45.0, ge=0, description="0: no pings")
+    ping_timeout_s: float = Field(default=20.0, gt=0)
+    close_timeout_s: float = Field(default=5.0, gt=0)
+    write_limit_bytes: int = Field(default=64 * 1024, ge=1024)
+
+    # Calls.
+    unknown_properties: Extras = Extras.REFUSE
+    answer_deadline_s: float = Field(default=10.0, gt=0)
+    registration_deadline_s: float = Field(default=3.0, gt=0)
+    longest_call_timeout_s: float = Field(default=300.0, gt=0)
+    calls_ahead: int = Field(
+        default=16, ge=1, description="a station's calls that may wait for their turn"
+    )
+    commands_ahead: int = Field(
+        default=64, ge=1, description="calls to a station that may wait for their turn"
+    )
+    max_in_flight: int = Field(
+        default=8192, ge=1, description="calls being handled by this process; then reading stops"
+    )
+
+    # Events.
+    beat_s: float = Field(default=5.0, gt=0)
+    seen_s: float = Field(
+        default=60.0, ge=0, description="a station's heartbeats are told so often"
+    )
+    outage_s: float = Field(
+        default=5.0, gt=0, description="Kafka silent for so long: not ready, stations are sent away"
+    )
+    close_batch: int = Field(default=200, ge=1)
+    close_pause_s: float = Field(default=0.1, ge=0)
+
+    @field_validator("ocpp_path")
+    @classmethod
+    def _path(cls, value: str) -> str:
+        if not value.startswith("/") or "?" in value or "#" in value:
+            raise ValueError("must be a path that starts with '/'")
+        return value.rstrip("/")
