@@ -55,7 +55,7 @@ class GroupConsumer:
             group_id=self._prefix + self._group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-            session_timeout_ms=10_000,
+            session_timeout_ms=6_000,
             heartbeat_interval_ms=1_000,
             max_poll_interval_ms=300_000,
             fetch_max_wait_ms=100,
