@@ -9,16 +9,17 @@ import sys
 import time
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from voltbus.embedded.processes import Part, Supervisor, describe_end
 from voltbus.errors import PartCrashed
+from voltbus_watching import eventually, is_running
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
+    from pathlib import Path
 
 OBEDIENT = "print('ready', flush=True); import time; time.sleep(600)"
 DEAF = (
@@ -47,23 +48,6 @@ async def main():
 
 asyncio.run(main())
 """
-
-
-def is_running(pid: int) -> bool:
-    """Whether the process exists and is more than an entry that nobody has collected."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return False
-    return stat.rpartition(")")[2].split()[0] not in {"Z", "X"}
-
-
-async def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Return as soon as the condition holds; fail after the deadline."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        await asyncio.sleep(0.01)
 
 
 def part_of(folder: Path, code: str, name: str = "child", **changes: object) -> Part:

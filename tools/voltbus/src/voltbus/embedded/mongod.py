@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 
 REPLICA_SET = "rs0"
 ADMIN = "voltbus-admin"
-DATABASES = ("auth", "config", "agreements")  # of the service of the same name
+USERS = ("auth", "config", "agreements")  # one for each service that has a database
+# A database cannot just be called `config`: that name is MongoDB's own, and it refuses transactions
+# and change streams there. The prefix also keeps ours apart on a server that others use too.
+DATABASE_PREFIX = "voltbus_"
 ELECTION_MILLISECONDS = 1000
 EXISTING_SERVER_MILLISECONDS = 5000  # how long a server of --mongo has to answer
 PATIENCE = 20.0  # seconds until a replica set of one has elected itself
@@ -106,8 +109,8 @@ class Mongod:
         async with _client(self.address, ADMIN, passwords[ADMIN]) as client:
             await self._name_this_port(client)
             await _wait_for_primary(client)
-            for database in DATABASES:
-                await _make_user(client, database, passwords[database])
+            for user in USERS:
+                await _make_user(client, user, passwords[user])
 
     def uri(self, user: str) -> str:
         """The connection string of a service (its name) or of the administrator (`ADMIN`)."""
@@ -122,7 +125,7 @@ class Mongod:
         if path.exists():
             found: dict[str, str] = json.loads(path.read_bytes())
             return found
-        made = {user: secrets.token_urlsafe(24) for user in (ADMIN, *DATABASES)}
+        made = {user: secrets.token_urlsafe(24) for user in (ADMIN, *USERS)}
         write_private(path, json.dumps(made).encode())
         return made
 
@@ -174,6 +177,11 @@ class Mongod:
         await client.admin.command("replSetReconfig", config, force=True)
 
 
+def database_of(service: str) -> str:
+    """The name of a service's database."""
+    return DATABASE_PREFIX + service
+
+
 async def check_replica_set(uri: str) -> None:
     """Raise CommandError unless a MongoDB answers there that knows transactions."""
     from pymongo import AsyncMongoClient  # noqa: PLC0415 - slow to import; --help needs none
@@ -201,14 +209,14 @@ async def check_replica_set(uri: str) -> None:
 
 
 async def _make_user(client: AsyncMongoClient[dict[str, Any]], name: str, password: str) -> None:
-    """A user that reads and writes the database of its own name, and nothing else.
+    """A user that reads and writes its own database, and nothing else.
 
     `readWrite` contains what a service does there: documents, collections, indexes,
     transactions and change streams.
     """
     from pymongo.errors import OperationFailure  # noqa: PLC0415 - slow to import
 
-    roles = [{"role": "readWrite", "db": name}]
+    roles = [{"role": "readWrite", "db": database_of(name)}]
     try:
         await client.admin.command("createUser", name, pwd=password, roles=roles)
     except OperationFailure as error:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from voltbus.embedded.keys import AUDIENCE, ISSUER
+from voltbus.embedded.mongod import database_of
 from voltbus.embedded.ports import LOOPBACK
 from voltbus.embedded.processes import Part
 from voltbus.embedded.readiness import http_ready
@@ -86,7 +87,7 @@ def _environment(settings: ServiceSettings, service: str) -> dict[str, str]:
     }
     if service in settings.mongo:
         environment["VOLTBUS_MONGO_URI"] = settings.mongo[service]
-        environment["VOLTBUS_MONGO_DATABASE"] = service
+        environment["VOLTBUS_MONGO_DATABASE"] = database_of(service)
     if service == "auth":
         environment["VOLTBUS_TOKEN_KEY_FILE"] = str(settings.keys.token_key)
         environment["VOLTBUS_FIELD_KEY_FILE"] = str(settings.keys.field_key)

@@ -26,7 +26,14 @@ from voltbus.embedded.classpath import fetch_classpath
 from voltbus.embedded.folders import Home, cache_folder, write_private
 from voltbus.embedded.kafka import Kafka
 from voltbus.embedded.keys import SCOPE, Keys, make_keys, operator_token
-from voltbus.embedded.mongod import ADMIN, DATABASES, REPLICA_SET, Mongod, check_replica_set
+from voltbus.embedded.mongod import (
+    ADMIN,
+    REPLICA_SET,
+    USERS,
+    Mongod,
+    check_replica_set,
+    database_of,
+)
 from voltbus.embedded.ports import LOOPBACK, Ports, free_ports
 from voltbus.embedded.processes import Part, Supervisor
 from voltbus.embedded.progress import Quiet, Reporter
@@ -96,6 +103,7 @@ class Stack:
         self._supervisor = Supervisor()
         self._mongod: Mongod | None = None
         self._keys: Keys | None = None
+        self._token = ""
         self._settings: ServiceSettings | None = None
         self._replicas: dict[str, int] = {}
         self._doors: dict[str, tuple[int, int | None]] = {}  # by part: HTTP port, OCPP port
@@ -121,6 +129,7 @@ class Stack:
             if self.plan.fresh:
                 self.home.empty()
             self._keys = make_keys(self.home.folder("keys"))
+            self._token = operator_token(self._keys)
             async with asyncio.TaskGroup() as group:
                 if mongod:
                     group.create_task(self._start_mongod(mongod))
@@ -223,6 +232,10 @@ class Stack:
         """What every topic's name begins with."""
         return TOPIC_PREFIX
 
+    def database(self, service: str) -> str:
+        """The name of a service's MongoDB database."""
+        return database_of(service)
+
     def mongo_uri(self, user: str = ADMIN) -> str:
         """The connection string of a service's user, or of the administrator."""
         if self._mongod is not None:
@@ -246,7 +259,7 @@ class Stack:
             **addresses,
             "kafka": self.kafka if self.plan.kafka or self.plan.starts_kafka else None,
             "mongo": self._mongo_address(),
-            "operator_token": self.operator_token(),
+            "operator_token": self._token,
             "pids": {
                 name: self.pid(name) if name in parts else None for name in (*SERVICES, *SERVERS)
             },
@@ -309,7 +322,7 @@ class Stack:
             home=self.home,
             keys=self._keys,
             kafka=self.kafka,
-            mongo={name: self.mongo_uri(name) for name in DATABASES if self._has_mongo()},
+            mongo={name: self.mongo_uri(name) for name in USERS if self._has_mongo()},
             own_kafka=self.plan.starts_kafka,
             commands=self.plan.commands,
             environment=self.plan.environment,

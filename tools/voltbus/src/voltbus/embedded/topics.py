@@ -7,7 +7,12 @@ from voltbus_backbone.errors import Unavailable
 
 
 async def make_topics(
-    bootstrap: str, prefix: str, partitions: int | None, *, ours: bool = False
+    bootstrap: str,
+    prefix: str,
+    partitions: int | None,
+    *,
+    replication: int = 1,
+    ours: bool = False,
 ) -> list[str]:
     """Create the topics that are missing, and return their names.
 
@@ -22,6 +27,6 @@ async def make_topics(
     if ours:
         settings = settings.model_copy(update={"security_protocol": "PLAINTEXT"})
     try:
-        return await ensure_topics(settings, prefix, partitions=partitions)
+        return await ensure_topics(settings, prefix, partitions=partitions, replication=replication)
     except Unavailable as error:
         raise CommandError(f"The topics could not be made: {error}.") from None
