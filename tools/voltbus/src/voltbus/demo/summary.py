@@ -1,0 +1,118 @@
+"""What each part saw, as tables: the stations, auth, config, agreements, and Kafka."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Sequence
+    from typing import Any
+
+    from rich.console import Console
+
+    from voltbus.demo.operator import Operator
+    from voltbus.demo.scenario import Actor
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the value below which ``share`` of all lie (nearest rank); 0 of none."""
+    if not values:
+        return 0.0
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+def stations_table(actors: Sequence[Actor]) -> Table:
+    """What the stations saw."""
+    table = Table(title="What the stations saw", title_justify="left")
+    for column in ("station", "OCPP", "Authorize said", "charged", "received from the operator"):
+        table.add_column(column)
+    for column in ("Authorize p50", "p99"):
+        table.add_column(column, justify="right")
+    for actor in actors:
+        wh = actor.transaction.meter_wh - actor.transaction.begun_wh if actor.transaction else 0
+        table.add_row(
+            actor.id,
+            actor.protocol,
+            "\n".join(actor.answers),
+            f"{wh / 1000:.2f} kWh",
+            "\n".join(dict.fromkeys(action for action, _ in actor.station.received)),
+            f"{percentile(actor.authorize_s, 0.5) * 1000:.1f} ms",
+            f"{percentile(actor.authorize_s, 0.99) * 1000:.1f} ms",
+        )
+    return table
+
+
+async def services_table(operator: Operator, actors: Sequence[Actor], agreement_id: str) -> Table:
+    """What the services have stored, by their own REST answers."""
+    table = Table(title="What the services recorded", title_justify="left")
+    for column in ("service", "about", "what it says"):
+        table.add_column(column)
+    for actor in actors:
+        recorded = await operator.transactions(actor.id)
+        wh = sum(one.get("energy_wh") or 0 for one in recorded)
+        table.add_row("auth", actor.id, f"{_sessions(len(recorded))}, {wh / 1000:.2f} kWh")
+    for actor in actors:
+        settings = (await operator.settings(actor.id))["settings"]
+        table.add_row("config", actor.id, _states(settings))
+    agreement = await operator.agreement(agreement_id)
+    table.add_row("agreements", str(agreement.get("name", agreement_id)), _usage(agreement))
+    return table
+
+
+def _sessions(count: int) -> str:
+    return f"{count} session{'' if count == 1 else 's'}"
+
+
+def _states(settings: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{name} {str(setting['state']).replace('_', ' ')}"
+        for name, setting in sorted(settings.items())
+        if isinstance(setting, dict) and "state" in setting
+    )
+
+
+def _usage(agreement: dict[str, Any]) -> str:
+    usage = agreement.get("usage") or {}
+    said = [str(agreement.get("status", ""))]
+    if "sessions" in usage:
+        said.append(_sessions(int(usage["sessions"])))
+    if "energy_wh" in usage:
+        said.append(f"{usage['energy_wh'] / 1000:.2f} kWh used")
+    return ", ".join(said)
+
+
+def events_table(counts: Counter[str]) -> Table:
+    """What passed through Kafka."""
+    table = Table(title="What passed through Kafka", title_justify="left")
+    table.add_column("event")
+    table.add_column("times", justify="right")
+    for kind, count in sorted(counts.items()):
+        table.add_row(kind, str(count))
+    return table
+
+
+async def show_summary(
+    console: Console,
+    operator: Operator,
+    actors: Sequence[Actor],
+    agreement_id: str,
+    counts: Counter[str],
+) -> None:
+    """Print all tables and one closing line."""
+    services = await services_table(operator, actors, agreement_id)
+    for table in (stations_table(actors), services, events_table(counts)):
+        console.print()
+        console.print(table)
+    wh = sum(
+        one.transaction.meter_wh - one.transaction.begun_wh for one in actors if one.transaction
+    )
+    times = [took for actor in actors for took in actor.authorize_s]
+    console.print(
+        f"\n{_sessions(sum(1 for actor in actors if actor.transaction))}, {wh / 1000:.2f} kWh, "
+        f"{sum(counts.values())} events; Authorize took {percentile(times, 0.5) * 1000:.1f} ms "
+        f"(p50 of {len(times)})."
+    )
