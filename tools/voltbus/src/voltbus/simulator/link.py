@@ -8,17 +8,9 @@ from __future__ import annotations
 
 import abc
 import asyncio
-import base64
-import socket
-import ssl as tls
 from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
-from urllib.parse import quote
-
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
-from websockets.typing import Subprotocol
 
 from voltbus.simulator.errors import (
     AnswerTimeoutError,
@@ -28,19 +20,15 @@ from voltbus.simulator.errors import (
     SimulatorError,
     UnreachableError,
 )
-from voltbus.simulator.options import SUBPROTOCOLS, Options, Protocol, Surroundings
+from voltbus.simulator.opening import Address, open_socket
+from voltbus.simulator.options import Options, Protocol, Surroundings
 from voltbus.simulator.wire import Answering, Payload, Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    import ssl as tls
+    from collections.abc import Awaitable, Callable, Iterable
 
-REASONS = {
-    400: "no common OCPP version, or a malformed request",
-    401: "wrong or missing password",
-    403: "not allowed",
-    404: "unknown station",
-    503: "the server is not ready",
-}
+    from websockets.asyncio.client import ClientConnection
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +38,6 @@ class Sent:
     action: str
     payload: Payload = field(repr=False)
     message_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where the station connects, and how it proves who it is."""
-
-    url: str
-    password: str | bytes | None = field(repr=False)
-    ssl: tls.SSLContext | None
 
 
 class Link(abc.ABC):
@@ -131,10 +110,7 @@ class Link(abc.ABC):
         address = self._address
         if address is None:
             raise ConnectionLostError("this station was never connected")
-        opened = await self._handshake(address)
-        if opened.subprotocol is None:
-            await opened.close()
-            raise NoSubprotocolError(f"the server speaks no {SUBPROTOCOLS[self.protocol]}")
+        opened = await open_socket(address, self.station_id, self.protocol, self.options)
         self._socket = opened
         self._wire = Wire(
             opened,
@@ -146,37 +122,6 @@ class Link(abc.ABC):
         )
         self._reader = asyncio.create_task(self._read(self._wire, opened))
         self._notice()
-
-    async def _handshake(self, address: Address) -> ClientConnection:
-        headers = {}
-        if address.password is not None:
-            secret = address.password
-            raw = secret if isinstance(secret, bytes) else secret.encode()
-            pair = base64.b64encode(self.station_id.encode() + b":" + raw)
-            headers["Authorization"] = f"Basic {pair.decode()}"
-        uri = f"{address.url.rstrip('/')}/{quote(self.station_id, safe='')}"
-        try:
-            return await connect(
-                uri,
-                subprotocols=[Subprotocol(SUBPROTOCOLS[self.protocol])],
-                additional_headers=headers,
-                open_timeout=self.options.open_timeout,
-                compression="deflate" if self.options.compression else None,
-                ssl=address.ssl,
-                proxy=None,
-            )
-        except InvalidStatus as refusal:
-            status = refusal.response.status_code
-            reason = REASONS.get(status, "no reason known")
-            raise RefusedError(
-                status,
-                f"{address.url} refused {self.station_id} with HTTP {status}: {reason}",
-                dict(refusal.response.headers.raw_items()),
-            ) from None
-        except InvalidURI:
-            raise UnreachableError(f"{address.url} is no WebSocket address") from None
-        except (OSError, TimeoutError, InvalidHandshake) as failure:
-            raise UnreachableError(f"{address.url} can't be reached: {_why(failure)}") from failure
 
     async def _read(self, wire: Wire, read: ClientConnection) -> None:
         """Read one socket to its end; then, where the options say so, come back."""
@@ -321,6 +266,11 @@ class Link(abc.ABC):
             again.action, again.payload, message_id=again.message_id if same_id else None
         )
 
+    async def calls(self, action: str, payloads: Iterable[Payload]) -> None:
+        """Make several calls of one kind, one after the other."""
+        for payload in payloads:
+            await self.call(action, payload)
+
     async def send_raw(self, text: str) -> None:
         """Send any text, however wrong."""
         await self._open_wire().send_text(text)
@@ -363,15 +313,3 @@ class Link(abc.ABC):
         task = asyncio.create_task(run())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _why(failure: Exception) -> str:
-    """Say in words why no connection came about."""
-    words: tuple[tuple[type[Exception], str], ...] = (
-        (ConnectionRefusedError, "nothing listens there"),
-        (socket.gaierror, "no such host"),
-        (tls.SSLError, "the TLS handshake failed"),
-        (TimeoutError, "no answer in time"),
-        (InvalidHandshake, "what listens there is no WebSocket server"),
-    )
-    return next((why for kind, why in words if isinstance(failure, kind)), type(failure).__name__)
