@@ -1,0 +1,144 @@
+"""What an operator may ask for, whatever the path: refusals come out as problems (RFC 9457)."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+
+from voltbus_agreements.api import bodies
+from voltbus_agreements.domain import ids, lifecycle, refusals
+from voltbus_backbone.errors import Problem, not_found
+from voltbus_backbone.rest import Idempotency, merge_patch, require_match
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+    from voltbus_agreements.clock import Clock
+    from voltbus_agreements.domain.agreement import Agreement, Change, Command, Policy
+    from voltbus_agreements.store import Store
+
+_KINDS: dict[type[refusals.Refusal], tuple[int, str]] = {
+    refusals.InvalidTerms: (422, "invalid-request"),
+    refusals.IllegalTransition: (409, "illegal-transition"),
+    refusals.Incomplete: (409, "incomplete"),
+    refusals.PeriodOver: (409, "period-over"),
+    refusals.Immutable: (409, "immutable"),
+    refusals.Overlapping: (409, "overlapping-agreement"),
+}
+
+
+class Desk:
+    """Reads and changes agreements. ``entropy`` gives so many random bytes."""
+
+    def __init__(
+        self,
+        store: Store,
+        policy: Policy,
+        clock: Clock,
+        *,
+        now: Callable[[], datetime],
+        entropy: Callable[[int], bytes],
+    ) -> None:
+        self.store = store
+        self.policy = policy
+        self.clock = clock
+        self.now = now
+        self.entropy = entropy
+        self.idempotency = Idempotency(store.keys)
+
+    async def get(self, agreement_id: str) -> Agreement:
+        """An agreement, or 404."""
+        return _found(await self.store.get(agreement_id))
+
+    async def create(self, body: bodies.TermsBody) -> Agreement:
+        """A new draft."""
+        now = self.now()
+        with _refusals():
+            agreement_id = ids.new_id(now, self.entropy(ids.ENTROPY_BYTES))
+            change = lifecycle.create(agreement_id, body.terms(now=now), now=now)
+        await self.store.create(change)
+        return change.agreement
+
+    async def act(
+        self, agreement_id: str, command: Command, *, if_match: str | None, reason: str | None
+    ) -> Agreement:
+        """Carry out a command; ``if_match`` counts when it is given."""
+
+        def decide(agreement: Agreement, used_wh: int) -> Change:
+            require_match(if_match, agreement.revision, required=False)
+            return lifecycle.act(
+                agreement,
+                command,
+                now=self.now(),
+                policy=self.policy,
+                reason=reason,
+                used_wh=used_wh,
+            )
+
+        return await self._change(agreement_id, decide)
+
+    async def amend(self, agreement_id: str, patch: Any, *, if_match: str | None) -> Agreement:
+        """Apply a JSON merge patch to the terms."""
+        if not isinstance(patch, dict):
+            raise Problem(422, "invalid-request", "A merge patch of an agreement is an object.")
+
+        def decide(agreement: Agreement, used_wh: int) -> Change | None:
+            require_match(if_match, agreement.revision)
+            terms = _patched(agreement, patch).terms(now=agreement.terms.valid_from)
+            return lifecycle.amend(
+                agreement, terms, now=self.now(), policy=self.policy, used_wh=used_wh
+            )
+
+        return await self._change(agreement_id, decide)
+
+    async def delete(self, agreement_id: str, *, if_match: str | None) -> None:
+        """Remove an agreement that never came to life."""
+
+        def decide(agreement: Agreement, used_wh: int) -> Change:
+            del used_wh
+            require_match(if_match, agreement.revision)
+            return lifecycle.delete(agreement, now=self.now(), policy=self.policy)
+
+        await self._change(agreement_id, decide)
+
+    async def _change(
+        self, agreement_id: str, decide: Callable[[Agreement, int], Change | None]
+    ) -> Agreement:
+        with _refusals():
+            agreement = _found(await self.store.change(agreement_id, decide))
+        self.clock.wake()
+        return agreement
+
+
+def _found(agreement: Agreement | None) -> Agreement:
+    if agreement is None:
+        raise not_found("agreement")
+    return agreement
+
+
+def _patched(agreement: Agreement, patch: dict[str, Any]) -> bodies.TermsBody:
+    try:
+        body = bodies.TermsBody.model_validate(merge_patch(bodies.written(agreement.terms), patch))
+    except ValidationError as error:
+        raise RequestValidationError(error.errors(include_input=False)) from None
+    except RecursionError:
+        raise Problem(422, "invalid-request", "The patch is nested too deeply.") from None
+    if body.valid_from is None:
+        raise RequestValidationError(
+            [{"loc": ("valid_from",), "msg": "cannot be removed", "type": "missing"}]
+        )
+    return body
+
+
+@contextlib.contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except refusals.Refusal as refusal:
+        status, kind = _KINDS[type(refusal)]
+        errors = [{"field": name, "message": message} for name, message in refusal.errors]
+        raise Problem(status, kind, refusal.detail, errors=errors) from None

@@ -1,0 +1,243 @@
+"""The paths of `/v1/agreements`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+
+from voltbus_agreements.api import bodies
+from voltbus_agreements.api.desk import Desk
+from voltbus_agreements.domain import emaid, ids
+from voltbus_agreements.domain.agreement import Agreement, Command
+from voltbus_agreements.domain.lifecycle import BY_CLOCK
+from voltbus_agreements.domain.terms import Kind
+from voltbus_agreements.store import Filters
+from voltbus_backbone.contract.agreements import AgreementStatus as Status
+from voltbus_backbone.errors import Problem
+from voltbus_backbone.http import scope
+from voltbus_backbone.rest import Paging, StoredAnswer, etag, page
+
+READ, WRITE = "agreements:read", "agreements:write"
+MERGE_PATCH = "application/merge-patch+json"
+
+_SUMMARIES = {
+    Command.SUBMIT: "Hand a draft in for approval",
+    Command.APPROVE: "Approve it: it becomes scheduled, or active when its time has come",
+    Command.REJECT: "Reject it",
+    Command.REOPEN: "Make a rejected agreement a draft again",
+    Command.ACTIVATE: "Activate a draft without an approval of its own (if the policy allows)",
+    Command.SUSPEND: "Suspend an active agreement",
+    Command.RESUME: "Resume a suspended agreement",
+    Command.TERMINATE: "End it before its time, for good",
+    Command.CANCEL: "Cancel a draft, or a scheduled agreement before it begins",
+}
+
+IfMatch = Annotated[str | None, Header(description="The ETag that was last read.")]
+Key = Annotated[
+    str | None,
+    Header(alias="Idempotency-Key", description="Repeating a request with it has no effect."),
+]
+Pages = Annotated[Paging, Depends()]
+QueryTime = Annotated[bodies.Time | None, Query()]
+
+
+def router(desk: Desk) -> APIRouter:
+    """All routes of the agreements service."""
+    result = APIRouter(prefix="/v1/agreements", tags=["agreements"])
+    _add_reading(result, desk)
+    _add_writing(result, desk)
+    for command in Command:
+        if command not in BY_CLOCK:
+            _add_command(result, desk, command)
+    return result
+
+
+def _add_reading(router: APIRouter, desk: Desk) -> None:
+    @router.get(
+        "",
+        dependencies=[scope(READ)],
+        response_model=bodies.PageBody,
+        summary="List agreements, the newest first",
+    )
+    async def find(paging: Pages, filters: Annotated[Filters, Depends(_filters)]) -> JSONResponse:
+        for cursor in (paging.starting_after, paging.ending_before):
+            if cursor is not None and not ids.is_id(cursor):
+                raise Problem(422, "invalid-request", "A cursor is the id of an agreement.")
+        found, has_more = await desk.store.find(filters, paging)
+        return JSONResponse(page([bodies.shown(one) for one in found], has_more=has_more))
+
+    @router.get(
+        "/{agreement_id}",
+        dependencies=[scope(READ)],
+        response_model=bodies.AgreementBody,
+        summary="Retrieve an agreement",
+    )
+    async def get(agreement_id: str) -> JSONResponse:
+        return _single(await desk.get(agreement_id))
+
+    @router.get(
+        "/{agreement_id}/history",
+        dependencies=[scope(READ)],
+        response_model=bodies.HistoryBody,
+        summary="List its revisions, the newest first",
+    )
+    async def history(agreement_id: str, paging: Pages) -> JSONResponse:
+        await desk.get(agreement_id)
+        found, has_more = await desk.store.history(
+            agreement_id,
+            paging,
+            after=_revision(agreement_id, paging.starting_after),
+            before=_revision(agreement_id, paging.ending_before),
+        )
+        return JSONResponse(page([bodies.shown_change(one) for one in found], has_more=has_more))
+
+    @router.get(
+        "/{agreement_id}/usage",
+        dependencies=[scope(READ)],
+        response_model=bodies.UsageBody,
+        summary="What was used under it: totals, and the transactions they are made of",
+    )
+    async def usage(agreement_id: str, paging: Pages) -> JSONResponse:
+        agreement = await desk.get(agreement_id)
+        energy_wh, transactions = await desk.store.used(agreement_id)
+        found, has_more = await desk.store.sessions(agreement_id, paging)
+        cap = agreement.terms.limits.energy_cap_wh
+        totals = {
+            "agreement_id": agreement.id,
+            "energy_wh": energy_wh,
+            "transactions": transactions,
+            "energy_cap_wh": cap,
+            "remaining_wh": None if cap is None else max(cap - energy_wh, 0),
+            "exhausted": agreement.exhausted,
+        }
+        sessions = page([bodies.shown_session(one) for one in found], has_more=has_more)
+        return JSONResponse(totals | sessions)
+
+
+def _add_writing(router: APIRouter, desk: Desk) -> None:
+    @router.post(
+        "",
+        dependencies=[scope(WRITE)],
+        response_model=bodies.AgreementBody,
+        status_code=201,
+        summary="Create a draft",
+    )
+    async def create(body: bodies.TermsBody, key: Key = None) -> Response:
+        async def operation() -> StoredAnswer:
+            agreement = await desk.create(body)
+            return _answer(agreement, 201, {"Location": f"/v1/agreements/{agreement.id}"})
+
+        request = {"path": "/v1/agreements", "body": body.model_dump(mode="json")}
+        return _response(await desk.idempotency.run(key, request, operation))
+
+    @router.patch(
+        "/{agreement_id}",
+        dependencies=[scope(WRITE)],
+        response_model=bodies.AgreementBody,
+        summary="Amend its terms by a JSON merge patch (RFC 7396)",
+        openapi_extra={
+            "requestBody": {"required": True, "content": {MERGE_PATCH: {"schema": {}}}},
+        },
+    )
+    async def amend(agreement_id: str, request: Request, if_match: IfMatch = None) -> JSONResponse:
+        patch = await _merge_patch_of(request)
+        return _single(await desk.amend(agreement_id, patch, if_match=if_match))
+
+    @router.delete(
+        "/{agreement_id}",
+        dependencies=[scope(WRITE)],
+        status_code=204,
+        summary="Delete a draft, or a rejected or cancelled agreement",
+    )
+    async def delete(agreement_id: str, if_match: IfMatch = None) -> Response:
+        await desk.delete(agreement_id, if_match=if_match)
+        return Response(status_code=204)
+
+
+def _add_command(router: APIRouter, desk: Desk, command: Command) -> None:
+    @router.post(
+        f"/{{agreement_id}}/{command}",
+        dependencies=[scope(WRITE)],
+        response_model=bodies.AgreementBody,
+        summary=_SUMMARIES[command],
+        name=str(command),
+    )
+    async def act(
+        agreement_id: str,
+        body: bodies.ReasonBody | None = None,
+        if_match: IfMatch = None,
+        key: Key = None,
+    ) -> Response:
+        reason = None if body is None else body.reason
+
+        async def operation() -> StoredAnswer:
+            found = await desk.act(agreement_id, command, if_match=if_match, reason=reason)
+            return _answer(found, 200, {})
+
+        path = f"/v1/agreements/{agreement_id}/{command}"
+        request = {"path": path, "body": {"reason": reason}}
+        return _response(await desk.idempotency.run(key, request, operation))
+
+
+def _filters(
+    *,
+    status: Annotated[list[Status] | None, Query(description="May be repeated.")] = None,
+    kind: Kind | None = None,
+    token_ref: str | None = None,
+    party_id: str | None = None,
+    station: Annotated[str | None, Query(description="Named in the scope.")] = None,
+    contract_id: Annotated[str | None, Query(description="EMAID in any spelling.")] = None,
+    valid_at: QueryTime = None,
+) -> Filters:
+    if contract_id is not None:
+        try:
+            contract_id = emaid.normalise(contract_id)
+        except ValueError as error:
+            raise RequestValidationError(
+                [{"loc": ("contract_id",), "msg": str(error), "type": "value_error"}]
+            ) from None
+    return Filters(status, kind, token_ref, party_id, station, contract_id, valid_at)
+
+
+async def _merge_patch_of(request: Request) -> Any:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in {MERGE_PATCH, "application/json"}:
+        raise Problem(
+            415,
+            "unsupported-media-type",
+            f"Send the patch as {MERGE_PATCH}.",
+            headers={"Accept-Patch": MERGE_PATCH},
+        )
+    try:
+        return orjson.loads(await request.body())
+    except orjson.JSONDecodeError:
+        raise Problem(400, "invalid-json", "The body is not JSON.") from None
+
+
+def _revision(agreement_id: str, cursor: str | None) -> int | None:
+    """A cursor of history, ``<agreement id>:<revision>``, as a revision."""
+    if cursor is None:
+        return None
+    owner, _, number = cursor.rpartition(":")
+    if owner != agreement_id or not (number.isascii() and number.isdigit() and len(number) < 10):  # noqa: PLR2004 - far below 2**63
+        raise Problem(422, "invalid-request", "A cursor is the id of a revision of this agreement.")
+    return int(number)
+
+
+def _single(agreement: Agreement) -> JSONResponse:
+    return JSONResponse(bodies.shown(agreement), headers={"ETag": etag(agreement.revision)})
+
+
+def _answer(agreement: Agreement, status: int, headers: dict[str, str]) -> StoredAnswer:
+    body = orjson.dumps(bodies.shown(agreement))
+    return StoredAnswer("", status, body, headers | {"ETag": etag(agreement.revision)})
+
+
+def _response(answer: StoredAnswer) -> Response:
+    return Response(
+        answer.body, answer.status or 200, answer.headers, media_type="application/json"
+    )

@@ -1,0 +1,229 @@
+"""The life cycle: which command leads from which state to which, and what it makes of an agreement.
+
+Every change gives a new ``Agreement`` with the next revision and the event that tells of it; what
+is not allowed raises a ``Refusal`` and changes nothing. The picture is in docs/agreements.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from voltbus_agreements.domain import usage
+from voltbus_agreements.domain.agreement import (
+    AMENDABLE,
+    DELETABLE,
+    LIVE,
+    Agreement,
+    Change,
+    Command,
+    Happening,
+    Policy,
+)
+from voltbus_agreements.domain.refusals import (
+    FieldError,
+    IllegalTransition,
+    Immutable,
+    Incomplete,
+    InvalidTerms,
+    PeriodOver,
+)
+from voltbus_agreements.domain.terms import Terms, instant, missing_for_activation, normal
+from voltbus_backbone.contract.agreements import AgreementStatus as Status
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+_FIXED_AFTER_ACTIVATION = ("parties", "kind", "contract_id")
+
+BY_CLOCK = frozenset({Command.BEGIN, Command.EXPIRE})
+
+# From which states, and to which; None: scheduled or active, whichever the time says.
+TRANSITIONS: dict[Command, tuple[frozenset[Status], Status | None]] = {
+    Command.SUBMIT: (frozenset({Status.DRAFT}), Status.PENDING_APPROVAL),
+    Command.APPROVE: (frozenset({Status.PENDING_APPROVAL}), None),
+    Command.REJECT: (frozenset({Status.PENDING_APPROVAL}), Status.REJECTED),
+    Command.REOPEN: (frozenset({Status.REJECTED}), Status.DRAFT),
+    Command.ACTIVATE: (frozenset({Status.DRAFT}), None),  # submitted and approved in one
+    Command.SUSPEND: (frozenset({Status.ACTIVE}), Status.SUSPENDED),
+    Command.RESUME: (frozenset({Status.SUSPENDED}), Status.ACTIVE),
+    Command.TERMINATE: (frozenset({Status.ACTIVE, Status.SUSPENDED}), Status.TERMINATED),
+    Command.CANCEL: (frozenset({Status.DRAFT, Status.SCHEDULED}), Status.CANCELLED),
+    Command.BEGIN: (frozenset({Status.SCHEDULED}), Status.ACTIVE),
+    Command.EXPIRE: (frozenset({Status.ACTIVE, Status.SUSPENDED}), Status.EXPIRED),
+}
+
+
+_TOLD_AS = {
+    Command.SUSPEND: Happening.SUSPENDED,
+    Command.RESUME: Happening.RESUMED,
+    Command.TERMINATE: Happening.TERMINATED,
+    Command.BEGIN: Happening.ACTIVATED,
+    Command.EXPIRE: Happening.EXPIRED,
+}
+
+
+def create(agreement_id: str, terms: Terms, *, now: datetime) -> Change:
+    """A draft.
+
+    Raises:
+        InvalidTerms: a rule that holds in every state is broken.
+    """
+    at = instant(now)
+    draft = Agreement(agreement_id, normal(terms), Status.DRAFT, 1, at, at)
+    return Change(draft, Happening.CREATED, "create")
+
+
+def allowed(status: Status, policy: Policy) -> list[str]:
+    """What an operator may do in a state."""
+    found = [
+        command.value
+        for command, (sources, _) in TRANSITIONS.items()
+        if status in sources and command not in BY_CLOCK
+    ]
+    if policy.approval_required and Command.ACTIVATE in found:
+        found.remove(Command.ACTIVATE)
+    if status in AMENDABLE:
+        found.append("amend")
+    if status in DELETABLE:
+        found.append("delete")
+    return found
+
+
+def act(
+    agreement: Agreement,
+    command: Command,
+    *,
+    now: datetime,
+    policy: Policy,
+    reason: str | None = None,
+    used_wh: int = 0,
+) -> Change:
+    """Carry out a command.
+
+    Raises:
+        IllegalTransition: not from this state.
+        Incomplete: activation needs something that the terms lack.
+        PeriodOver: it would begin or resume after its end.
+    """
+    sources, target = TRANSITIONS[command]
+    by_policy = command is Command.ACTIVATE and policy.approval_required
+    if agreement.status not in sources or by_policy:
+        raise IllegalTransition(command, agreement.status, allowed(agreement.status, policy))
+    at = instant(now)
+    if target is None:
+        target = _beginning(agreement.terms, at)
+    if command is Command.RESUME and _is_over(agreement.terms, at):
+        raise PeriodOver
+    next_one = replace(
+        agreement,
+        status=target,
+        status_reason=reason,
+        revision=agreement.revision + 1,
+        at=at,
+        exhausted=usage.is_exhausted(agreement.terms.limits, used_wh),
+        activated_at=(
+            at
+            if target is Status.ACTIVE and agreement.activated_at is None
+            else agreement.activated_at
+        ),
+        ended_at=at if target in {Status.TERMINATED, Status.EXPIRED} else None,
+    )
+    event = _TOLD_AS.get(command, Happening.UPDATED)
+    if target is Status.ACTIVE and command in {Command.ACTIVATE, Command.APPROVE}:
+        event = Happening.ACTIVATED
+    return Change(next_one, event, command.value)
+
+
+def amend(
+    agreement: Agreement, terms: Terms, *, now: datetime, policy: Policy, used_wh: int = 0
+) -> Change | None:
+    """Give an agreement other terms; None when they are the same.
+
+    After activation the new revision supersedes the one before it.
+
+    Raises:
+        IllegalTransition: not in this state.
+        InvalidTerms: a rule that holds in every state is broken.
+        Immutable: a field that is fixed since activation would change.
+        Incomplete: it is activated and would lack what that needs.
+    """
+    if agreement.status not in AMENDABLE:
+        raise IllegalTransition("amend", agreement.status, allowed(agreement.status, policy))
+    new = normal(terms)
+    old = agreement.terms
+    if new == old:
+        return None
+    at = instant(now)
+    supersedes = agreement.supersedes
+    if agreement.status in LIVE:
+        _check_live_amendment(agreement, new, at)
+        supersedes = f"{agreement.id}:{agreement.revision}"
+    amended = replace(
+        agreement,
+        terms=new,
+        supersedes=supersedes,
+        revision=agreement.revision + 1,
+        at=at,
+        exhausted=usage.is_exhausted(new.limits, used_wh),
+    )
+    return Change(amended, Happening.UPDATED, "amend")
+
+
+def delete(agreement: Agreement, *, now: datetime, policy: Policy) -> Change:
+    """The last revision of an agreement that goes away.
+
+    Raises:
+        IllegalTransition: it has been activated, or waits for approval.
+    """
+    if agreement.status not in DELETABLE:
+        raise IllegalTransition("delete", agreement.status, allowed(agreement.status, policy))
+    last = replace(agreement, revision=agreement.revision + 1, at=instant(now))
+    return Change(last, Happening.DELETED, "delete")
+
+
+def settle(agreement: Agreement, *, used_wh: int, now: datetime) -> Change | None:
+    """Mark an agreement whose cap is used up, or no longer is; None when nothing changes."""
+    exhausted = usage.is_exhausted(agreement.terms.limits, used_wh)
+    if exhausted == agreement.exhausted or agreement.status not in LIVE:
+        return None
+    settled = replace(
+        agreement, exhausted=exhausted, revision=agreement.revision + 1, at=instant(now)
+    )
+    return Change(settled, Happening.UPDATED, "usage")
+
+
+def due(agreement: Agreement, now: datetime) -> Command | None:
+    """What the clock does to an agreement now."""
+    terms = agreement.terms
+    if agreement.status is Status.SCHEDULED and terms.valid_from <= now:
+        return Command.BEGIN
+    if agreement.status in {Status.ACTIVE, Status.SUSPENDED} and _is_over(terms, now):
+        return Command.EXPIRE
+    return None
+
+
+def _beginning(terms: Terms, at: datetime) -> Status:
+    if missing := missing_for_activation(terms):
+        raise Incomplete(missing)
+    if _is_over(terms, at):
+        raise PeriodOver
+    return Status.ACTIVE if terms.valid_from <= at else Status.SCHEDULED
+
+
+def _is_over(terms: Terms, at: datetime) -> bool:
+    return terms.valid_to is not None and terms.valid_to <= at
+
+
+def _check_live_amendment(agreement: Agreement, new: Terms, at: datetime) -> None:
+    old = agreement.terms
+    fixed = list(_FIXED_AFTER_ACTIVATION)
+    if agreement.status is not Status.SCHEDULED:
+        fixed.append("valid_from")  # it has begun
+    changed = [name for name in fixed if getattr(old, name) != getattr(new, name)]
+    if changed:
+        raise Immutable(changed)
+    if missing := missing_for_activation(new):
+        raise Incomplete(missing)
+    if new.valid_to != old.valid_to and _is_over(new, at):
+        raise InvalidTerms([FieldError("valid_to", "must be in the future: terminate it instead")])

@@ -1,0 +1,78 @@
+"""Which agreements exclude each other: a token has at most one per period and scope (rules D).
+
+Two scopes count as overlapping unless they provably do not. What can be proved without knowing
+which station stands where: two lists of EVSE kinds without a common one, or two scopes that name
+only stations and EVSEs, only groups, or only locations, without a common one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from voltbus_agreements.domain.agreement import Agreement
+    from voltbus_agreements.domain.terms import Terms
+    from voltbus_backbone.contract.agreements import Scope
+
+
+def rival(agreement: Agreement, others: Iterable[Agreement]) -> Agreement | None:
+    """The first other agreement that claims a token of this one for the same time and place."""
+    refs = {token.ref for token in agreement.terms.tokens}
+    for other in others:
+        if (
+            other.id != agreement.id
+            and refs.intersection(token.ref for token in other.terms.tokens)
+            and periods_overlap(agreement.terms, other.terms)
+            and scopes_overlap(agreement.terms.scope, other.terms.scope)
+        ):
+            return other
+    return None
+
+
+def periods_overlap(one: Terms, other: Terms) -> bool:
+    """Whether two half-open periods share an instant: the end of one may be the other's begin."""
+    return _begins_before_end(one.valid_from, other.valid_to) and _begins_before_end(
+        other.valid_from, one.valid_to
+    )
+
+
+def scopes_overlap(one: Scope, other: Scope) -> bool:
+    """Whether two scopes may share an EVSE."""
+    if one.evse_kinds and other.evse_kinds and set(one.evse_kinds).isdisjoint(other.evse_kinds):
+        return False
+    one_kind, other_kind = _named(one), _named(other)
+    if len(one_kind) != 1 or one_kind != other_kind:
+        return True  # everywhere, or places that cannot be compared
+    if one_kind == {"stations"}:
+        return _stations_overlap(one, other) or _stations_overlap(other, one)
+    names = "groups" if one_kind == {"groups"} else "locations"
+    return not set(getattr(one, names)).isdisjoint(getattr(other, names))
+
+
+def _begins_before_end(begin: datetime, end: datetime | None) -> bool:
+    return end is None or begin < end
+
+
+def _named(scope: Scope) -> set[str]:
+    """By what the scope names its places; empty means everywhere."""
+    found = set()
+    if scope.stations or scope.evses:
+        found.add("stations")
+    if scope.groups:
+        found.add("groups")
+    if scope.locations:
+        found.add("locations")
+    return found
+
+
+def _stations_overlap(one: Scope, other: Scope) -> bool:
+    """Whether a station or an EVSE that ``one`` names is within ``other``."""
+    stations = {*one.stations, *(evse.rpartition("/")[0] for evse in one.evses)}
+    return (
+        not stations.isdisjoint(other.stations)
+        or not set(one.evses).isdisjoint(other.evses)
+        or not set(one.stations).isdisjoint(evse.rpartition("/")[0] for evse in other.evses)
+    )

@@ -1,0 +1,43 @@
+"""A change as others hear of it: the full snapshot on `agreements.events`, and last a tombstone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from voltbus_agreements.domain.agreement import Happening
+from voltbus_backbone import envelope
+from voltbus_backbone.contract import registry
+
+if TYPE_CHECKING:
+    from voltbus_agreements.domain.agreement import Change
+    from voltbus_backbone.envelope import Record
+
+_ROWS = {
+    Happening.CREATED: registry.AGREEMENT_CREATED,
+    Happening.UPDATED: registry.AGREEMENT_UPDATED,
+    Happening.ACTIVATED: registry.AGREEMENT_ACTIVATED,
+    Happening.SUSPENDED: registry.AGREEMENT_SUSPENDED,
+    Happening.RESUMED: registry.AGREEMENT_RESUMED,
+    Happening.EXPIRED: registry.AGREEMENT_EXPIRED,
+    Happening.TERMINATED: registry.AGREEMENT_TERMINATED,
+    Happening.DELETED: registry.AGREEMENT_DELETED,
+}
+
+
+def records_of(change: Change, *, source: str) -> list[Record]:
+    """What a change puts on `agreements.events`, keyed by the agreement's id."""
+    agreement = change.agreement
+    id_ = f"{agreement.id}:{agreement.revision}"
+    told = envelope.event(
+        _ROWS[change.event], agreement.snapshot(), id=id_, source=source, now=agreement.at
+    )
+    if change.event is not Happening.DELETED:
+        return [told]
+    gone = envelope.tombstone(
+        registry.Topic.AGREEMENTS_EVENTS,
+        agreement.id.encode(),
+        source=source,
+        now=agreement.at,
+        id=f"{id_}:tombstone",
+    )
+    return [told, gone]

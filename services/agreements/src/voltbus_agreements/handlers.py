@@ -1,0 +1,72 @@
+"""What comes over Kafka: transactions to count, and questions about agreements."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from voltbus_agreements.domain.usage import session_of
+from voltbus_backbone import envelope
+from voltbus_backbone.consumption import Consumption
+from voltbus_backbone.contract.agreements import RetrieveAgreementAnswer
+from voltbus_backbone.contract.registry import (
+    RETRIEVE_AGREEMENT,
+    RETRIEVE_AGREEMENT_ANSWER,
+    TRANSACTION_CORRECTED,
+    TRANSACTION_ENDED,
+    Topic,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from voltbus_agreements.store import Store
+    from voltbus_backbone.envelope import Event, Record
+
+
+@dataclass(frozen=True)
+class Handlers:
+    """``source`` and ``now`` go into the answers."""
+
+    store: Store
+    source: str
+    now: Callable[[], datetime]
+
+    async def usage(self, events: Sequence[Event]) -> list[Record]:
+        """Count ended and corrected transactions; what follows from it leaves by the outbox."""
+        await self.store.count([session_of(event.decode()) for event in events], now=self.now())
+        return []
+
+    async def requests(self, events: Sequence[Event]) -> list[Record]:
+        """Answer with the agreement as it is now, or without one."""
+        found = await self.store.get_many({event.decode().id for event in events})
+        answers = []
+        for event in events:
+            agreement = found.get(event.decode().id)
+            answer = RetrieveAgreementAnswer(
+                agreement=None if agreement is None else agreement.snapshot()
+            )
+            answers.append(
+                envelope.reply(
+                    event, RETRIEVE_AGREEMENT_ANSWER, answer, source=self.source, now=self.now()
+                )
+            )
+        return [answer for answer in answers if answer is not None]
+
+    def consumptions(self) -> list[Consumption]:
+        """What this service reads."""
+        return [
+            Consumption(
+                group="agreements",
+                topics=(Topic.AGREEMENTS_REQUESTS,),
+                types=frozenset({RETRIEVE_AGREEMENT.name}),
+                handle=self.requests,
+            ),
+            Consumption(
+                group="agreements-usage",
+                topics=(Topic.TRANSACTIONS_EVENTS,),
+                types=frozenset({TRANSACTION_ENDED.name, TRANSACTION_CORRECTED.name}),
+                handle=self.usage,
+            ),
+        ]

@@ -1,0 +1,75 @@
+"""Agreements and sessions as MongoDB documents, and back."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from voltbus_agreements.domain.agreement import Agreement, Change
+from voltbus_agreements.domain.usage import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+T = TypeVar("T")
+
+Document = dict[str, Any]
+
+
+def to_agreement(document: Mapping[str, Any]) -> Agreement:
+    """An agreement as it was stored."""
+    return _from(document, Agreement, "id")
+
+
+def of_agreement(agreement: Agreement) -> Document:
+    """The agreement under ``_id``, its terms as the contract writes them."""
+    return _to(agreement, "id")
+
+
+def to_session(document: Mapping[str, Any]) -> Session:
+    """A counted transaction."""
+    return _from(document, Session, "transaction_ref")
+
+
+def of_session(session: Session) -> Document:
+    """The transaction under ``_id``."""
+    return _to(session, "transaction_ref")
+
+
+def of_revision(change: Change) -> Document:
+    """One line of an agreement's history."""
+    agreement = change.agreement
+    return {
+        "_id": f"{agreement.id}:{agreement.revision}",
+        "agreement_id": agreement.id,
+        "revision": agreement.revision,
+        "event": change.event.value,
+        "cause": change.cause,
+        "agreement": of_agreement(agreement),
+    }
+
+
+def to_change(document: Mapping[str, Any]) -> Change:
+    """The change that a line of history tells of."""
+    return msgspec.convert(
+        {
+            "agreement": to_agreement(document["agreement"]),
+            "event": document["event"],
+            "cause": document["cause"],
+        },
+        Change,
+    )
+
+
+def _to(value: Any, identity: str) -> Document:
+    document: Document = msgspec.to_builtins(value, builtin_types=(datetime,))
+    document["_id"] = document.pop(identity)
+    return document
+
+
+def _from(document: Mapping[str, Any], kind: type[T], identity: str) -> T:
+    fields = dict(document)
+    fields[identity] = fields.pop("_id")
+    return msgspec.convert(fields, kind)
