@@ -48,9 +48,9 @@ class Operator:
         found = answer.json() if answer.content else {}
         return found if isinstance(found, dict) else {}
 
-    async def register(self, station: str, name: str) -> str:
+    async def register(self, station: str) -> str:
         """Register a station and return the password it was given."""
-        await self.ask("POST", "config", "/v1/stations", {"id": station, "name": name})
+        await self.ask("POST", "config", "/v1/stations", {"id": station})
         made = await self.ask(
             "PUT", "auth", f"/v1/stations/{station}/credentials", {"security_profile": 1}
         )
@@ -70,6 +70,10 @@ class Operator:
     async def agreement(self, agreement_id: str) -> Body:
         """Return an agreement."""
         return await self.ask("GET", "agreements", f"/v1/agreements/{agreement_id}")
+
+    async def usage(self, agreement_id: str) -> Body:
+        """Return what was used under an agreement."""
+        return await self.ask("GET", "agreements", f"/v1/agreements/{agreement_id}/usage")
 
     async def set_up(self, station: str, settings: Body) -> None:
         """Say how a station should be."""

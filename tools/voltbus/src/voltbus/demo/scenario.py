@@ -111,7 +111,7 @@ class Scenario:
         """The operator registers two stations, three tokens and an agreement over REST."""
         self._say("The operator registers two stations, three tokens and one agreement (REST)")
         for actor in self._actors:
-            actor.password = await self._operator.register(actor.id, actor.name)
+            actor.password = await self._operator.register(actor.id)
         refs = {}
         for name, status in (("Ada", "accepted"), ("Ben", "accepted"), ("Cleo", "blocked")):
             refs[name] = await self._operator.add_token(self._tokens[name], status)
@@ -174,6 +174,9 @@ class Scenario:
             await self._watching.wait_for(
                 "transaction.ended", station_id=actor.id, energy_wh=actor.charge_wh
             )
+        await self._until(
+            "the agreement's usage in Wh", self._used_wh, str(self._actors[0].charge_wh)
+        )
 
     async def close_the_door(self) -> None:
         """New opening hours take both stations out of service and refuse the next driver."""
@@ -187,7 +190,9 @@ class Scenario:
             await self._in_sync(actor, "opening_hours")
         for actor in self._actors:
             expected = REFUSED_WHEN_CLOSED[actor.protocol]
-            status = await self._until(partial(self._ask, actor, "Ada"), expected)
+            status = await self._until(
+                f"Authorize at {actor.id} after hours", partial(self._ask, actor, "Ada"), expected
+            )
             actor.answers.append(f"Ada after hours {status}")
 
     # ---- what the scenes are made of ----
@@ -209,24 +214,26 @@ class Scenario:
             await station.meter(transaction, begin + actor.charge_wh * part // 4)
         await station.finish(transaction, begin + actor.charge_wh, "Local")
 
+    async def _used_wh(self) -> str:
+        return str((await self._operator.usage(self.agreement_id))["energy_wh"])
+
     async def _in_sync(self, actor: Actor, setting: str) -> None:
         """Wait until config says that the station has taken a setting over."""
 
         async def state() -> str:
             return _state_of(await self._operator.settings(actor.id), setting)
 
-        found = await self._until(state, "in_sync")
-        _expect(f"{setting} at {actor.id}", "in_sync", found)
+        await self._until(f"{setting} at {actor.id}", state, "in_sync")
 
     @staticmethod
-    async def _until(asking: Callable[[], Awaitable[str]], expected: str) -> str:
-        """Ask again until the answer is as expected; return the last one after a deadline."""
+    async def _until(what: str, asking: Callable[[], Awaitable[str]], expected: str) -> str:
+        """Ask again until the answer is as expected, since changes travel by events."""
         deadline = time.monotonic() + PATIENCE_S
         answer = await asking()
         while answer != expected and time.monotonic() < deadline:
             await asyncio.sleep(0.1)
             answer = await asking()
-        _expect("after a change that travels by events", expected, answer)
+        _expect(what, expected, answer)
         return answer
 
 

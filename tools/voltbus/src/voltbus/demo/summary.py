@@ -59,7 +59,8 @@ async def services_table(operator: Operator, actors: Sequence[Actor], agreement_
         settings = (await operator.settings(actor.id))["settings"]
         table.add_row("config", actor.id, _states(settings))
     agreement = await operator.agreement(agreement_id)
-    table.add_row("agreements", str(agreement.get("name", agreement_id)), _usage(agreement))
+    usage = await operator.usage(agreement_id)
+    table.add_row("agreements", str(agreement["name"]), _usage(agreement, usage))
     return table
 
 
@@ -75,14 +76,9 @@ def _states(settings: dict[str, Any]) -> str:
     )
 
 
-def _usage(agreement: dict[str, Any]) -> str:
-    usage = agreement.get("usage") or {}
-    said = [str(agreement.get("status", ""))]
-    if "sessions" in usage:
-        said.append(_sessions(int(usage["sessions"])))
-    if "energy_wh" in usage:
-        said.append(f"{usage['energy_wh'] / 1000:.2f} kWh used")
-    return ", ".join(said)
+def _usage(agreement: dict[str, Any], usage: dict[str, Any]) -> str:
+    sessions, wh = _sessions(int(usage["transactions"])), usage["energy_wh"]
+    return f"{agreement['status']}, {sessions}, {wh / 1000:.2f} kWh used"
 
 
 def events_table(counts: Counter[str]) -> Table:
