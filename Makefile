@@ -14,7 +14,7 @@ SOURCES := libs services tools tests benchmarks
 export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := $(if $(CI),1,0)
 
-.PHONY: help demo up check test test-fast bench fmt lock clean install
+.PHONY: help demo up check test test-fast bench fmt lock clean install contract
 
 help: ## Show the verbs
 	@echo "Voltbus. The two to start with are 'make demo' and 'make test'."
@@ -50,6 +50,9 @@ fmt: $(STAMP) ## Format and mend what ruff can mend
 lock: .uv-there ## Choose new versions of all dependencies (writes requirements.lock)
 	@$(UV) pip compile pyproject.toml --group dev --universal --generate-hashes --no-annotate \
 	  --no-header --upgrade --quiet | grep -v '^-e ' > requirements.lock
+
+contract: $(STAMP) ## Write the schemas, the AsyncAPI document and docs/events.md anew
+	@$(BIN)/python -m voltbus_backbone.contract_docs
 
 install: $(STAMP) ## Only set up .venv
 
