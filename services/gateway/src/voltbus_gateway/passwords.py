@@ -61,18 +61,30 @@ def _matches(password: bytes, verifier: PasswordVerifier) -> bool:
     if verifier.algorithm == "sha256":
         found = hashlib.sha256(salt + password).digest()
     elif verifier.algorithm == "scrypt":
-        memory = 128 * verifier.n * verifier.r
-        if not 0 < memory <= _MOST_SCRYPT_MEMORY:
+        stretched = _stretched(password, salt, verifier, len(wanted))
+        if stretched is None:
             return False
-        found = hashlib.scrypt(
+        found = stretched
+    else:
+        return False
+    return hmac.compare_digest(found, wanted)
+
+
+def _stretched(
+    password: bytes, salt: bytes, verifier: PasswordVerifier, length: int
+) -> bytes | None:
+    memory = 128 * verifier.r * (verifier.n + verifier.p + 2)
+    if not 0 < memory <= _MOST_SCRYPT_MEMORY:
+        return None
+    try:
+        return hashlib.scrypt(
             password,
             salt=salt,
             n=verifier.n,
             r=verifier.r,
             p=verifier.p,
             maxmem=2 * memory,
-            dklen=len(wanted),
+            dklen=length,
         )
-    else:
-        return False
-    return hmac.compare_digest(found, wanted)
+    except ValueError:
+        return None

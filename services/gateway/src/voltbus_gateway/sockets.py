@@ -7,6 +7,8 @@ callbacks, without a task or a wait for each.
 from __future__ import annotations
 
 import asyncio
+import logging
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -35,8 +37,13 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+# What the library would log holds values of the wire; close codes and metrics tell enough.
+_quiet = logging.getLogger("voltbus.websockets")
+_quiet.setLevel(logging.CRITICAL)
+
 _PROTOCOL_ERROR = 1002
 _ABNORMAL = 1006
+_INTERNAL_ERROR = 1011
 
 
 class StationSocket(ServerConnection):
@@ -115,6 +122,7 @@ class Sockets:
                 ping_interval=settings.ping_interval_s or None,
                 ping_timeout=settings.ping_timeout_s,
                 backlog=4096,
+                logger=_quiet,
             )
         except OSError as error:
             raise SettingsError(
@@ -149,6 +157,10 @@ class Sockets:
             for name, value in refused.headers.items():
                 response.headers[name] = value
             return response
+        except Exception:
+            REFUSALS.labels("broken").inc()
+            log.exception("login.broke")
+            return socket.respond(HTTPStatus.INTERNAL_SERVER_ERROR, "This failed. Try again.\n")
         return None
 
     def _knock(self, socket: StationSocket, request: Request) -> Knock | None:
@@ -187,6 +199,9 @@ class Sockets:
             await self._read(socket, connection, link)
         except ConnectionClosed as closed:
             self._connections.lost(connection, *_how(closed))
+        except Exception:
+            log.exception("connection.broke")
+            link.close(_INTERNAL_ERROR, "")
         finally:
             self._connections.lost(connection, _ABNORMAL, "")
 

@@ -1,0 +1,281 @@
+"""Who is let in: every refusal at the door, before the upgrade (A1-A5)."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from websockets.exceptions import InvalidStatus
+
+from gateway.stage import (
+    PASSWORD,
+    SALT,
+    Stage,
+    basic,
+    known_station,
+    verifier,
+)
+from voltbus_backbone.contract import registry
+from voltbus_backbone.contract.auth import PasswordVerifier
+
+if TYPE_CHECKING:
+    from websockets.http11 import Response
+
+
+async def refusal(stage: Stage, station_id: str = "CP-1", **options: Any) -> Response:
+    """The HTTP answer of a refused upgrade."""
+    with pytest.raises(InvalidStatus) as caught:
+        await stage.socket(station_id, **options)
+    return caught.value.response
+
+
+async def test_an_unknown_station_gets_404(stage: Stage) -> None:
+    """A1: an identity that nobody registered is HTTP 404."""
+    assert (await refusal(stage, "CP-unknown")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/ocpp",
+        "/ocpp/",
+        "/other/CP-1",
+        "/ocpp/a/CP-1",
+        "/ocpp/CP%3A1",
+        "/ocpp/%FF%FE",
+        "/ocpp/" + "x" * 49,
+        "/ocpp/CP%0A1",
+        "/ocpp/CP-1/",
+    ],
+)
+async def test_a_path_without_an_identity_gets_404(stage: Stage, path: str) -> None:
+    """A1: at most 48 characters, no colon, percent-encoded UTF-8 under our endpoint."""
+    stage.services.logins["CP-1"] = known_station()
+    url = f"ws://127.0.0.1:{stage.gateway.sockets.port}{path}"
+    assert (await refusal(stage, url=url)).status_code == 404
+
+
+async def test_an_identity_is_percent_decoded(stage: Stage) -> None:
+    """A1: what is percent-encoded in the URL is the plain identity in the Basic header."""
+    async with stage.station("Ladestation Ö/1") as station:
+        assert (await station.call("Heartbeat", {}))[0] == 3
+
+
+async def test_the_stations_first_supported_subprotocol_is_chosen(stage: Stage) -> None:
+    """A2: the order is the station's; what we do not speak is passed over."""
+    async with stage.station("CP-1", offers=("ocpp2.2", "ocpp1.6", "ocpp2.1")) as station:
+        assert station.socket.subprotocol == "ocpp1.6"
+
+
+@pytest.mark.parametrize("offers", [(), ("ocpp1.5",), ("soap",)])
+async def test_no_common_subprotocol_gets_400(stage: Stage, offers: tuple[str, ...]) -> None:
+    """A3: no upgrade without a common subprotocol."""
+    stage.services.logins["CP-1"] = known_station()
+    assert (await refusal(stage, offers=offers)).status_code == 400
+
+
+async def test_the_switch_upgrades_without_a_subprotocol_and_closes(start: Any) -> None:
+    """A3: P4's own wish, by a switch: 101 without the header, then an immediate close."""
+    stage: Stage = await start(upgrade_without_subprotocol=True)
+    async with stage.station("CP-1", offers=()) as station:
+        assert (await station.closed())[0] == 1002
+        assert station.socket.subprotocol is None
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": "Bearer abc"},
+        {"Authorization": "Basic"},
+        {"Authorization": "Basic ***"},
+        {"Authorization": "Basic Q1AtMQ=="},
+        basic("CP-2", PASSWORD),
+        basic("CP-1", "wrong-password-00000"),
+        basic("CP-1", ""),
+        basic("CP-1", b"\xff\xfe"),
+    ],
+)
+async def test_bad_credentials_get_401_with_a_challenge(
+    stage: Stage, headers: dict[str, str]
+) -> None:
+    """A4: no header, another scheme, bad base64, no colon, another user, a wrong password."""
+    stage.services.logins["CP-1"] = known_station()
+    response = await refusal(stage, headers=headers)
+    assert response.status_code == 401
+    assert response.headers["WWW-Authenticate"].startswith("Basic ")
+
+
+async def test_a_password_may_hold_colons_and_need_not_be_utf8(stage: Stage) -> None:
+    """A5: the header is split at the first colon, as bytes."""
+    key = b"\xff:\x00:0123456789abcdef"
+    stage.services.logins["CP-1"] = known_station(verifiers=(verifier(key),))
+    async with stage.station("CP-1", headers=basic("CP-1", key)) as station:
+        assert (await station.call("Heartbeat", {}))[0] == 3
+
+
+async def test_a_16_station_sends_the_decoded_bytes_of_its_hex_key(stage: Stage) -> None:
+    """A5: AuthorizationKey is kept as hex digits, the header carries the decoded 20 bytes."""
+    digits = "0123456789abcdef0123456789abcdef01234567"
+    stage.services.logins["CP-1"] = known_station(verifiers=(verifier(digits),))
+    headers = basic("CP-1", bytes.fromhex(digits))
+    async with stage.station("CP-1", headers=headers) as station:
+        assert (await station.call("Heartbeat", {}))[0] == 3
+    assert (await refusal(stage, headers=headers, offers=("ocpp2.0.1",))).status_code == 401
+
+
+async def test_a_station_with_the_hex_quirk_sends_the_digits(stage: Stage) -> None:
+    """A5: with the flag, hex digits verbatim match what is kept as decoded bytes."""
+    digits = "0123456789abcdef0123456789abcdef"
+    kept = (verifier(bytes.fromhex(digits)),)
+    stage.services.logins["CP-1"] = known_station(verifiers=kept)
+    assert (await refusal(stage, headers=basic("CP-1", digits))).status_code == 401
+    stage.services.logins["CP-1"] = known_station(verifiers=kept, hex_password=True)
+    async with stage.station("CP-1", headers=basic("CP-1", digits)) as station:
+        assert (await station.call("Heartbeat", {}))[0] == 3
+
+
+async def test_while_a_rotation_is_unanswered_both_passwords_open(stage: Stage) -> None:
+    """A7: two verifiers, either password."""
+    both = (verifier("the-new-password-0001"), verifier(PASSWORD))
+    stage.services.logins["CP-1"] = known_station(verifiers=both)
+    for password in ("the-new-password-0001", PASSWORD):
+        async with stage.station("CP-1", headers=basic("CP-1", password)):
+            pass
+
+
+async def test_a_chosen_password_is_checked_with_scrypt(stage: Stage) -> None:
+    """Operator-chosen passwords are stretched; right opens, wrong does not."""
+    digest = hashlib.scrypt(PASSWORD.encode(), salt=bytes.fromhex(SALT), n=2, r=8, p=1, dklen=32)
+    slow = PasswordVerifier(algorithm="scrypt", salt=SALT, digest=digest.hex(), n=2, r=8, p=1)
+    stage.services.logins["CP-1"] = known_station(verifiers=(slow,))
+    async with stage.station("CP-1"):
+        pass
+    assert (await refusal(stage, headers=basic("CP-1", "wrong"))).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"algorithm": "md5"},
+        {"salt": "xx"},
+        {"algorithm": "scrypt", "n": 2**30, "r": 8, "p": 1},
+        {"algorithm": "scrypt", "n": 3, "r": 8, "p": 1},
+    ],
+)
+async def test_a_verifier_that_cannot_be_used_opens_nothing(
+    stage: Stage, broken: dict[str, Any]
+) -> None:
+    """A verifier with an unknown algorithm, a bad salt or mad costs is no open door."""
+    good = {"algorithm": "sha256", "salt": SALT, "digest": verifier(PASSWORD).digest}
+    stage.services.logins["CP-1"] = known_station(verifiers=(PasswordVerifier(**good | broken),))
+    assert (await refusal(stage)).status_code == 401
+
+
+@pytest.mark.parametrize("changes", [{"allowed": False}, {"minimum_profile": 2}])
+async def test_a_station_that_may_not_come_here_gets_401(
+    stage: Stage, changes: dict[str, Any]
+) -> None:
+    """A8: not allowed, or at a listener below its minimum profile, even with the password."""
+    stage.services.logins["CP-1"] = known_station(**changes)
+    assert (await refusal(stage)).status_code == 401
+
+
+async def test_the_development_switch_asks_no_password(start: Any) -> None:
+    """A8: profile 0 exists behind a switch; auth is asked all the same."""
+    stage: Stage = await start(allow_no_password=True)
+    stage.services.logins["CP-1"] = known_station(minimum_profile=0)
+    async with stage.station("CP-1", headers={}):
+        pass
+    assert (await refusal(stage, "CP-2", headers={})).status_code == 404
+    asked = stage.bus.events("auth.requests")[0].message
+    assert asked.security_profile == 0
+
+
+async def test_silence_of_auth_gets_503(start: Any) -> None:
+    """Undecided is no refusal: 503, and when to come again."""
+    stage: Stage = await start(login_deadline_s=0.05)
+    stage.services.silent.add(registry.STATION_LOGIN.name)
+    response = await refusal(stage)
+    assert response.status_code == 503
+    assert int(response.headers["Retry-After"]) > 0
+
+
+async def test_guessing_makes_the_station_wait_but_not_its_neighbour(start: Any) -> None:
+    """Failed log-ins are slowed per station and address, never a fleet behind one NAT."""
+    stage: Stage = await start(failed_logins=3)
+    for name in ("CP-1", "CP-2"):
+        stage.services.logins[name] = known_station()
+    for _ in range(3):
+        assert (await refusal(stage, headers=basic("CP-1", "guess"))).status_code == 401
+    response = await refusal(stage)
+    assert response.status_code == 429
+    assert int(response.headers["Retry-After"]) > 0
+    async with stage.station("CP-2"):
+        pass
+
+
+async def test_more_than_the_rate_waits_in_line_and_then_gets_503(start: Any) -> None:
+    """A reconnect storm is admitted at a bounded rate; who would wait too long hears when."""
+    stage: Stage = await start(connect_rate_per_s=20, connect_burst=1, connect_longest_wait_s=0.11)
+    names = [f"CP-{number}" for number in range(6)]
+    for name in names:
+        stage.services.logins[name] = known_station()
+    results = await asyncio.gather(*(stage.socket(name) for name in names), return_exceptions=True)
+    refused = [result for result in results if isinstance(result, InvalidStatus)]
+    assert {one.response.status_code for one in refused} == {503}
+    assert all("Retry-After" in one.response.headers for one in refused)
+    assert len(refused) in {2, 3}
+    for result in results:
+        if not isinstance(result, BaseException):
+            await result.close()
+
+
+async def test_a_full_gateway_gets_503(start: Any) -> None:
+    """The number of connections is bounded."""
+    stage: Stage = await start(max_connections=1)
+    stage.services.logins["CP-2"] = known_station()
+    async with stage.station("CP-1"):
+        assert (await refusal(stage, "CP-2")).status_code == 503
+
+
+async def test_a_stopping_gateway_gets_503(stage: Stage) -> None:
+    """Nobody is let in once the process was told to end."""
+    stage.services.logins["CP-1"] = known_station()
+    stage.stopping.set()
+    assert (await refusal(stage)).status_code == 503
+    stage.stopping.clear()
+
+
+async def test_a_plain_http_request_gets_426(stage: Stage) -> None:
+    """A browser is told that this is a WebSocket endpoint; the process goes on."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", stage.gateway.sockets.port)
+    header = basic("CP-1", PASSWORD)["Authorization"]
+    stage.services.logins["CP-1"] = known_station()
+    writer.write(
+        f"GET /ocpp/CP-1 HTTP/1.1\r\nHost: x\r\nAuthorization: {header}\r\n"
+        "Sec-WebSocket-Protocol: ocpp1.6\r\n\r\n".encode()
+    )
+    async with asyncio.timeout(5):
+        answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 426")
+    writer.close()
+
+
+async def test_compression_is_agreed_when_offered(stage: Stage) -> None:
+    """A18: RFC 7692 is mandatory for a 2.x central system; both directions work."""
+    async with stage.station("CP-1", compression="deflate") as station:
+        assert "permessage-deflate" in str(station.socket.response.headers)  # type: ignore[union-attr]
+        assert (await station.call("Heartbeat", {}))[0] == 3
+        assert (await station.call("Heartbeat", {}))[0] == 3
+
+
+async def test_compression_can_be_switched_off(start: Any) -> None:
+    """Without it the offer is not taken up, and messages pass all the same."""
+    stage: Stage = await start(compression=False)
+    async with stage.station("CP-1", compression="deflate") as station:
+        assert "permessage-deflate" not in str(station.socket.response.headers)  # type: ignore[union-attr]
+        assert (await station.call("Heartbeat", {}))[0] == 3
