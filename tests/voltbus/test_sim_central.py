@@ -238,7 +238,10 @@ async def test_16_lists_logs_and_firmware(central: Central, old: tuple[Station16
         )
     )
     assert central.asked("DiagnosticsStatusNotification")[-1]["status"] == "Uploaded"
-    assert await session.ask("CertificateSigned", {"certificateChain": "x"}) == "NotImplemented"
+    signed = {"location": "x", "retrieveDateTime": "2026-01-01T00:00:00Z"}
+    signed |= {"signingCertificate": "x", "signature": "x"}
+    update = {"requestId": 1, "firmware": signed}
+    assert await session.ask("SignedUpdateFirmware", update) == "NotImplemented"
 
 
 async def test_set_variables_statuses(new: tuple[Station2, Session]) -> None:
@@ -384,7 +387,8 @@ async def test_the_rest_of_2x(central: Central, new: tuple[Station2, Session]) -
     await station.wait_until(lambda: len(central.asked("FirmwareStatusNotification")) == 4)
     await station.wait_until(lambda: len(central.asked("LogStatusNotification")) == 2)
     assert central.asked("LogStatusNotification")[-1] == {"status": "Uploaded", "requestId": 2}
-    assert await session.ask("SetMonitoringLevel", {"severity": 5}) == "NotImplemented"
+    publish = {"location": "https://x/", "checksum": "0" * 32, "requestId": 1}
+    assert await session.ask("PublishFirmware", publish) == "NotImplemented"
 
 
 async def test_a_station_may_only_answer(central: Central) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ocpp.exceptions import NotImplementedError as ActionNotImplemented
 
+from voltbus.simulator.certificates import certificate_answers
 from voltbus.simulator.charging import STATION_WIDE
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Answers16:
             "TriggerMessage": self._trigger_message,
             "UnlockConnector": self._unlock_connector,
             "UpdateFirmware": self._update_firmware,
-        }
+        } | certificate_answers(station.certificates, chained=False)
         self.reservations: dict[int, int] = {}
 
     def answer(self, action: str, payload: Payload) -> Payload:
@@ -207,6 +208,7 @@ class Answers16:
             "Heartbeat",
             "LogStatusNotification",
             "MeterValues",
+            "SignChargePointCertificate",
             "StatusNotification",
         }:
             return {"status": "NotImplemented"}
@@ -218,6 +220,8 @@ class Answers16:
         station = self._station
         if wanted == "BootNotification":
             await station.boot()
+        elif wanted == "SignChargePointCertificate":
+            await station.sign_certificate()
         elif wanted == "MeterValues":
             for transaction in list(station.transactions.values()):
                 if connector in (None, transaction.connector):

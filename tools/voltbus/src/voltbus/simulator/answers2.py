@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ocpp.exceptions import NotImplementedError as ActionNotImplemented
 
+from voltbus.simulator.certificates import certificate_answers
 from voltbus.simulator.charging import STATION_WIDE
 from voltbus.simulator.settings2 import SettingsAnswers2
 
@@ -43,6 +44,8 @@ class Answers2:
             "UnlockConnector": self._unlock_connector,
             "UpdateFirmware": self._update_firmware,
         } | SettingsAnswers2(station).table
+        self._table |= station.monitoring.table
+        self._table |= certificate_answers(station.certificates, chained=True)
         self.reservations: dict[int, int] = {}
 
     def answer(self, action: str, payload: Payload) -> Payload:
@@ -151,6 +154,7 @@ class Answers2:
             "Heartbeat",
             "LogStatusNotification",
             "MeterValues",
+            "SignChargingStationCertificate",
             "StatusNotification",
             "TransactionEvent",
         }:
@@ -163,6 +167,8 @@ class Answers2:
         station = self._station
         if wanted == "BootNotification":
             await station.boot("Triggered")
+        elif wanted == "SignChargingStationCertificate":
+            await station.sign_certificate()
         elif wanted == "TransactionEvent":
             for transaction in list(station.transactions.values()):
                 if evse in (None, transaction.connector):

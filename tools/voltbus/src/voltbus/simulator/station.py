@@ -13,6 +13,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from voltbus.simulator.certificates import Certificates
 from voltbus.simulator.charging import Profiles
 from voltbus.simulator.errors import AnswerTimeoutError, CallFailedError, ConnectionLostError
 from voltbus.simulator.link import Link
@@ -55,6 +56,7 @@ class Station(Link):
         self.scheduled_availability: dict[int, bool] = {}
         self.profiles = Profiles()
         self.local_list = LocalList()
+        self.certificates = Certificates()
         self.transactions: dict[int, Transaction] = {}
         self.outbox: deque[Undelivered] = deque()
         self.reset_when_idle = False

@@ -39,6 +39,12 @@ class Station16(Station):
             "local_list_version": self.local_list.version,
         }
 
+    async def sign_certificate(self) -> str:
+        """Ask for a certificate for a new key and return the status (white paper A02)."""
+        organization = self.configuration.keys["CpoName"].value or "Voltbus"
+        request = self.certificates.request(self.options.serial, organization)
+        return str((await self.call("SignCertificate", {"csr": request}))["status"])
+
     async def boot(self, reason: str = "PowerUp") -> Boot:  # noqa: ARG002 - 1.6 gives no reason
         """See Station."""
         answer = await self.call(

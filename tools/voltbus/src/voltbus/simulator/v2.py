@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from voltbus.simulator.answers2 import Answers2
 from voltbus.simulator.device2 import DeviceModel, standard_variables
+from voltbus.simulator.monitoring2 import MonitoringAnswers2
 from voltbus.simulator.station import Authorized, Boot, Station
 from voltbus.simulator.transactions import Transaction, Undelivered
 
@@ -43,6 +44,7 @@ class Station2(Station):
         self.device = DeviceModel()
         self.device.add(*standard_variables(self.options.connectors, payments=protocol == "2.1"))
         self.network_profiles: dict[int, Payload] = {}
+        self.monitoring = MonitoringAnswers2(self)
         self._answers2 = Answers2(self)
 
     @property
@@ -60,6 +62,20 @@ class Station2(Station):
             "local_list_version": self.local_list.version,
             "network_profiles": dict(self.network_profiles),
         }
+
+    async def sign_certificate(self) -> str:
+        """Ask for a certificate for a new key and return the status (A02)."""
+        request = self.certificates.request(
+            self.options.serial, self.device.value("SecurityCtrlr", "OrganizationName")
+        )
+        payload = {"csr": request, "certificateType": "ChargingStationCertificate"}
+        return str((await self.call("SignCertificate", payload))["status"])
+
+    async def change_variable(self, component: str, name: str, value: str) -> None:
+        """Change a variable at the station itself, as an installer does; monitors notice."""
+        place = (component.lower(), "", 0, name.lower(), "")
+        self.device.variables[place].value = value
+        await self.monitoring.changed(component, name, value)
 
     async def boot(self, reason: str = "PowerUp") -> Boot:
         """See Station."""
