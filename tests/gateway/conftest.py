@@ -11,14 +11,16 @@ from gateway.stage import Stage
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from voltbus_backbone.testing import MemoryBus
+
 
 @pytest_asyncio.fixture
 async def start() -> AsyncIterator[Callable[..., Awaitable[Stage]]]:
     """Start gateways with settings of one's own; they stop with the test."""
     stages: list[Stage] = []
 
-    async def begin(**settings: Any) -> Stage:
-        stages.append(await Stage.up(**settings))
+    async def begin(bus: MemoryBus | None = None, **settings: Any) -> Stage:
+        stages.append(await Stage.up(bus, **settings))
         return stages[-1]
 
     yield begin

@@ -149,7 +149,7 @@ class Stage:
     tasks: list[asyncio.Task[None]]
 
     @classmethod
-    async def up(cls, **changes: Any) -> Self:
+    async def up(cls, bus: MemoryBus | None = None, **changes: Any) -> Self:
         """Start one; ``changes`` are settings."""
         values: dict[str, Any] = {
             "instance_id": GATEWAY_ID,
@@ -159,9 +159,10 @@ class Stage:
             "close_timeout_s": 1.0,
             "grace_s": 3.0,
             "close_pause_s": 0.01,
+            "retry_s": 0.05,
         }
         settings = Settings(**(values | changes))
-        bus = MemoryBus()
+        bus = bus or MemoryBus()
         stopping = asyncio.Event()
         source = f"/voltbus/gateway/{settings.instance_id}"
         made = Gateway(

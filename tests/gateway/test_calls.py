@@ -299,7 +299,7 @@ async def test_a_station_that_never_reads_its_answers_stops_being_read(
     start: Callable[..., Awaitable[Stage]],
 ) -> None:
     """Bounded memory: calls that run ahead wait in the socket, not in the gateway."""
-    stage = await start(calls_ahead=4, answer_deadline_s=30)
+    stage = await start(calls_ahead=4, answer_deadline_s=30, grace_s=0.1)
     stage.services.silent.add(registry.AUTHORIZE.name)
     async with stage.station("CP-1") as station:
         assert (await station.call("BootNotification", BOOT_16))[0] == 3

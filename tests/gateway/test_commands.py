@@ -176,7 +176,7 @@ async def test_config_can_close_a_connection(stage: Stage) -> None:
 
 async def test_reports_survive_an_outage(start: Callable[..., Awaitable[Stage]]) -> None:
     """A command's end that Kafka refused is told again when Kafka is back."""
-    stage = await start()
+    stage = await start(registration_deadline_s=0.05)
     async with stage.station("CP-1") as station:
         await stage.command("CP-1", "Reset", RESET)
         frame = await station.receive()

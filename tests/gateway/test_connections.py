@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from gateway.stage import GATEWAY_ID, Stage, soon
+from gateway.stage import GATEWAY_ID, Stage, known_station, soon
 from voltbus_backbone.contract import registry
 from voltbus_backbone.contract.config import CallOutcome
 from voltbus_backbone.contract.values import Protocol
+from voltbus_backbone.errors import Unavailable
+from voltbus_backbone.testing import MemoryBus
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from voltbus_backbone.contract.stations import GatewayBeat
+    from voltbus_backbone.envelope import Record
 
 
 def log_of(stage: Stage, station_id: str) -> list[tuple[str, str]]:
@@ -85,22 +88,14 @@ async def test_a_station_takes_over_while_its_old_tcp_connection_hangs(
 
 async def test_many_reconnections_leave_one_connection(stage: Stage) -> None:
     """However sockets of one station race, one remains, and it is the last in the log."""
-    sockets = []
-    stage.services.logins["CP-1"] = stage.services.logins.get("CP-1") or _known()
-    for _ in range(10):
-        sockets.append(await stage.socket("CP-1"))
+    stage.services.logins["CP-1"] = known_station()
+    sockets = [await stage.socket("CP-1") for _ in range(10)]
     await soon(lambda: stage.gateway.connections.count() == 1)
     current = next(iter(stage.gateway.connections.current()))
     connected = [connection for kind, connection in log_of(stage, "CP-1") if kind == "connected"]
     assert connected[-1] == current.connection_id
     assert connected == sorted(connected)
     await asyncio.gather(*(socket.close() for socket in sockets))
-
-
-def _known() -> object:
-    from gateway.stage import known_station
-
-    return known_station()
 
 
 async def test_the_gateway_beats(start: Callable[..., Awaitable[Stage]]) -> None:
@@ -128,23 +123,22 @@ async def test_a_dead_peer_is_found_by_pings(start: Callable[..., Awaitable[Stag
         station.socket.transport.abort()
 
 
+class Forgetful(MemoryBus):
+    """Refuses to store that a station has connected."""
+
+    def publish(self, records: Sequence[Record]) -> asyncio.Future[None]:
+        """Store the others."""
+        if any(b"connected" in dict(record.headers)["ce_id"] for record in records):
+            refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            refused.set_exception(Unavailable("not stored"))
+            return refused
+        return super().publish(records)
+
+
 async def test_a_connection_that_kafka_does_not_know_of_is_closed(
     start: Callable[..., Awaitable[Stage]],
 ) -> None:
     """Nobody could send it a command: it is told to come again (1012)."""
-    stage = await start(answer_deadline_s=0.2)
-    async with stage.station("CP-0"):
-        pass
-    stage.services.logins["CP-1"] = stage.services.logins["CP-0"]
-    original = stage.bus.publish
-
-    def refuse_connected(records):  # type: ignore[no-untyped-def]
-        stage.bus.broken = any(
-            dict(record.headers)["ce_type"] == registry.STATION_CONNECTED.name.encode()
-            for record in records
-        )
-        return original(records)
-
-    stage.bus.publish = refuse_connected  # type: ignore[method-assign]
+    stage = await start(Forgetful(), grace_s=0.5)
     async with stage.station("CP-1") as station:
         assert (await station.closed())[0] == 1012

@@ -73,7 +73,7 @@ class Gateway:
         self._clock = clock
         self._stopping = stopping
         self._sending_away: asyncio.Task[None] | None = None
-        self._reports = Reports(bus)
+        self._reports = Reports(bus, retry_s=settings.retry_s)
         self.connections: Connections
         self.sockets: Sockets
         self._door: Door
@@ -130,6 +130,7 @@ class Gateway:
             clock=self._clock,
             beat_s=settings.beat_s,
             outage_s=settings.outage_s,
+            retry_s=settings.retry_s,
         )
         self._door = Door(
             settings,

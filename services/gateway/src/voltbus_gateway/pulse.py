@@ -46,6 +46,7 @@ class Pulse:
         clock: Callable[[], float],
         beat_s: float,
         outage_s: float,
+        retry_s: float,
         look_s: float = 0.25,
     ) -> None:
         self._publisher = publisher
@@ -58,6 +59,7 @@ class Pulse:
         self._clock = clock
         self._beat_s = beat_s
         self._outage_s = outage_s
+        self._retry_s = min(retry_s, beat_s)
         self._look_s = look_s
         self._beating: asyncio.Future[None] | None = None
         self._beat_at = float("-inf")
@@ -79,7 +81,7 @@ class Pulse:
         """Beat when it is time, and see whether Kafka answers."""
         now = self._clock()
         if self._beating is None and not self._left:
-            pause = self._beat_s if self.storing else min(self._beat_s, 1.0)
+            pause = self._beat_s if self._failing_since is None else self._retry_s
             if now - self._beat_at >= pause:
                 self._beat(now)
         if not self.storing:
@@ -106,8 +108,6 @@ class Pulse:
         if beat.cancelled() or beat.exception() is not None:
             if self._failing_since is None:
                 self._failing_since = self._beat_at
-            # Try again soon, not only with the next beat.
-            self._beat_at = min(self._beat_at, self._clock() - self._beat_s + 1.0)
             return
         self._failing_since = None
         if not self.storing:

@@ -72,6 +72,9 @@ class Settings(ServiceSettings):
     outage_s: float = Field(
         default=5.0, gt=0, description="Kafka silent for so long: not ready, stations are sent away"
     )
+    retry_s: float = Field(
+        default=1.0, gt=0, description="what Kafka did not take is told again after so long"
+    )
     close_batch: int = Field(default=200, ge=1)
     close_pause_s: float = Field(default=0.1, ge=0)
 
