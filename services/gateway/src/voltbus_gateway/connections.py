@@ -44,11 +44,6 @@ SERVICE_RESTART = 1012
 _LAST_RESORT_S = 2.0
 
 
-def new_connection_id(now: datetime) -> str:
-    """An id that no other connection has, ordered by time to the millisecond."""
-    return f"{int(now.timestamp() * 1000):011x}{token_hex(8)}"
-
-
 class Connections:
     """The registry. Its events go through ``reports``; it is the ``Carrier`` of each connection."""
 
@@ -76,6 +71,7 @@ class Connections:
         self._clock = clock
         self._by_station: dict[str, Connection] = {}
         self._open: dict[str, Connection] = {}
+        self._last_id = 0
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -103,7 +99,7 @@ class Connections:
         settings = self._settings
         connection = Connection(
             station_id=station_id,
-            connection_id=new_connection_id(now),
+            connection_id=self._new_id(now),
             session=Session(
                 protocol,
                 extras=settings.unknown_properties,
@@ -129,6 +125,11 @@ class Connections:
         if older is not None:
             older.close(POLICY_VIOLATION, "The station has a newer connection")
         return connection
+
+    def _new_id(self, now: datetime) -> str:
+        """An id that no other connection has, in the order of this process's connections."""
+        self._last_id = max(int(now.timestamp() * 1_000_000), self._last_id + 1)
+        return f"{self._last_id:014x}{token_hex(6)}"
 
     def _tell_connected(self, connection: Connection, now: datetime) -> None:
         message = StationConnected(

@@ -81,7 +81,8 @@ class Pulse:
         """Beat when it is time, and see whether Kafka answers."""
         now = self._clock()
         if self._beating is None and not self._left:
-            pause = self._beat_s if self._failing_since is None else self._retry_s
+            healthy = self.storing and self._failing_since is None
+            pause = self._beat_s if healthy else self._retry_s
             if now - self._beat_at >= pause:
                 self._beat(now)
         if not self.storing:
