@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from voltbus.commands.demo import demo
 from voltbus.commands.events import events
 from voltbus.commands.simulate import simulate
 from voltbus.commands.topics import topics
@@ -49,6 +50,7 @@ app.command()(up)
 app.command()(topics)
 app.command()(simulate)
 app.command()(events)
+app.command()(demo)
 
 
 def main() -> None:

@@ -104,6 +104,8 @@ def _fetch(
     import requests  # noqa: PLC0415 - only a first start fetches; the others do not pay for it
 
     folder.mkdir(parents=True, exist_ok=True)
+    for stale in folder.glob("*.aot"):  # Java compares its cache with the jars' times
+        stale.unlink()
     staging = folder / "staging"
     shutil.rmtree(staging, ignore_errors=True)  # what an interrupted fetch left is not trusted
     total = sum(jar.size for jar in jars)

@@ -162,6 +162,17 @@ def exclusive(
         os.close(descriptor)
 
 
+@contextlib.contextmanager
+def exclusive_or_not(lock: Path) -> Iterator[bool]:
+    """Try to hold a lock file: yields whether it is ours, without waiting."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        yield _try_lock(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _try_lock(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import os
 import shutil
 import uuid
 from dataclasses import dataclass
@@ -12,11 +10,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from voltbus.embedded.ports import LOOPBACK
-from voltbus.embedded.processes import Part
+from voltbus.embedded.processes import Part, quiet_environment, run_to_end
 from voltbus.embedded.readiness import kafka_ready
 from voltbus.errors import CommandError, PartCrashed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from voltbus.embedded.folders import Home
@@ -50,7 +49,8 @@ SETTINGS = {
     # Controlled shutdown stays on (the default): without it the next start takes 12 s.
 }
 LOG4J = """\
-status = warn
+status = error
+shutdownHook = disable
 appender.out.type = Console
 appender.out.name = out
 appender.out.layout.type = PatternLayout
@@ -70,13 +70,14 @@ class Kafka:
     classpath: str
     home: Home
     ports: Ports
+    aot_cache: Path | None = None  # see voltbus.embedded.quickstart
 
     @property
     def bootstrap(self) -> str:
         """The broker's address, host:port."""
         return f"{LOOPBACK}:{self.ports.kafka}"
 
-    async def prepare(self) -> Part:
+    async def prepare(self, java_options: Sequence[str] = ()) -> Part:
         """Write the settings, format a new data folder, and say how to start the broker."""
         folder = self.home.folder("kafka")
         # Native libraries are unpacked here; a killed broker leaves them, so they are cleared.
@@ -89,7 +90,7 @@ class Kafka:
             await self._format(settings)
         return Part(
             name="kafka",
-            command=[*self._java(), "kafka.Kafka", str(settings)],
+            command=[*self.java_command(java_options), "kafka.Kafka", str(settings)],
             environment=quiet_environment(),
             directory=folder,
             log=self.home.folder("logs") / "kafka.log",
@@ -97,7 +98,8 @@ class Kafka:
             grace=5.0,
         )
 
-    def _java(self) -> list[str]:
+    def java_command(self, options: Sequence[str] = ()) -> list[str]:
+        """Java with our options and the broker's class path; a main class comes after it."""
         folder = self.home.path / "kafka"
         return [
             str(self.java),
@@ -105,34 +107,25 @@ class Kafka:
             "-XX:+UseSerialGC",
             "-XX:TieredStopAtLevel=1",
             "-XX:-UsePerfData",  # leaves nothing in /tmp
+            # What Kafka's libraries do and Java 25 would remark on at every start.
+            *("--sun-misc-unsafe-memory-access=allow", "--enable-native-access=ALL-UNNAMED"),
+            "-Xlog:disable",  # the JVM's own remarks, such as those on an AOT cache
+            "-Xlog:all=error:stderr",
             f"-XX:ErrorFile={self.home.path / 'logs' / 'kafka-jvm-crash.log'}",
+            *([f"-XX:AOTCache={self.aot_cache}"] if self.aot_cache else []),
+            *options,
             f"-Djava.io.tmpdir={folder / 'tmp'}",
             f"-Dlog4j2.configurationFile={folder / 'log4j2.properties'}",
-            "-cp",
-            self.classpath,
+            *("-cp", self.classpath),
         ]
 
     async def _format(self, settings: Path) -> None:
         """Give the data folder its cluster id (KRaft demands it before the first start)."""
         arguments = ["format", "-t", new_cluster_id(), "-c", str(settings)]
-        process = await asyncio.create_subprocess_exec(
-            *self._java(),
-            "kafka.tools.StorageTool",
-            *arguments,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env=quiet_environment(),
-        )
-        try:
-            output, _nothing = await process.communicate()
-        except asyncio.CancelledError:
-            process.kill()
-            await process.wait()
-            raise
-        if process.returncode:
-            text = output.decode(errors="replace").strip()
-            raise PartCrashed("kafka", "could not format its data folder", text[-2000:])
+        command = [*self.java_command(), "kafka.tools.StorageTool", *arguments]
+        code, output = await run_to_end(command, settings.parent)
+        if code:
+            raise PartCrashed("kafka", "could not format its data folder", output[-2000:])
 
 
 def server_properties(data: Path, ports: Ports) -> str:
@@ -157,12 +150,6 @@ def new_cluster_id() -> str:
         text = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         if not text.startswith("-"):
             return text
-
-
-def quiet_environment() -> dict[str, str]:
-    """What a server needs from our environment: nothing that changes how it behaves."""
-    kept = ("PATH", "HOME", "LANG", "TZ")
-    return {name: os.environ[name] for name in kept if name in os.environ}
 
 
 def _escaped(path: Path) -> str:

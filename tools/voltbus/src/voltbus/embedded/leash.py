@@ -13,7 +13,8 @@ import sys
 PR_SET_PDEATHSIG = 1  # linux/prctl.h; survives exec
 
 parent, command = int(sys.argv[1]), sys.argv[2:]
-ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+if sys.platform == "linux":  # elsewhere (services on servers that exist) there is no such call
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 if os.getppid() != parent:  # it died before the line above
     os._exit(1)
 try:

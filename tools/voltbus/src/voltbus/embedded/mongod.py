@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from voltbus.embedded.addresses import without_credentials
 from voltbus.embedded.folders import write_private
-from voltbus.embedded.kafka import quiet_environment
 from voltbus.embedded.ports import LOOPBACK
-from voltbus.embedded.processes import POLL, Part
+from voltbus.embedded.processes import POLL, Part, quiet_environment
 from voltbus.embedded.readiness import port_open
 from voltbus.errors import CommandError
 

@@ -126,14 +126,17 @@ class Supervisor:
         if child.watcher is not None:
             await child.watcher
 
-    async def stop_all(self) -> None:
-        """Stop everything, layer by layer from the highest, the parts of one layer together."""
+    async def stop_all(self, grace: float | None = None) -> None:
+        """Stop everything, layer by layer from the highest, the parts of one layer together.
+
+        `grace` in seconds holds for each layer instead of its parts' own.
+        """
         for child in self._children.values():
             child.expected_to_end = True
         layers = sorted({child.part.layer for child in self._children.values()}, reverse=True)
         for layer in layers:
             names = [name for name, child in self._children.items() if child.part.layer == layer]
-            await asyncio.gather(*(self.stop(name) for name in names))
+            await asyncio.gather(*(self.stop(name, grace) for name in names))
         self._children.clear()
 
     async def crashed(self) -> PartCrashed:
@@ -150,15 +153,13 @@ class Supervisor:
             self._crashed.set()
 
     async def _spawn(self, part: Part) -> asyncio.subprocess.Process:
-        leash = [sys.executable, "-I", "-S", str(LEASH), str(os.getpid())]
         part.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if part.log.exists():
             part.log.replace(part.log.with_name(part.log.name + ".1"))
         descriptor = os.open(part.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             return await asyncio.create_subprocess_exec(
-                *leash,
-                *part.command,
+                *leashed(part.command),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=descriptor,
                 stderr=descriptor,
@@ -171,6 +172,42 @@ class Supervisor:
             raise PartCrashed(part.name, f"could not be started: {error.strerror}") from None
         finally:
             os.close(descriptor)
+
+
+def leashed(command: Sequence[str]) -> list[str]:
+    """A command that the kernel kills when this process dies."""
+    return [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), *command]
+
+
+async def run_to_end(
+    command: Sequence[str], directory: Path, environment: Mapping[str, str] | None = None
+) -> tuple[int, str]:
+    """Run a command that ends by itself: its exit code and the end of what it printed.
+
+    It is killed when the caller is cancelled, and when this process dies.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *leashed(command),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        cwd=directory,
+        env=dict(quiet_environment() if environment is None else environment),
+        start_new_session=True,
+    )
+    try:
+        output, _nothing = await process.communicate()
+    except asyncio.CancelledError:
+        _signal_group(process.pid, signal.SIGKILL)
+        await process.wait()
+        raise
+    return process.returncode or 0, output.decode(errors="replace")[-TAIL_BYTES:].strip()
+
+
+def quiet_environment() -> dict[str, str]:
+    """What a server needs from our environment: nothing that changes how it behaves."""
+    kept = ("PATH", "HOME", "LANG", "TZ")
+    return {name: os.environ[name] for name in kept if name in os.environ}
 
 
 def tail(log: Path) -> str:

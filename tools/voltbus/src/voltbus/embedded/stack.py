@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -34,9 +34,11 @@ from voltbus.embedded.mongod import (
     check_replica_set,
     database_of,
 )
+from voltbus.embedded.plan import SERVERS, Plan
 from voltbus.embedded.ports import LOOPBACK, Ports, free_ports
 from voltbus.embedded.processes import Part, Supervisor
 from voltbus.embedded.progress import Quiet, Reporter
+from voltbus.embedded.quickstart import quick_start_cache
 from voltbus.embedded.services import (
     SERVICES,
     TOPIC_PREFIX,
@@ -49,47 +51,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from voltbus.errors import PartCrashed
-
-SERVERS = ("kafka", "mongod")
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What to start, and where."""
-
-    home: Path
-    ports: Ports
-    fresh: bool = False
-    kafka: str | None = None  # host:port of a broker that exists
-    mongo: str | None = None  # connection string of a server that exists
-    services: Sequence[str] = SERVICES
-    servers: Sequence[str] = SERVERS  # those of "kafka" and "mongod" that are wanted at all
-    topics: bool = True
-    partitions: int | None = None
-    commands: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    environment: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-
-    @property
-    def doors(self) -> frozenset[str]:
-        """The names of the ports that this plan listens on."""
-        names = set(self.services)
-        if "gateway" in names:
-            names.add("ocpp")
-        if self.starts_kafka:
-            names |= {"kafka", "controller"}
-        if self.starts_mongod:
-            names.add("mongod")
-        return frozenset(names)
-
-    @property
-    def starts_kafka(self) -> bool:
-        """Whether a broker of our own is started."""
-        return self.kafka is None and "kafka" in self.servers
-
-    @property
-    def starts_mongod(self) -> bool:
-        """Whether a mongod of our own is started."""
-        return self.mongo is None and "mongod" in self.servers
 
 
 class Stack:
@@ -286,9 +247,10 @@ class Stack:
 
     async def _start_kafka(self, java: Path) -> None:
         classpath = await self._classpath()
+        aot_cache = await quick_start_cache(java, classpath, self._reporter)
         began = time.monotonic()
         self._reporter.note("Starting Kafka ...")
-        part = await Kafka(java, classpath, self.home, self.plan.ports).prepare()
+        part = await Kafka(java, classpath, self.home, self.plan.ports, aot_cache).prepare()
         await self._supervisor.start(part)
         await self._supervisor.wait_ready(part.name)
         self._reporter.note(f"Kafka is ready ({time.monotonic() - began:.1f} s).")
