@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
 from voltbus.__main__ import run
+from voltbus.commands.up import summary
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
@@ -75,3 +80,23 @@ def test_help_does_not_load_what_only_a_start_needs() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
     )
     assert done.stdout == "[]\n"
+
+
+def test_what_up_prints_for_a_person(tmp_path: Path) -> None:
+    """Every address of the JSON line, where passwords and logs are, and how to stop."""
+    what = {
+        "ocpp": "ws://127.0.0.1:9000/ocpp",
+        "gateway": "http://127.0.0.1:9001",
+        "auth": "http://127.0.0.1:9002",
+        "config": "http://127.0.0.1:9003",
+        "agreements": "http://127.0.0.1:9004",
+        "kafka": "127.0.0.1:9005",
+        "mongo": "mongodb://127.0.0.1:9007/?replicaSet=rs0",
+        "operator_token": "a.b.c",
+        "pids": {},
+    }
+    shown = summary(what, tmp_path)
+    assert all(value in shown for value in what.values() if isinstance(value, str))
+    assert str(tmp_path / "mongo-users.json") in shown
+    assert str(tmp_path / "logs") in shown
+    assert "Ctrl-C" in shown
