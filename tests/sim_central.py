@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import http
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import unquote
@@ -42,6 +43,8 @@ class Session(ChargePoint):  # type: ignore[misc]  # the library publishes no ty
     async def route_message(self, raw_msg: str) -> None:
         """Answer by the table; keep a CALL back while the central system is told to be silent."""
         self._central.frames.append(raw_msg)
+        if json.loads(raw_msg)[0] in (5, 6):
+            return  # 2.1's CALLRESULTERROR and SEND, which the library does not know
         message = unpack(raw_msg)
         if not isinstance(message, Call):
             self._response_queue.put_nowait(message)

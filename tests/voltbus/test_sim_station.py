@@ -147,6 +147,27 @@ async def test_an_answer_against_the_schema_is_noticed(central: Central) -> None
             await station.authorize("04A2B3C4")
 
 
+async def test_a_21_station_complains_about_an_answer(central: Central) -> None:
+    """2.1 reports an answer against the schema by CALLRESULTERROR under the same id (A17)."""
+    central.answers["Heartbeat"] = lambda _: {"currentTime": 5}
+    async with await joined(central, "2.1") as station:
+        with pytest.raises(InvalidAnswerError):
+            await station.heartbeat()
+        central.answers["Heartbeat"] = lambda _: {"currentTime": "2026-01-01T00:00:00Z"}
+        await station.heartbeat()
+        complaint = json.loads(central.frames[1])
+        assert complaint[:2] == [5, station.sent[0].message_id]
+
+
+async def test_a_21_station_may_send_without_an_answer(central: Central) -> None:
+    """SEND may overlap a call and gets no answer (A17)."""
+    async with await joined(central, "2.1") as station:
+        stream = {"id": 1, "pending": 0, "basetime": "2026-01-01T00:00:00Z", "data": []}
+        await station.send_unanswered("NotifyPeriodicEventStream", stream)
+        await station.heartbeat()
+        assert json.loads(central.frames[0])[0] == 6
+
+
 async def test_our_own_mistake_is_refused_before_it_leaves(central: Central) -> None:
     """A payload against the schema needs send_raw, or validation switched off for the call."""
     async with await joined(central, "1.6") as station:

@@ -42,8 +42,17 @@ def demo(
 async def _run(*, keep: bool) -> int:
     """Play the demonstration in a task that Ctrl-C and SIGTERM cancel."""
     playing = asyncio.ensure_future(_play(keep=keep))
+    told = False
+
+    def stop() -> None:
+        # Once: a second signal must not interrupt the orderly end that the first one began.
+        nonlocal told
+        if not told:
+            told = True
+            playing.cancel()
+
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, playing.cancel)
+        asyncio.get_running_loop().add_signal_handler(number, stop)
     await asyncio.wait({playing})
     if playing.cancelled():
         typer.echo("Interrupted; everything that was started has been stopped.", err=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import json
 from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
@@ -270,6 +271,10 @@ class Link(abc.ABC):
         """Make several calls of one kind, one after the other."""
         for payload in payloads:
             await self.call(action, payload)
+
+    async def send_unanswered(self, action: str, payload: Payload) -> None:
+        """Send a SEND, which is never answered (only 2.1 has it, P4 §4.2.3)."""
+        await self.send_raw(json.dumps([6, self.around.new_id(), action, payload]))
 
     async def send_raw(self, text: str) -> None:
         """Send any text, however wrong."""

@@ -177,6 +177,9 @@ class Wire(ChargePoint):  # type: ignore[misc]  # the library publishes no types
             try:
                 await validate_payload(answer, self._ocpp_version)
             except OCPPError as error:
+                if self._ocpp_version == "2.1":  # CALLRESULTERROR (2.1 P4 §4.2.4)
+                    complaint = [5, message_id, error.code, "the answer breaks its schema", {}]
+                    await self.send_text(json.dumps(complaint))
                 raise InvalidAnswerError(action, error.code) from None
         return whole
 
