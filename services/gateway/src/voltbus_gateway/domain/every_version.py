@@ -11,7 +11,7 @@ from voltbus_backbone.contract.stations import (
     SecurityEventReported,
     StationSeen,
 )
-from voltbus_gateway.domain.integers import optional_integer
+from voltbus_gateway.domain.limits import optional_integer
 from voltbus_gateway.domain.reports import only, reported
 from voltbus_gateway.domain.route import Context, Mode, Route, no_keys, whole
 from voltbus_gateway.domain.times import format_time, parse_time

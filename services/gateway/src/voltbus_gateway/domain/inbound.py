@@ -78,8 +78,8 @@ class Inbound:
         if not self._finishes(call):
             return ()
         try:
-            check_response(self._protocol, call.action, payload)
             text = frames.encode_result(call.id, payload)
+            check_response(self._protocol, call.action, payload)
         except (CallFailed, TypeError):
             # Our fault, never the station's; its engineer must not see our internals.
             self._counts["invalid_own_answer"] += 1

@@ -87,8 +87,8 @@ class Outbound:
         if len(self._wanted) >= self._limit:
             return (not_sent(command_id, "Too many calls are waiting for this station"),)
         try:
-            commands.check_call(self._protocol, action, payload)
             frames.encode_call("", action, payload)
+            commands.check_call(self._protocol, action, payload)
         except CallFailed as failure:
             return (_invalid(command_id, failure.code, failure.description),)
         except TypeError:

@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from voltbus_backbone.contract.stations import StationReported
+from voltbus_gateway.domain.limits import storable
 from voltbus_gateway.domain.times import parse_time
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def reported(
             protocol=context.protocol,
             action=action,
             at=parse_time(text) if text is not None else context.now,
-            payload=told(payload) if told is not None else payload,
+            payload=storable(told(payload) if told is not None else payload),
         )
 
     return translate

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from voltbus_backbone.contract.values import Sample, SignedMeterValue
-from voltbus_gateway.domain.integers import integer
+from voltbus_gateway.domain.limits import integer
 from voltbus_gateway.domain.times import parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
 
-_ENERGY = "Energy.Active.Import.Register"
+# The contract's own default values: what equals them by identity is left out of the record.
+_PLAIN = Sample(at=datetime.min.replace(tzinfo=UTC), value=0)
+_ENERGY = _PLAIN.measurand
+_PERIODIC = _PLAIN.context
+_OUTLET = _PLAIN.location
+_RAW = _PLAIN.format
 
 # The unit of a measurand whose unit was left out. OCPP gives a default ("Wh") for energy only;
 # elsewhere the only sensible one is taken rather than a wrong one.
@@ -49,9 +54,9 @@ def _samples_16(meter_values: list[dict[str, Any]]) -> Iterator[Sample]:
                 measurand=measurand,
                 unit=_RESPELLED.get(unit, unit),
                 phase=sampled.get("phase"),
-                context=sampled.get("context", "Sample.Periodic"),
-                location=sampled.get("location", "Outlet"),
-                format="SignedData" if signed else "Raw",
+                context=sampled.get("context", _PERIODIC),
+                location=sampled.get("location", _OUTLET),
+                format="SignedData" if signed else _RAW,
             )
 
 
@@ -75,8 +80,8 @@ def _samples_2x(meter_values: list[dict[str, Any]]) -> Iterator[Sample]:
                 unit=_RESPELLED.get(unit, unit),
                 multiplier=integer(measure.get("multiplier", 0)),
                 phase=sampled.get("phase"),
-                context=sampled.get("context", "Sample.Periodic"),
-                location=sampled.get("location", "Outlet"),
+                context=sampled.get("context", _PERIODIC),
+                location=sampled.get("location", _OUTLET),
                 signed=_signed(signed) if signed else None,
             )
 

@@ -1,8 +1,8 @@
 """Payload validation by the JSON schemas that the ``ocpp`` package ships.
 
 One validator per (protocol, action, request or response), compiled when first needed and kept.
-``is_valid`` first (0.1-1 microsecond); only what fails it is looked at again, to say what is wrong
-and where.
+A payload is first only found valid or not (0.1-1 microsecond); what is not is looked at again, to
+say what is wrong and where.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from enum import StrEnum
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import jsonschema_rs
 import orjson
@@ -21,8 +21,6 @@ from voltbus_gateway.domain.errors import CallFailed, ErrorCode
 from voltbus_gateway.domain.times import is_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from voltbus_gateway.domain.frames import Payload
 
 _FOLDERS = {Protocol.OCPP16: "v16", Protocol.OCPP201: "v201", Protocol.OCPP21: "v21"}
@@ -94,14 +92,14 @@ UNANSWERED = frozenset({"NotifyPeriodicEventStream"})
 
 
 class Validator:
-    """One compiled schema. ``is_valid`` is the compiled function itself."""
+    """One compiled schema."""
 
-    __slots__ = ("_compiled", "_strict", "is_valid")
+    __slots__ = ("_compiled", "_is_valid")
 
     def __init__(self, schema: dict[str, Any]) -> None:
         formats = {"date-time": is_time}
         self._compiled = jsonschema_rs.validator_for(schema, validate_formats=True, formats=formats)
-        self.is_valid = cast("Callable[[Payload], bool]", self._compiled.is_valid)
+        self._is_valid = self._compiled.is_valid
 
     def check(self, payload: Payload, extras: Extras = Extras.REFUSE) -> tuple[str, ...]:
         """The places of unknown properties that were let pass (empty when there are none).
@@ -109,10 +107,15 @@ class Validator:
         Raises:
             CallFailed: with the code of the first thing that is wrong, and its place.
         """
-        if self.is_valid(payload):
-            return ()
+        try:
+            return () if self._is_valid(payload) else self._explain(payload, extras)
+        except ValueError:
+            # Something that JSON has no word for: only a payload of our own can hold it.
+            raise CallFailed(ErrorCode.FORMAT_VIOLATION, "payload: no JSON") from None
+
+    def _explain(self, payload: Payload, extras: Extras) -> tuple[str, ...]:
         passed: list[str] = []
-        for error in self._errors(payload):
+        for error in self._compiled.iter_errors(payload):
             keyword = error.kind.name
             if keyword == "additionalProperties" and extras is Extras.PASS:
                 passed.append(_described(error))
@@ -120,9 +123,6 @@ class Validator:
             code = _CODES.get(keyword, ErrorCode.FORMAT_VIOLATION)
             raise CallFailed(code, _described(error))
         return tuple(passed)
-
-    def _errors(self, payload: Payload) -> Iterator[jsonschema_rs.ValidationError]:
-        return self._compiled.iter_errors(payload)
 
 
 @cache
@@ -152,8 +152,6 @@ def check_request(
     found = validator(protocol, action, Kind.REQUEST)
     if found is None:
         raise CallFailed(ErrorCode.NOT_IMPLEMENTED, "This OCPP version has no such action")
-    if found.is_valid(payload):
-        return ()
     return found.check(payload, extras)
 
 
@@ -164,8 +162,6 @@ def check_response(
     found = validator(protocol, action, Kind.RESPONSE)
     if found is None:
         raise CallFailed(ErrorCode.NOT_IMPLEMENTED, "This OCPP version has no such answer")
-    if found.is_valid(payload):
-        return ()
     return found.check(payload, extras)
 
 
@@ -185,7 +181,7 @@ def _described(error: jsonschema_rs.ValidationError) -> str:
         case "additionalProperties":
             rule = f"unknown property: {', '.join(_spoken(name) for name in list(value)[:3])}"
         case "type":
-            rule = f"must be of type {value if isinstance(value, str) else 'another'}"
+            rule = f"must be of type {' or '.join(value)}"
         case "maxLength":
             rule = f"longer than {value} characters"
         case "enum":
@@ -193,7 +189,7 @@ def _described(error: jsonschema_rs.ValidationError) -> str:
         case "format":
             rule = f"no {value}"
         case "minItems" | "maxItems" | "minimum" | "maximum" | "multipleOf":
-            rule = f"against {keyword} {value}"
+            rule = f"against {keyword} {value:g}"
         case _:
             rule = "against the schema"
     return f"{_place(error.instance_path)}: {rule}"

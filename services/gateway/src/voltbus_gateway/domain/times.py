@@ -18,7 +18,7 @@ def parse_time(text: str) -> datetime:
     Raises:
         ValueError: it is no date and time.
     """
-    if len(text) < _SHORTEST or text[4] != "-" or text[10] not in "Tt ":
+    if len(text) < _SHORTEST or text[4] != "-" or text[7] != "-" or text[10] not in "Tt ":
         raise ValueError("no date and time")
     try:
         moment = datetime.fromisoformat(text.upper())

@@ -14,7 +14,7 @@ from voltbus_backbone.contract.stations import (
 from voltbus_backbone.contract.values import IdToken, Protocol
 from voltbus_gateway.domain import every_version
 from voltbus_gateway.domain.decisions import id_tag_info
-from voltbus_gateway.domain.integers import integer, optional_integer
+from voltbus_gateway.domain.limits import integer, optional_integer
 from voltbus_gateway.domain.route import (
     Context,
     Mode,

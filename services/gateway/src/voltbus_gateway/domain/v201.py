@@ -11,7 +11,7 @@ from voltbus_backbone.contract.stations import MeterValuesReported, StatusReport
 from voltbus_backbone.contract.values import AdditionalId, IdToken, Protocol
 from voltbus_gateway.domain import every_version
 from voltbus_gateway.domain.decisions import id_token_info
-from voltbus_gateway.domain.integers import integer, optional_integer
+from voltbus_gateway.domain.limits import integer, optional_integer, storable
 from voltbus_gateway.domain.reports import event_told, only, report_told, without
 from voltbus_gateway.domain.route import (
     Context,
@@ -122,7 +122,7 @@ def transaction_event(payload: Payload, context: Context) -> TransactionMessage:
     evse = payload.get("evse") or {}
     token = payload.get("idToken")
     phase = _PHASES[payload["eventType"]]
-    details = {name: payload[name] for name in _EVENT_DETAILS if name in payload}
+    details: Payload = {name: payload[name] for name in _EVENT_DETAILS if name in payload}
     details |= {name: info[name] for name in _INFO_DETAILS if name in info}
     return TransactionMessage(
         station_id=context.station_id,
@@ -141,7 +141,7 @@ def transaction_event(payload: Payload, context: Context) -> TransactionMessage:
         reservation_id=optional_integer(payload.get("reservationId")),
         remote_start_id=optional_integer(info.get("remoteStartId")),
         samples=samples_2x(payload.get("meterValue", ())),
-        details=details,
+        details=storable(details) if details else details,
     )
 
 

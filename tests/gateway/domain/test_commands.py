@@ -1,0 +1,53 @@
+"""Calls towards stations: every action of each version, checked before it leaves."""
+
+from __future__ import annotations
+
+import pytest
+
+from voltbus_backbone.contract.values import Protocol
+from voltbus_gateway.domain.commands import BOTH_WAYS, check_call, from_stations, to_stations
+from voltbus_gateway.domain.errors import CallFailed, ErrorCode
+from voltbus_gateway.domain.schemas import actions
+
+V16, V201, V21 = Protocol.OCPP16, Protocol.OCPP201, Protocol.OCPP21
+
+
+@pytest.mark.parametrize("protocol", list(Protocol))
+def test_every_action_has_a_direction(protocol: Protocol) -> None:
+    """What the schemas know is sent by stations or by us, DataTransfer by both."""
+    assert from_stations(protocol) | to_stations(protocol) == actions(protocol)
+    assert from_stations(protocol) & to_stations(protocol) == BOTH_WAYS
+
+
+@pytest.mark.parametrize(("protocol", "count"), [(V16, 26), (V201, 40), (V21, 55)])
+def test_how_many_there_are(protocol: Protocol, count: int) -> None:
+    """A new release of the schemas shows here before it shows in production."""
+    assert len(to_stations(protocol)) == count
+
+
+def test_a_sound_call() -> None:
+    """It raises nothing."""
+    check_call(V16, "Reset", {"type": "Hard"})
+    check_call(V201, "Reset", {"type": "OnIdle"})
+    check_call(V21, "UsePriorityCharging", {"transactionId": "t", "activate": True})
+
+
+@pytest.mark.parametrize(
+    ("protocol", "action", "payload", "code"),
+    [
+        (V16, "GetVariables", {}, ErrorCode.NOT_IMPLEMENTED),
+        (V201, "ChangeConfiguration", {}, ErrorCode.NOT_IMPLEMENTED),
+        (V201, "Authorize", {}, ErrorCode.NOT_IMPLEMENTED),
+        (V21, "Dance", {}, ErrorCode.NOT_IMPLEMENTED),
+        (V16, "Reset", {"type": "Gentle"}, ErrorCode.PROPERTY_CONSTRAINT_VIOLATION),
+        (V16, "Reset", {}, ErrorCode.OCCURRENCE_CONSTRAINT_VIOLATION),
+        (V16, "Reset", {"type": "Hard", "now": True}, ErrorCode.FORMAT_VIOLATION),
+    ],
+)
+def test_an_unsound_call(
+    protocol: Protocol, action: str, payload: dict[str, object], code: ErrorCode
+) -> None:
+    """An action of another version or direction, or a payload against the schema."""
+    with pytest.raises(CallFailed) as caught:
+        check_call(protocol, action, payload)
+    assert caught.value.code is code

@@ -1,0 +1,393 @@
+"""The session of one connection, situation by situation (A13-A17, design 9)."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import Any
+
+import orjson
+import pytest
+
+from voltbus_backbone.contract.config import CallOutcome
+from voltbus_backbone.contract.values import Protocol
+from voltbus_gateway.domain.errors import CallFailed, ErrorCode
+from voltbus_gateway.domain.frames import Call, Send
+from voltbus_gateway.domain.schemas import Extras
+from voltbus_gateway.domain.session import Dispatch, Effects, Ended, Session, Write
+
+V16, V201, V21 = Protocol.OCPP16, Protocol.OCPP201, Protocol.OCPP21
+TIME = {"currentTime": "2026-03-01T12:00:00.000Z"}
+REFUSED = CallFailed(ErrorCode.SECURITY_ERROR, "no")
+STREAM = {"id": 1, "pending": 0, "basetime": "2026-03-01T12:00:00Z", "data": [{"t": 0, "v": "1"}]}
+
+
+def session(protocol: Protocol = V16, **options: Any) -> Session:
+    """A session whose message ids are m0, m1, ..."""
+    numbers = count()
+    return Session(protocol, new_id=lambda: f"m{next(numbers)}", **options)
+
+
+def heartbeat(id_: str) -> bytes:
+    """A station's Heartbeat."""
+    return b'[2,"%s","Heartbeat",{}]' % id_.encode()
+
+
+def dispatched(effects: Effects) -> Call:
+    """The one call that these effects dispatch."""
+    (call,) = (effect.call for effect in effects if isinstance(effect, Dispatch))
+    assert isinstance(call, Call)
+    return call
+
+
+def waits(one: Session) -> bool:
+    """Whether the station has sent too far ahead."""
+    return not one.wants_input
+
+
+def written(effects: Effects) -> list[Any]:
+    """The frames that these effects write."""
+    return [orjson.loads(effect.text) for effect in effects if isinstance(effect, Write)]
+
+
+def ended(effects: Effects) -> list[Ended]:
+    """The commands that these effects end."""
+    return [effect for effect in effects if isinstance(effect, Ended)]
+
+
+class TestCallsOfTheStation:
+    """One in flight, the rest in order of arrival."""
+
+    def test_a_call_is_dispatched_and_answered(self) -> None:
+        """The plain way."""
+        one = session()
+        call = dispatched(one.receive(heartbeat("1"), 0.0))
+        assert call == Call("1", "Heartbeat", {})
+        assert not one.idle
+        assert written(one.answer(call, TIME, 0.1)) == [[3, "1", TIME]]
+        assert one.idle
+
+    def test_a_call_may_fail(self) -> None:
+        """The CALLERROR is in the version's spelling."""
+        one = session()
+        call = dispatched(one.receive(heartbeat("1"), 0.0))
+        failure = CallFailed(ErrorCode.FORMAT_VIOLATION, "why")
+        assert written(one.fail(call, failure, 0.1)) == [[4, "1", "FormationViolation", "why", {}]]
+
+    def test_pipelined_calls_are_answered_in_order(self) -> None:
+        """Design 9: several calls without waiting; each is dispatched after the one before."""
+        one = session()
+        call = dispatched(one.receive(heartbeat("1"), 0.0))
+        assert one.receive(heartbeat("2"), 0.0) == ()
+        assert one.receive(heartbeat("3"), 0.0) == ()
+        for id_ in ("1", "2"):
+            assert call.id == id_
+            effects = one.answer(call, TIME, 0.1)
+            assert written(effects) == [[3, id_, TIME]]
+            call = dispatched(effects)
+        assert call.id == "3"
+        assert len(one.answer(call, TIME, 0.1)) == 1
+
+    def test_an_error_waits_for_its_turn(self) -> None:
+        """An invalid call behind a sound one is refused after that one's answer."""
+        one = session()
+        call = dispatched(one.receive(heartbeat("1"), 0.0))
+        assert one.receive('[2,"2","Dance",{}]', 0.0) == ()
+        assert one.receive('[2,"3","Authorize",{}]', 0.0) == ()
+        one.receive(heartbeat("4"), 0.0)
+        effects = one.answer(call, TIME, 0.1)
+        assert [frame[:3] for frame in written(effects)] == [
+            [3, "1", TIME],
+            [4, "2", "NotImplemented"],
+            [4, "3", "OccurenceConstraintViolation"],
+        ]
+        assert dispatched(effects).id == "4"
+
+    def test_an_invalid_call_alone_is_refused_at_once(self) -> None:
+        """Nobody is before it."""
+        one = session(V201)
+        effects = one.receive('[2,"1","Heartbeat",{"x":1}]', 0.0)
+        assert written(effects) == [[4, "1", "FormatViolation", "payload: unknown property: x", {}]]
+        assert one.counts["invalid_call"] == 1
+        assert one.idle
+
+    def test_unknown_properties_pass_by_policy(self) -> None:
+        """The places are told, for the log."""
+        one = session(extras=Extras.PASS)
+        (effect,) = one.receive('[2,"1","Heartbeat",{"x":1}]', 0.0)
+        assert isinstance(effect, Dispatch)
+        assert effect.extras == ("payload: unknown property: x",)
+
+    def test_the_same_message_id_twice_is_answered_twice(self) -> None:
+        """A14: stations reuse ids; a message id alone never makes a duplicate."""
+        one = session()
+        call = dispatched(one.receive(heartbeat("1"), 0.0))
+        one.receive(heartbeat("1"), 0.0)
+        effects = one.answer(call, TIME, 0.1)
+        assert written(effects) == [[3, "1", TIME]]
+        assert written(one.answer(dispatched(effects), TIME, 0.1)) == [[3, "1", TIME]]
+
+    def test_who_sends_too_far_ahead_is_not_read(self) -> None:
+        """Bounded memory: the shell stops reading until a call was answered."""
+        one = session(queue_limit=2)
+        call = dispatched(one.receive(heartbeat("1"), 0.0))
+        one.receive(heartbeat("2"), 0.0)
+        assert not waits(one)
+        one.receive(heartbeat("3"), 0.0)
+        assert waits(one)
+        one.answer(call, TIME, 0.1)
+        assert not waits(one)
+
+    def test_a_call_that_nobody_answers_gets_an_error_and_the_next_its_turn(self) -> None:
+        """Before the station's own timeout; the late answer is dropped and counted."""
+        one = session(answer_within=20.0)
+        call = dispatched(one.receive(heartbeat("1"), 100.0))
+        one.receive(heartbeat("2"), 101.0)
+        assert one.deadline == 120.0
+        assert one.tick(119.9) == ()
+        effects = one.tick(120.0)
+        assert written(effects)[0][:3] == [4, "1", "InternalError"]
+        assert dispatched(effects).id == "2"
+        assert one.deadline == 140.0
+        assert one.answer(call, TIME, 121.0) == ()
+        assert one.fail(call, REFUSED, 121.0) == ()
+        assert one.counts["late_own_answer"] == 2
+
+    @pytest.mark.parametrize("payload", [{"currentTime": 5}, {}, {"currentTime": object()}])
+    def test_our_own_invalid_answer_is_our_error(self, payload: dict[str, Any]) -> None:
+        """Validation both ways: the station hears InternalError and none of our internals."""
+        one = session()
+        call = dispatched(one.receive(heartbeat("1"), 0.0))
+        assert written(one.answer(call, payload, 0.1)) == [
+            [4, "1", "InternalError", "The answer could not be made", {}]
+        ]
+        assert one.counts["invalid_own_answer"] == 1
+
+
+class TestOurCalls:
+    """One outstanding, the rest in order of asking."""
+
+    def test_a_call_is_sent_and_answered(self) -> None:
+        """The plain way."""
+        one = session()
+        assert written(one.call("k", "Reset", {"type": "Soft"}, 0.0, 30.0)) == [
+            [2, "m0", "Reset", {"type": "Soft"}]
+        ]
+        assert one.receive('[3,"m0",{"status":"Accepted"}]', 1.0) == (
+            Ended("k", CallOutcome.ANSWERED, payload={"status": "Accepted"}),
+        )
+        assert one.idle
+
+    def test_calls_wait_for_each_other(self) -> None:
+        """A13: one CALL in flight; the timeout counts from sending."""
+        one = session()
+        one.call("a", "ClearCache", {}, 0.0, 30.0)
+        assert one.call("b", "ClearCache", {}, 1.0, 5.0) == ()
+        assert one.deadline == 30.0
+        effects = one.receive('[3,"m0",{"status":"Accepted"}]', 20.0)
+        assert [end.command_id for end in ended(effects)] == ["a"]
+        assert written(effects) == [[2, "m1", "ClearCache", {}]]
+        assert one.deadline == 25.0
+
+    def test_the_directions_are_independent(self) -> None:
+        """A13: the station's call is dispatched and answered while ours waits, and crosswise."""
+        one = session()
+        one.call("k", "ClearCache", {}, 0.0, 30.0)
+        call = dispatched(one.receive(heartbeat("1"), 1.0))
+        assert written(one.answer(call, TIME, 1.0)) == [[3, "1", TIME]]
+        call = dispatched(one.receive(heartbeat("2"), 2.0))
+        assert len(ended(one.receive('[3,"m0",{"status":"Accepted"}]', 3.0))) == 1
+        assert written(one.answer(call, TIME, 4.0)) == [[3, "2", TIME]]
+
+    @pytest.mark.parametrize(
+        ("code", "told"),
+        [
+            ("NotSupported", "NotSupported"),
+            ("FormationViolation", "FormatViolation"),
+            ("OccurenceConstraintViolation", "OccurrenceConstraintViolation"),
+            ("VendorError", "VendorError"),
+        ],
+    )
+    def test_a_refused_call(self, code: str, told: str) -> None:
+        """A15: every spelling is read; an invented code is told as it is."""
+        one = session(V201)
+        one.call("k", "ClearCache", {}, 0.0, 30.0)
+        (end,) = one.receive(f'[4,"m0","{code}","because",{{}}]', 1.0)
+        assert end == Ended("k", CallOutcome.REJECTED, error_code=told, error_description="because")
+
+    def test_a_call_times_out_and_the_next_is_sent(self) -> None:
+        """The late answer is dropped and counted, and doesn't answer the next call."""
+        one = session()
+        one.call("a", "ClearCache", {}, 0.0, 30.0)
+        one.call("b", "ClearCache", {}, 0.0, 30.0)
+        effects = one.tick(30.0)
+        assert ended(effects) == [Ended("a", CallOutcome.TIMED_OUT)]
+        assert written(effects) == [[2, "m1", "ClearCache", {}]]
+        assert one.receive('[3,"m0",{"status":"Accepted"}]', 31.0) == ()
+        assert one.counts["late_answer"] == 1
+        assert not one.idle
+
+    @pytest.mark.parametrize("frame", ['[3,"m0",{"status":"Accepted"}]', '[4,"m0","X","",{}]'])
+    def test_a_second_answer_is_dropped(self, frame: str) -> None:
+        """Duplicate answers are counted."""
+        one = session()
+        one.call("k", "ClearCache", {}, 0.0, 30.0)
+        one.receive('[3,"m0",{"status":"Accepted"}]', 1.0)
+        assert one.receive(frame, 2.0) == ()
+        assert one.counts["duplicate_answer"] == 1
+
+    @pytest.mark.parametrize("frame", ['[3,"z",{}]', '[4,"z","X","",{}]', '[3,"z",null]'])
+    def test_an_answer_to_nothing_is_dropped(self, frame: str) -> None:
+        """Unknown ids are counted; an outstanding call still waits for its own."""
+        one = session()
+        one.call("k", "ClearCache", {}, 0.0, 30.0)
+        assert one.receive(frame, 1.0) == ()
+        assert one.counts["unknown_answer"] == 1
+        assert not one.idle
+
+    @pytest.mark.parametrize("frame", ['[3,"m0",{"status":"Sure"}]', '[3,"m0",null]', '[3,"m0"]'])
+    def test_an_invalid_answer_ends_the_call(self, frame: str) -> None:
+        """Design 9: the station did answer; what it said is against the schema."""
+        one = session(V201)
+        one.call("a", "ClearCache", {}, 0.0, 30.0)
+        one.call("b", "ClearCache", {}, 0.0, 30.0)
+        effects = one.receive(frame, 1.0)
+        (end,) = ended(effects)
+        assert (end.command_id, end.outcome, end.payload) == ("a", CallOutcome.REJECTED, None)
+        assert end.error_code is not None
+        assert (end.error_description or "").startswith("The station's answer is invalid")
+        assert [frame[1] for frame in written(effects)] == ["m1"]
+        assert one.counts["invalid_answer"] == 1
+
+    def test_21_is_told_that_its_answer_is_invalid(self) -> None:
+        """A17: CALLRESULTERROR reuses the id of the CALLRESULT."""
+        one = session(V21)
+        one.call("k", "ClearCache", {}, 0.0, 30.0)
+        effects = one.receive('[3,"m0",{"status":"Sure"}]', 1.0)
+        assert written(effects)[0][:3] == [5, "m0", "PropertyConstraintViolation"]
+        assert len(ended(effects)) == 1
+
+    @pytest.mark.parametrize(
+        ("action", "payload"),
+        [
+            ("Reset", {}),
+            ("GetVariables", {}),
+            ("Heartbeat", {}),
+            ("DataTransfer", {"vendorId": "x", "data": object()}),
+            ("GetLocalListVersion", {"when": 2**70}),
+        ],
+    )
+    def test_a_call_that_breaks_the_schema_is_not_sent(
+        self, action: str, payload: dict[str, Any]
+    ) -> None:
+        """Issue 4.3: checked before it leaves; it disturbs nobody in the queue."""
+        one = session()
+        (end,) = one.call("k", action, payload, 0.0, 30.0)
+        assert isinstance(end, Ended)
+        assert end.outcome is CallOutcome.INVALID
+        assert end.error_code
+        assert one.idle
+
+    def test_too_many_calls(self) -> None:
+        """Bounded memory: the one that finds no room was never sent."""
+        one = session(command_limit=1)
+        one.call("a", "ClearCache", {}, 0.0, 30.0)
+        one.call("b", "ClearCache", {}, 0.0, 30.0)
+        (end,) = one.call("c", "ClearCache", {}, 0.0, 30.0)
+        assert isinstance(end, Ended)
+        assert end.outcome is CallOutcome.NOT_CONNECTED
+
+
+class TestTheEnd:
+    """Closing: every command ends exactly once."""
+
+    def test_what_was_sent_timed_out_and_what_waited_was_not_connected(self) -> None:
+        """A sent call may have been done: it must not be sent again as if it had not."""
+        one = session()
+        one.call("a", "ClearCache", {}, 0.0, 30.0)
+        one.call("b", "ClearCache", {}, 0.0, 30.0)
+        assert [(end.command_id, end.outcome) for end in ended(one.close())] == [
+            ("a", CallOutcome.TIMED_OUT),
+            ("b", CallOutcome.NOT_CONNECTED),
+        ]
+        assert one.idle
+        assert one.deadline is None
+        assert one.close() == ()
+
+    def test_nothing_happens_afterwards(self) -> None:
+        """Neither texts nor answers nor time; a new command ends at once."""
+        one = session()
+        call = dispatched(one.receive(heartbeat("1"), 0.0))
+        one.receive(heartbeat("2"), 0.0)
+        one.close()
+        assert one.receive(heartbeat("3"), 1.0) == ()
+        assert one.answer(call, TIME, 1.0) == ()
+        assert one.tick(1e9) == ()
+        (end,) = one.call("k", "ClearCache", {}, 1.0, 30.0)
+        assert isinstance(end, Ended)
+        assert end.outcome is CallOutcome.NOT_CONNECTED
+
+
+class TestBrokenTexts:
+    """Nothing a station sends ends its session."""
+
+    def test_a_broken_text_is_answered_and_counted(self) -> None:
+        """Issue 3: not JSON gets its answer, and the connection goes on."""
+        one = session(V201)
+        assert written(one.receive("{", 0.0)) == [
+            [4, "-1", "RpcFrameworkError", "The message is no json", {}]
+        ]
+        assert one.counts["malformed"] == 1
+        assert dispatched(one.receive(heartbeat("1"), 0.0)).id == "1"
+
+    def test_an_unknown_message_type_is_ignored_where_it_must_be(self) -> None:
+        """A16."""
+        assert session(V16).receive('[9,"1"]', 0.0) == ()
+        assert session(V21).receive('[9,"1"]', 0.0) == ()
+        assert written(session(V201).receive('[9,"1"]', 0.0))[0][2] == "MessageTypeNotSupported"
+
+
+class TestSend:
+    """2.1's message that is never answered (A17)."""
+
+    def test_a_send_overlaps_a_call(self) -> None:
+        """It waits for nothing and is nobody's turn."""
+        one = session(V21)
+        dispatched(one.receive(heartbeat("1"), 0.0))
+        text = orjson.dumps([6, "s", "NotifyPeriodicEventStream", STREAM])
+        (effect,) = one.receive(text, 0.0)
+        assert isinstance(effect, Dispatch)
+        assert effect.call == Send("s", "NotifyPeriodicEventStream", STREAM)
+
+    @pytest.mark.parametrize("text", ['[6,"s","NotifyPeriodicEventStream",{}]', '[6,"s","X",{}]'])
+    def test_an_invalid_send_is_dropped(self, text: str) -> None:
+        """Not even an error is answered."""
+        one = session(V21)
+        assert one.receive(text, 0.0) == ()
+        assert one.counts["invalid_send"] == 1
+
+    def test_we_may_send_too(self) -> None:
+        """Also while a call of ours is outstanding; only in 2.1, only what the schema allows."""
+        one = session(V21)
+        one.call("k", "ClearCache", {}, 0.0, 30.0)
+        effects = one.send("NotifyPeriodicEventStream", STREAM)
+        assert written(effects) == [[6, "m1", "NotifyPeriodicEventStream", STREAM]]
+        with pytest.raises(CallFailed):
+            one.send("NotifyPeriodicEventStream", {})
+        with pytest.raises(CallFailed):
+            session(V201).send("NotifyPeriodicEventStream", STREAM)
+
+    def test_our_answer_was_not_understood(self) -> None:
+        """A CALLRESULTERROR is counted; there is no better answer to give."""
+        one = session(V21)
+        assert one.receive('[5,"1","FormatViolation","",{}]', 0.0) == ()
+        assert one.counts["our_answer_refused"] == 1
+
+
+def test_message_ids_are_fresh_uuids_by_default() -> None:
+    """A14: outbound always a fresh UUID of 36 characters."""
+    ids = set()
+    for _ in range(3):
+        (frame,) = written(Session(V16).call("k", "ClearCache", {}, 0.0, 30.0))
+        ids.add(frame[1])
+        assert len(frame[1]) == 36
+    assert len(ids) == 3
