@@ -25,7 +25,7 @@ from voltbus_gateway.gateway import Gateway
 from voltbus_gateway.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from voltbus_backbone.contract.values import Message
     from voltbus_backbone.envelope import Event, Record
@@ -300,8 +300,8 @@ class Stage:
         return found()[number - 1]
 
 
-async def soon(condition: Any) -> None:
+async def soon(condition: Callable[[], bool], deadline_s: float = DEADLINE_S) -> None:
     """Wait until a condition holds."""
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(deadline_s):
         while not condition():  # noqa: ASYNC110 - the condition is somebody else's state
             await asyncio.sleep(0.005)
