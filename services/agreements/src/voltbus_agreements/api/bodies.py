@@ -34,6 +34,13 @@ def _written(value: Any) -> Any:
     return value
 
 
+def _exact(value: Any) -> Any:
+    """No whole number that MongoDB cannot hold: as a float it would be another number."""
+    if isinstance(value, int) and not -_INT64 <= value <= _INT64:
+        raise ValueError("a whole number takes at most 64 bits")
+    return value
+
+
 # The bounds keep every time within what MongoDB and all time zones can hold.
 Time = Annotated[
     AwareDatetime,
@@ -44,12 +51,13 @@ Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max
 Texts = Annotated[tuple[Text, ...], Field(max_length=_MOST)]
 Reference = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,128}$")]
 MetadataKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
-MetadataValue = (
+MetadataValue = Annotated[
     StrictBool
-    | Annotated[StrictInt, Field(ge=-_INT64, le=_INT64)]
+    | StrictInt
     | Annotated[StrictFloat, Field(allow_inf_nan=False)]
-    | Annotated[str, StringConstraints(max_length=500)]
-)
+    | Annotated[str, StringConstraints(max_length=500)],
+    BeforeValidator(_exact),
+]
 Period = tuple[str, str]
 
 

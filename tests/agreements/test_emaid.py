@@ -1,0 +1,79 @@
+"""Contract ids: the check digit and the normal form (ocpp-rules D)."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from voltbus_agreements.domain.emaid import check_digit, normalise
+
+ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+bodies = st.from_regex(r"[A-Z]{2}[A-Z0-9]{12}", fullmatch=True)
+
+
+@pytest.mark.parametrize(
+    ("body", "digit"),
+    [
+        ("NN123ABCDEFGHI", "T"),
+        ("FRXYZ123456789", "2"),
+        ("ITA1B2C3E4F5G6", "4"),
+        ("ESZU8WOX834H1D", "R"),
+        ("PT73902837ABCZ", "Z"),
+        ("DE83DUIEN83QGZ", "D"),
+    ],
+)
+def test_the_published_check_digits(body: str, digit: str) -> None:
+    """The examples of rules D, each a 14-character body and its digit."""
+    assert check_digit(body) == digit
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("NL-TNM-C00122045-K", "NLTNMC00122045K"),
+        ("NL-TNM-000122045-U", "NLTNM000122045U"),
+        ("nl-tnm-c00122045-k", "NLTNMC00122045K"),
+        ("NL*TNM*000122045*U", "NLTNM000122045U"),
+        ("nltnm000122045u", "NLTNM000122045U"),
+        ("NL-TNM-C00122045", "NLTNMC00122045K"),
+    ],
+)
+def test_hyphens_and_case_are_folded(written: str, kept: str) -> None:
+    """eMI3 and ISO spellings have one normal form, with the check digit (rules D)."""
+    assert normalise(written) == kept
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["NL-TNM-C00122045-X", "", "NL-TNM", "1L-TNM-C00122045-K", "NL-TNM-C00122045-KK", "é" * 15],
+)
+def test_what_is_no_emaid_is_refused(wrong: str) -> None:
+    """A wrong check digit, length or character is an error that does not quote the value."""
+    with pytest.raises(ValueError, match=r"^(is no EMAID|has a wrong check digit)") as caught:
+        normalise(wrong)
+    assert not wrong or wrong not in str(caught.value)
+
+
+@given(bodies, st.integers(2, 13), st.sampled_from(ALPHABET))
+def test_any_one_wrong_character_is_found(body: str, place: int, other: str) -> None:
+    """Replacing one character changes the check digit."""
+    assume(body[place] != other)
+    wrong = body[:place] + other + body[place + 1 :]
+    assert check_digit(wrong) != check_digit(body)
+
+
+@given(bodies, st.integers(2, 12))
+def test_swapped_neighbours_are_found(body: str, place: int) -> None:
+    """Swapping two different neighbours changes the check digit."""
+    first, second = body[place], body[place + 1]
+    assume(first != second)
+    wrong = body[:place] + second + first + body[place + 2 :]
+    assert check_digit(wrong) != check_digit(body)
+
+
+@given(bodies)
+def test_the_normal_form_is_stable(body: str) -> None:
+    """Normalising twice is normalising once."""
+    once = normalise(body)
+    assert normalise(once) == once

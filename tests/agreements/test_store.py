@@ -1,0 +1,516 @@
+"""What must hold when writers meet and processes die, on real MongoDB (design 4, rules D)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import replace as with_fields
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from motor.motor_asyncio import AsyncIOMotorClient
+
+from agreements.conftest import NOW, TOPIC, body
+from voltbus_agreements.domain import lifecycle
+from voltbus_agreements.store import Store
+from voltbus_backbone import envelope
+from voltbus_backbone.contract.agreements import RetrieveAgreement
+from voltbus_backbone.contract.auth import TransactionChanged
+from voltbus_backbone.contract.registry import (
+    RETRIEVE_AGREEMENT,
+    RETRIEVE_AGREEMENT_ANSWER,
+    TRANSACTION_CORRECTED,
+    TRANSACTION_ENDED,
+)
+from voltbus_backbone.contract.values import Protocol
+from voltbus_backbone.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    import httpx
+
+    from agreements.conftest import Replica
+    from voltbus_agreements.domain.agreement import Agreement, Change
+    from voltbus_backbone.envelope import Event
+
+pytestmark = pytest.mark.stack
+
+
+def statuses(answers: list[httpx.Response]) -> Counter[int]:
+    return Counter(answer.status_code for answer in answers)
+
+
+def ended(ref: str, agreement_id: str | None, energy_wh: int, revision: int = 2) -> Event:
+    """A transaction's end, or from revision 3 on its correction, as it comes from Kafka."""
+    message = TransactionChanged(
+        transaction_ref=ref,
+        station_id="S1",
+        protocol=Protocol.OCPP201,
+        transaction_id="1",
+        revision=revision,
+        state="ended",
+        at=NOW,
+        agreement_id=agreement_id,
+        ended_at=NOW,
+        energy_wh=energy_wh,
+    )
+    row = TRANSACTION_ENDED if revision == 2 else TRANSACTION_CORRECTED
+    record = envelope.event(row, message, id=f"{ref}:{revision}", source="/test", now=NOW)
+    return envelope.parse(record.headers, record.value, topic=record.topic, key=record.key)
+
+
+async def usage_of(replica: Replica, agreement_id: str) -> dict[str, Any]:
+    found: dict[str, Any] = (
+        await replica.client.get(f"/v1/agreements/{agreement_id}/usage")
+    ).json()
+    return found
+
+
+# Writers that meet.
+
+
+async def test_of_two_writers_with_one_etag_one_wins(
+    make_replica: Callable[..., Awaitable[Replica]],
+) -> None:
+    """Two replicas amend the same revision at once: one succeeds, the other learns it is stale."""
+    one, other = await make_replica(), await make_replica()
+    made = await one.made()
+    for round_ in range(5):
+        etag = f'"{(await one.read(made["id"]))["revision"]}"'
+        answers = await asyncio.gather(
+            *(
+                replica.client.patch(
+                    f"/v1/agreements/{made['id']}",
+                    json={"tariff": f"{name}-{round_}"},
+                    headers={"If-Match": etag},
+                )
+                for name, replica in (("one", one), ("other", other))
+            )
+        )
+        assert statuses(list(answers)) == {200: 1, 412: 1}
+    assert (await one.read(made["id"]))["revision"] == 7
+
+
+async def test_of_two_transitions_at_once_one_happens(
+    make_replica: Callable[..., Awaitable[Replica]],
+) -> None:
+    """Suspended twice at the same time, an agreement is suspended once; the other gets 409."""
+    one, other = await make_replica(), await make_replica()
+    made = await one.made()
+    where = f"/v1/agreements/{made['id']}/suspend"
+    answers = await asyncio.gather(*(replica.client.post(where) for replica in (one, other)))
+    assert statuses(list(answers)) == {200: 1, 409: 1}
+    assert (await one.read(made["id"]))["revision"] == 3
+
+
+async def test_one_agreement_per_token_however_many_are_activated_at_once(
+    make_replica: Callable[..., Awaitable[Replica]],
+) -> None:
+    """Eight drafts for one token, activated by two replicas at once: exactly one comes to life."""
+    replicas = [await make_replica(), await make_replica()]
+    drafts = [await replicas[0].made(activate=False, tokens=[{"ref": "t-1"}]) for _ in range(8)]
+    answers = await asyncio.gather(
+        *(
+            replicas[number % 2].client.post(f"/v1/agreements/{made['id']}/activate")
+            for number, made in enumerate(drafts)
+        )
+    )
+    assert statuses(list(answers)) == {200: 1, 409: 7}
+    refused = next(answer for answer in answers if answer.status_code == 409)
+    assert refused.json()["type"] == "urn:voltbus:problem:overlapping-agreement"
+    winner = next(answer for answer in answers if answer.status_code == 200).json()["id"]
+    assert winner in refused.json()["detail"]
+
+
+async def test_agreements_of_one_token_may_follow_each_other(replica: Replica) -> None:
+    """Another period or another place is no conflict; after an end the token is free."""
+    tokens = [{"ref": "t-1"}]
+    middle = (NOW + timedelta(days=1)).isoformat()
+    first = await replica.made(tokens=tokens, valid_to=middle, scope={"stations": ["S1"]})
+    await replica.made(tokens=tokens, valid_from=middle, scope={"stations": ["S1"]})
+    await replica.made(tokens=tokens, scope={"stations": ["S2"]})
+    third = await replica.made(tokens=tokens, scope={"stations": ["S1"]}, activate=False)
+    activate = f"/v1/agreements/{third['id']}/activate"
+    assert (await replica.client.post(activate)).status_code == 409
+    await replica.client.post(f"/v1/agreements/{first['id']}/terminate")
+    assert (await replica.client.post(activate)).status_code == 409  # the later one is in the way
+    headers = {"If-Match": "*"}
+    where = f"/v1/agreements/{third['id']}"
+    await replica.client.patch(where, json={"valid_to": middle}, headers=headers)
+    assert (await replica.client.post(activate)).status_code == 200
+
+
+async def test_an_amendment_cannot_take_a_token(replica: Replica) -> None:
+    """Adding a token that another agreement holds is refused, and nothing changes."""
+    await replica.made(tokens=[{"ref": "t-1"}])
+    other = await replica.made(tokens=[{"ref": "t-2"}])
+    answer = await replica.client.patch(
+        f"/v1/agreements/{other['id']}",
+        json={"tokens": [{"ref": "t-1"}, {"ref": "t-2"}]},
+        headers={"If-Match": "*"},
+    )
+    assert answer.status_code == 409
+    assert await replica.read(other["id"]) == other
+
+
+async def test_one_key_at_once_makes_one_agreement(
+    make_replica: Callable[..., Awaitable[Replica]],
+) -> None:
+    """The same Idempotency-Key on two replicas at once: one agreement; the other waits or repeats."""
+    replicas = [await make_replica(), await make_replica()]
+    sent = body()
+    answers = await asyncio.gather(
+        *(
+            replica.client.post("/v1/agreements", json=sent, headers={"Idempotency-Key": "order-1"})
+            for replica in replicas * 3
+        )
+    )
+    assert set(statuses(list(answers))) <= {201, 409}
+    assert len({answer.json()["id"] for answer in answers if answer.status_code == 201}) == 1
+    listed = (await replicas[0].client.get("/v1/agreements")).json()["data"]
+    assert len(listed) == 1
+
+
+# Processes that die.
+
+
+async def test_a_change_is_told_after_a_crash_before_the_relay(
+    make_replica: Callable[..., Awaitable[Replica]],
+) -> None:
+    """Committed, then killed before the relay: the next process tells of it, once, in order."""
+    dying = await make_replica()
+    made = await dying.made()
+    assert dying.bus.records(TOPIC) == []
+    dying.hands.time += timedelta(seconds=10)
+    survivor = await make_replica()
+    told = await survivor.told()
+    assert [event.id for event in told] == [f"{made['id']}:1", f"{made['id']}:2"]
+    assert told[-1].decode().status == "active"
+    await survivor.told()
+    await dying.told()
+    assert len(dying.bus.records(TOPIC)) == 2
+
+
+async def test_nothing_is_told_of_what_did_not_commit(replica: Replica) -> None:
+    """A decision that is refused at the end leaves neither state, nor history, nor events."""
+    await replica.made(tokens=[{"ref": "t-1"}])
+    draft = await replica.made(activate=False, tokens=[{"ref": "t-1"}])
+    before = len(await replica.told())
+    answer = await replica.client.post(f"/v1/agreements/{draft['id']}/activate")
+    assert answer.status_code == 409
+    assert len(await replica.told()) == before
+    history = (await replica.client.get(f"/v1/agreements/{draft['id']}/history")).json()
+    assert [line["revision"] for line in history["data"]] == [1]
+
+
+async def test_a_failed_outbox_undoes_the_change(
+    make_replica: Callable[..., Awaitable[Replica]],
+) -> None:
+    """State and event commit together: when the event cannot be written, the state is not."""
+    replica = await make_replica()
+    made = await replica.made()
+    # A validator that refuses every new outbox document stands for any fault at that point.
+    await replica.database.command(
+        "collMod", "outbox", validator={"never": {"$exists": True}}, validationLevel="strict"
+    )
+    try:
+        answer = await replica.client.post(f"/v1/agreements/{made['id']}/suspend")
+        assert answer.status_code == 500
+        assert (await replica.read(made["id"]))["status"] == "active"
+    finally:
+        await replica.database.command("collMod", "outbox", validator={})
+    answer = await replica.client.post(f"/v1/agreements/{made['id']}/suspend")
+    assert answer.json()["revision"] == 3
+
+
+async def test_events_carry_the_whole_agreement(replica: Replica) -> None:
+    """Every event is the full snapshot under the agreement's id, its ce_id the revision."""
+    made = await replica.made(tariff="day", limits={"max_power_w": 11000})
+    created, activated = await replica.told()
+    assert (created.type, activated.type) == (
+        "voltbus.agreement.created.v1",
+        "voltbus.agreement.activated.v1",
+    )
+    assert activated.key == made["id"].encode()
+    snapshot = activated.decode()
+    assert (snapshot.id, snapshot.revision, snapshot.status) == (made["id"], 2, "active")
+    assert (snapshot.tariff, snapshot.limits.max_power_w) == ("day", 11000)
+    assert snapshot.tokens[0].ref == made["tokens"][0]["ref"]
+    assert snapshot.valid_from == NOW - timedelta(days=1)
+
+
+# The clock.
+
+
+async def test_the_clock_begins_and_ends(replica: Replica) -> None:
+    """Scheduled turns active at valid_from, active expires at valid_to, not a moment earlier."""
+    begin, end = NOW + timedelta(hours=1), NOW + timedelta(hours=2)
+    made = await replica.made(valid_from=begin.isoformat(), valid_to=end.isoformat())
+    assert made["status"] == "scheduled"
+    moment = timedelta(milliseconds=1)
+    for time, count, status in (
+        (begin - moment, 0, "scheduled"),
+        (begin, 1, "active"),
+        (end - moment, 0, "active"),
+        (end, 1, "expired"),
+        (end + timedelta(days=1), 0, "expired"),
+    ):
+        replica.hands.time = time
+        assert await replica.clock.tick() == count
+        assert (await replica.read(made["id"]))["status"] == status
+    assert [event.type.split(".")[2] for event in await replica.told()] == [
+        "created",
+        "updated",
+        "activated",
+        "expired",
+    ]
+
+
+async def test_a_period_that_passed_unseen_is_told_in_full(replica: Replica) -> None:
+    """After an outage an agreement whose whole period passed was active and is expired."""
+    made = await replica.made(
+        valid_from=(NOW + timedelta(hours=1)).isoformat(),
+        valid_to=(NOW + timedelta(hours=2)).isoformat(),
+    )
+    replica.hands.time = NOW + timedelta(hours=3)
+    assert await replica.clock.tick() == 2
+    assert [event.type.split(".")[2] for event in (await replica.told())[-2:]] == [
+        "activated",
+        "expired",
+    ]
+    assert (await replica.read(made["id"]))["revision"] == 4
+
+
+async def test_a_suspended_agreement_expires(replica: Replica) -> None:
+    """Suspension does not stop the clock."""
+    made = await replica.made(valid_to=(NOW + timedelta(hours=1)).isoformat())
+    await replica.client.post(f"/v1/agreements/{made['id']}/suspend")
+    replica.hands.time = NOW + timedelta(hours=1)
+    await replica.clock.tick()
+    assert (await replica.read(made["id"]))["status"] == "expired"
+
+
+async def test_clocks_of_several_replicas_do_each_thing_once(
+    make_replica: Callable[..., Awaitable[Replica]],
+) -> None:
+    """Three clocks at the same moment: each transition happens once and is told once."""
+    replicas = [await make_replica() for _ in range(3)]
+    begin = (NOW + timedelta(hours=1)).isoformat()
+    made = [await replicas[0].made(valid_from=begin) for _ in range(10)]
+    replicas[0].hands.time = NOW + timedelta(hours=1)
+    done = await asyncio.gather(*(replica.clock.tick() for replica in replicas))
+    assert sum(done) == 10
+    for replica in replicas:
+        await replica.told()
+    told = Counter(
+        event.decode().id for event in replicas[0].bus.events(TOPIC) if "activated" in event.type
+    )
+    assert told == {one["id"]: 1 for one in made}
+
+
+async def test_the_clock_sleeps_until_the_next_time(replica: Replica) -> None:
+    """The next due time is the nearest beginning or end that is ahead."""
+    assert await replica.store.next_due(NOW) is None
+    end = NOW + timedelta(hours=3)
+    await replica.made(valid_to=end.isoformat())
+    assert await replica.store.next_due(NOW) == end
+    begin = NOW + timedelta(hours=2)
+    await replica.made(valid_from=begin.isoformat())
+    assert await replica.store.next_due(NOW) == begin
+    assert await replica.store.next_due(begin) == end
+
+
+async def test_an_unreadable_agreement_does_not_stop_the_clock(replica: Replica) -> None:
+    """One broken document is passed over; the others' time goes on."""
+    begin = (NOW + timedelta(hours=1)).isoformat()
+    broken = await replica.made(valid_from=begin)
+    fine = await replica.made(valid_from=begin)
+    await replica.database["agreements"].update_one(
+        {"_id": broken["id"]}, {"$set": {"terms.kind": "unheard-of"}}
+    )
+    replica.hands.time = NOW + timedelta(hours=1)
+    assert await replica.clock.tick() == 1
+    assert (await replica.read(fine["id"]))["status"] == "active"
+
+
+async def test_the_running_clock_wakes_for_a_new_agreement(replica: Replica) -> None:
+    """A change over REST wakes the clock, so it does not oversleep what became due."""
+    running = asyncio.create_task(replica.clock.run())
+    try:
+        made = await replica.made(valid_from=(NOW + timedelta(hours=1)).isoformat())
+        replica.hands.time = NOW + timedelta(hours=1)
+        replica.clock.wake()
+        async with asyncio.timeout(5):
+            while (await replica.read(made["id"]))["status"] != "active":
+                await asyncio.sleep(0.01)
+    finally:
+        running.cancel()
+
+
+# Usage.
+
+
+async def test_usage_counts_once_and_corrections_replace(replica: Replica) -> None:
+    """Repeated, in another order, corrected: each transaction counts with its last word."""
+    made = await replica.made(limits={"energy_cap_wh": 10_000})
+    id_ = made["id"]
+    await replica.handlers.usage([ended("t1", id_, 1000), ended("t2", id_, 500)])
+    await replica.handlers.usage([ended("t1", id_, 1000)])
+    await replica.handlers.usage([ended("t2", id_, 300, revision=4), ended("t2", id_, 900, 3)])
+    await replica.handlers.usage([ended("t3", None, 7)])
+    found = await usage_of(replica, id_)
+    assert (found["energy_wh"], found["transactions"]) == (1300, 2)
+    assert (found["energy_cap_wh"], found["remaining_wh"]) == (10_000, 8700)
+    assert [(item["transaction_ref"], item["energy_wh"]) for item in found["data"]] == [
+        ("t2", 300),
+        ("t1", 1000),
+    ]
+    assert (await replica.read(id_))["revision"] == 2
+
+
+async def test_a_cap_that_is_reached_is_told(replica: Replica) -> None:
+    """Reaching the cap marks the agreement and tells it once; a correction takes it back."""
+    made = await replica.made(limits={"energy_cap_wh": 1000})
+    before = len(await replica.told())
+    for _ in range(2):
+        await replica.handlers.usage([ended("t1", made["id"], 1000)])
+    told = (await replica.told())[before:]
+    assert [(event.type, event.decode().exhausted) for event in told] == [
+        ("voltbus.agreement.updated.v1", True)
+    ]
+    await replica.handlers.usage([ended("t1", made["id"], 400, revision=3)])
+    assert (await replica.told())[-1].decode().exhausted is False
+    assert (await usage_of(replica, made["id"]))["remaining_wh"] == 600
+
+
+async def test_a_raised_cap_gives_credit_again(replica: Replica) -> None:
+    """PATCH weighs the new cap against what was used."""
+    made = await replica.made(limits={"energy_cap_wh": 1000})
+    await replica.handlers.usage([ended("t1", made["id"], 1000)])
+    assert (await replica.read(made["id"]))["exhausted"]
+    answer = await replica.client.patch(
+        f"/v1/agreements/{made['id']}",
+        json={"limits": {"energy_cap_wh": 2000}},
+        headers={"If-Match": '"3"'},
+    )
+    assert answer.json()["exhausted"] is False
+
+
+async def test_replicas_count_the_same_agreement_at_once(
+    make_replica: Callable[..., Awaitable[Replica]],
+) -> None:
+    """Two replicas count different stations' transactions of one agreement: nothing is lost."""
+    one, other = await make_replica(), await make_replica()
+    made = await one.made(limits={"energy_cap_wh": 1000})
+    batches = [[ended(f"t{number}", made["id"], 50)] for number in range(20)]
+    await asyncio.gather(
+        *(
+            (one if number % 2 else other).handlers.usage(batch)
+            for number, batch in enumerate(batches + batches[:6])
+        )
+    )
+    found = await usage_of(one, made["id"])
+    assert (found["energy_wh"], found["transactions"], found["exhausted"]) == (1000, 20, True)
+    for replica in (one, other):
+        await replica.told()
+    exhausted = [event for event in one.bus.events(TOPIC) if event.decode().exhausted]
+    assert len(exhausted) == 1
+
+
+async def test_a_cap_lowered_while_energy_is_counted_is_not_missed(
+    make_replica: Callable[..., Awaitable[Replica]],
+) -> None:
+    """A lower cap and the transaction that exceeds it, at the same moment: exhausted in the end."""
+    one, other = await make_replica(), await make_replica()
+    for number in range(5):
+        made = await one.made(limits={"energy_cap_wh": 1000})
+        await asyncio.gather(
+            one.client.patch(
+                f"/v1/agreements/{made['id']}",
+                json={"limits": {"energy_cap_wh": 100}},
+                headers={"If-Match": "*"},
+            ),
+            other.handlers.usage([ended(f"t{number}", made["id"], 200)]),
+        )
+        assert (await one.read(made["id"]))["exhausted"]
+
+
+async def test_usage_of_an_ended_agreement_still_counts(replica: Replica) -> None:
+    """What was charged before the end arrives after it and belongs to the totals."""
+    made = await replica.made(limits={"energy_cap_wh": 10})
+    await replica.client.post(f"/v1/agreements/{made['id']}/terminate")
+    await replica.handlers.usage([ended("t1", made["id"], 1000)])
+    assert (await usage_of(replica, made["id"]))["energy_wh"] == 1000
+    assert (await replica.read(made["id"]))["revision"] == 3
+
+
+# Questions over Kafka.
+
+
+async def test_retrieve_over_kafka(replica: Replica) -> None:
+    """A batch of questions is answered in order; an unknown id gets an answer without agreement."""
+    made = await replica.made()
+    questions = []
+    for number, id_ in enumerate([made["id"], "agr_unknown", made["id"]]):
+        record = envelope.event(
+            RETRIEVE_AGREEMENT, RetrieveAgreement(id=id_), id=str(number), source="/t", now=NOW
+        )
+        asking = envelope.Asking(f"c{number}", "voltbus.test.inbox", 3, 2**60)
+        headers = [*record.headers, *envelope.asking_headers(asking)]
+        questions.append(envelope.parse(headers, record.value, key=record.key))
+    answers = await replica.handlers.requests(questions)
+    assert [(answer.topic, answer.partition) for answer in answers] == [
+        ("voltbus.test.inbox", 3)
+    ] * 3
+    read = [RETRIEVE_AGREEMENT_ANSWER.decoder.decode(answer.value or b"") for answer in answers]
+    assert read[1].agreement is None
+    assert read[0] == read[2]
+    assert (read[0].agreement.id, read[0].agreement.status) == (made["id"], "active")
+
+
+# Round trips.
+
+
+async def test_what_is_read_is_what_was_written(replica: Replica) -> None:
+    """An agreement comes back from MongoDB equal to the one that was decided on."""
+    made = await replica.made(
+        schedule={
+            "timezone": "Europe/Stockholm",
+            "weekly": {"mon": [["06:00", "22:00"]], "sun": []},
+            "exceptions": {"2026-12-24": []},
+        },
+        station_terms={"charging_speed": {"limit": 16, "unit": "A"}},
+        metadata={"a.b": 1.5, "on": True, "note": "x\u0000y"},
+        language="sv-SE",
+    )
+    kept: list[Agreement] = []
+
+    def decide(agreement: Agreement, _: int) -> Change | None:
+        change = lifecycle.amend(
+            agreement,
+            with_fields(agreement.terms, tariff="night"),
+            now=NOW,
+            policy=lifecycle.Policy(),
+        )
+        assert change is not None
+        kept.append(change.agreement)
+        return change
+
+    await replica.store.change(made["id"], decide)
+    assert await replica.store.get(made["id"]) == kept[-1]
+
+
+async def test_a_store_without_mongodb_is_unavailable(replica: Replica) -> None:
+    """With nobody at the address, calls fail as Unavailable, and readiness turns."""
+    client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
+        "mongodb://127.0.0.1:1/", serverSelectionTimeoutMS=50
+    )
+    lost = Store(client["none"], replica.outbox, source="/t")
+    with pytest.raises(Unavailable):
+        await lost.get("agr_1")
+    assert not lost.reachable()
+    with pytest.raises(Unavailable):
+        await lost.change("agr_1", lambda *_: None)
+    client.close()
