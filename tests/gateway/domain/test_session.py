@@ -334,7 +334,7 @@ class TestBrokenTexts:
         """Issue 3: not JSON gets its answer, and the connection goes on."""
         one = session(V201)
         assert written(one.receive("{", 0.0)) == [
-            [4, "-1", "RpcFrameworkError", "The message is no json", {}]
+            [4, "-1", "RpcFrameworkError", "The message is no JSON", {}]
         ]
         assert one.counts["malformed"] == 1
         assert dispatched(one.receive(heartbeat("1"), 0.0)).id == "1"
@@ -375,6 +375,20 @@ class TestSend:
             one.send("NotifyPeriodicEventStream", {})
         with pytest.raises(CallFailed):
             session(V201).send("NotifyPeriodicEventStream", STREAM)
+        with pytest.raises(CallFailed):
+            one.send("ClearCache", {})
+
+    def test_a_send_that_must_be_a_call_is_dropped(self) -> None:
+        """Only an action that has no response may come as SEND; others would stay unanswered."""
+        one = session(V21)
+        assert one.receive('[6,"s","Heartbeat",{}]', 0.0) == ()
+        assert one.counts["invalid_send"] == 1
+
+    def test_a_call_that_must_be_a_send_is_refused(self) -> None:
+        """There is no response to give it."""
+        one = session(V21)
+        text = orjson.dumps([2, "1", "NotifyPeriodicEventStream", STREAM])
+        assert written(one.receive(text, 0.0))[0][:3] == [4, "1", "ProtocolError"]
 
     def test_our_answer_was_not_understood(self) -> None:
         """A CALLRESULTERROR is counted; there is no better answer to give."""

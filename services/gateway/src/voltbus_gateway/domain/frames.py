@@ -114,23 +114,23 @@ def decode(data: str | bytes, protocol: Protocol) -> Frame:
     try:
         parts = orjson.loads(data)
     except orjson.JSONDecodeError:
-        raise _refused(protocol, "the message is no JSON", None) from None
+        raise _refused(protocol, "The message is no JSON", None) from None
     if type(parts) is list and len(parts) == 4 and parts[0] == _CALL:  # noqa: PLR2004 - [type, id, action, payload]
         _, id_, action, payload = parts
         if type(id_) is str and len(id_) <= ID_LIMIT and type(action) is str:
             if type(payload) is dict:
                 return Call(id_, action, payload)
-            raise _refused(protocol, "the payload is no object", id_, ErrorCode.FORMAT_VIOLATION)
+            raise _refused(protocol, "The payload is no object", id_, ErrorCode.FORMAT_VIOLATION)
     return _decode_others(parts, protocol)
 
 
 def _decode_others(parts: Any, protocol: Protocol) -> Frame:
     if type(parts) is not list or not parts:
-        raise _refused(protocol, "the message is no array with elements", None)
+        raise _refused(protocol, "The message is no array with elements", None)
     kind = parts[0]
     id_ = parts[1] if len(parts) > 1 else None
     if type(kind) is not int:
-        raise _refused(protocol, "the message type is no number", id_)
+        raise _refused(protocol, "The message type is no number", id_)
     if kind == _CALL:
         raise _refused_call(parts, id_, protocol)
     if kind == _CALL_RESULT:
@@ -143,24 +143,24 @@ def _decode_others(parts: Any, protocol: Protocol) -> Frame:
         if kind == _SEND:
             return _decode_send(parts)
     if protocol is Protocol.OCPP201:
-        raise _refused(protocol, "unknown message type", id_, ErrorCode.MESSAGE_TYPE_NOT_SUPPORTED)
+        raise _refused(protocol, "Unknown message type", id_, ErrorCode.MESSAGE_TYPE_NOT_SUPPORTED)
     # 1.6 §4.1.3 and 2.1 Part 4: a message of an unknown type is ignored.
-    raise FrameError("unknown message type")
+    raise FrameError("Unknown message type")
 
 
 def _refused_call(parts: list[Any], id_: Any, protocol: Protocol) -> FrameError:
     if type(id_) is not str or len(id_) > ID_LIMIT:
-        return _refused(protocol, "the message id is no string of at most 36 characters", id_)
+        return _refused(protocol, "The message id is no string of at most 36 characters", id_)
     if len(parts) != 4:  # noqa: PLR2004 - [type, id, action, payload]
-        return _refused(protocol, "a call has four elements", id_)
-    return _refused(protocol, "the action is no string", id_)
+        return _refused(protocol, "A call has four elements", id_)
+    return _refused(protocol, "The action is no string", id_)
 
 
 def _decode_result(parts: list[Any], id_: Any) -> CallResult:
     if type(id_) is not str:
-        raise FrameError("an answer without a message id")
+        raise FrameError("An answer without a message id")
     if len(parts) != 3 or type(parts[2]) is not dict:  # noqa: PLR2004 - [type, id, payload]
-        raise FrameError("an answer whose payload is no object", answered_id=id_)
+        raise FrameError("An answer whose payload is no object", answered_id=id_)
     return CallResult(id_, parts[2])
 
 
@@ -170,13 +170,13 @@ def _decode_send(parts: list[Any]) -> Send:
         case [_, str(id_), str(action), dict(payload)]:
             return Send(id_, action, payload)
         case _:
-            raise FrameError("a SEND that is no [6, id, action, payload]")
+            raise FrameError("A SEND that is no [6, id, action, payload]")
 
 
 def _error_parts(parts: list[Any], id_: Any) -> tuple[str, str, str]:
     # Lenient: whatever else it says, the station told us that the call failed.
     if type(id_) is not str:
-        raise FrameError("an error without a message id")
+        raise FrameError("An error without a message id")
     code = parts[2] if len(parts) > 2 else None  # noqa: PLR2004 - [type, id, code, ...]
     description = parts[3] if len(parts) > 3 else None  # noqa: PLR2004 - as above
     return (
@@ -192,9 +192,7 @@ def _refused(
     id_: Any,
     code: ErrorCode = ErrorCode.RPC_FRAMEWORK_ERROR,
 ) -> FrameError:
-    return FrameError(
-        reason, CallError(_answerable(id_, protocol), code.spelled(protocol), reason.capitalize())
-    )
+    return FrameError(reason, CallError(_answerable(id_, protocol), code.spelled(protocol), reason))
 
 
 def _answerable(id_: Any, protocol: Protocol) -> str:

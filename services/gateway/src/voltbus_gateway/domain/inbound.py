@@ -10,7 +10,7 @@ import msgspec
 from voltbus_gateway.domain import frames
 from voltbus_gateway.domain.effects import Dispatch, Effect, Effects, Write
 from voltbus_gateway.domain.errors import CallFailed, ErrorCode
-from voltbus_gateway.domain.schemas import Extras, check_request, check_response
+from voltbus_gateway.domain.schemas import UNANSWERED, Extras, check_request, check_response
 
 if TYPE_CHECKING:
     from voltbus_backbone.contract.values import Protocol
@@ -53,6 +53,8 @@ class Inbound:
         """A call came: its turn now, or it waits; an error waits for its turn too."""
         try:
             extras = check_request(self._protocol, call.action, call.payload, self._extras)
+            if call.action in UNANSWERED:
+                raise _not_a_call()
         except CallFailed as failure:
             self._counts["invalid_call"] += 1
             if self.current is None:
@@ -69,6 +71,9 @@ class Inbound:
         try:
             extras = check_request(self._protocol, message.action, message.payload, self._extras)
         except CallFailed:
+            self._counts["invalid_send"] += 1
+            return ()
+        if message.action not in UNANSWERED:
             self._counts["invalid_send"] += 1
             return ()
         return (Dispatch(message, extras),)
@@ -139,3 +144,7 @@ class Inbound:
         return Write(
             frames.encode_error(call.id, failure.code, failure.description, self._protocol)
         )
+
+
+def _not_a_call() -> CallFailed:
+    return CallFailed(ErrorCode.PROTOCOL_ERROR, "This action is a SEND, not a CALL")

@@ -23,6 +23,9 @@ from voltbus_gateway.domain.times import is_time
 if TYPE_CHECKING:
     from voltbus_gateway.domain.frames import Payload
 
+# The actions that are a SEND (2.1): their schemas have no response.
+UNANSWERED = frozenset({"NotifyPeriodicEventStream"})
+
 _FOLDERS = {Protocol.OCPP16: "v16", Protocol.OCPP201: "v201", Protocol.OCPP21: "v21"}
 
 
@@ -82,13 +85,9 @@ def actions(protocol: Protocol) -> frozenset[str]:
 def _schema_name(protocol: Protocol, action: str, kind: Kind) -> str:
     if kind is Kind.RESPONSE:
         return f"{action}Response"
-    # A message that is never answered has no "Request" in its name (2.1).
     if protocol is Protocol.OCPP16 or action in UNANSWERED:
         return action
     return f"{action}Request"
-
-
-UNANSWERED = frozenset({"NotifyPeriodicEventStream"})
 
 
 class Validator:

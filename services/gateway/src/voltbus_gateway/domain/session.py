@@ -18,7 +18,7 @@ from voltbus_gateway.domain.errors import CallFailed, ErrorCode
 from voltbus_gateway.domain.frames import Call, CallError, CallResult, FrameError, Payload, Send
 from voltbus_gateway.domain.inbound import Inbound
 from voltbus_gateway.domain.outbound import Outbound, not_sent
-from voltbus_gateway.domain.schemas import Extras, check_request
+from voltbus_gateway.domain.schemas import UNANSWERED, Extras, check_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,10 +128,10 @@ class Session:
         """Send a message that is never answered (2.1 SEND); it may overlap a call (A17).
 
         Raises:
-            CallFailed: the version has no SEND, or the payload breaks the schema.
+            CallFailed: the version or the action has no SEND, or the payload breaks the schema.
         """
-        if self.protocol is not Protocol.OCPP21:
-            raise CallFailed(ErrorCode.MESSAGE_TYPE_NOT_SUPPORTED, "This version has no SEND")
+        if self.protocol is not Protocol.OCPP21 or action not in UNANSWERED:
+            raise CallFailed(ErrorCode.MESSAGE_TYPE_NOT_SUPPORTED, "This is no SEND")
         check_request(self.protocol, action, payload)
         return (Write(frames.encode_send(self._new_id(), action, payload)),)
 
@@ -164,7 +164,7 @@ class Session:
         self.counts["malformed"] += 1
         if error.answered_id is not None:
             return self._outbound.unreadable(
-                error.answered_id, ErrorCode.FORMAT_VIOLATION, error.reason.capitalize(), now
+                error.answered_id, ErrorCode.FORMAT_VIOLATION, error.reason, now
             )
         if error.answer is None:
             return ()
