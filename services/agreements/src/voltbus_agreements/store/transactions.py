@@ -6,7 +6,7 @@ import asyncio
 import random
 from typing import TYPE_CHECKING, TypeVar
 
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from voltbus_backbone.errors import Unavailable
 from voltbus_backbone.store import transaction
@@ -54,5 +54,7 @@ async def committed(
 
 
 def _lost_a_conflict(error: Unavailable) -> bool:
-    cause = error.__cause__
-    return isinstance(cause, PyMongoError) and cause.has_error_label("TransientTransactionError")
+    cause = error.__cause__  # a server that is away is no conflict: the caller tries again
+    return isinstance(cause, OperationFailure) and cause.has_error_label(
+        "TransientTransactionError"
+    )
