@@ -1,0 +1,103 @@
+"""The config service's process: puts the parts together."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from voltbus_backbone.consumption import Consumption
+from voltbus_backbone.contract.registry import Topic
+from voltbus_backbone.outbox import Outbox
+from voltbus_backbone.service import Parts, Runtime, main
+from voltbus_backbone.store import open_database
+from voltbus_config import api
+from voltbus_config.domain.compile import Options
+from voltbus_config.domain.tending import Terms
+from voltbus_config.handlers import agreements, requests, station_events
+from voltbus_config.handlers.gateways import Silence
+from voltbus_config.handlers.records import Shell
+from voltbus_config.handlers.tending import Tending
+from voltbus_config.settings import Settings
+from voltbus_config.store import Store
+
+if TYPE_CHECKING:
+    from voltbus_config.domain.stations import Station
+
+
+async def compose(runtime: Runtime[Settings]) -> Parts:
+    """Everything that config consists of."""
+    settings = runtime.settings
+    store = Store(await open_database(settings))
+    await store.prepare(timedelta(days=settings.commands_kept_days))
+    outbox = Outbox(store.outbox, runtime.publisher, settings.instance_id)
+    await outbox.prepare()
+    shell = Shell(store, outbox, runtime.source, runtime.now, settings, terms(settings))
+    tending = Tending(shell)
+    return Parts(
+        routers=api.routers(shell, tending),
+        consumptions=[
+            Consumption(
+                "config",
+                (Topic.CONFIG_REQUESTS,),
+                requests.TYPES,
+                requests.Requests(shell, tending).handle,
+            ),
+            Consumption(
+                "config-stations",
+                (Topic.STATIONS_EVENTS,),
+                station_events.TYPES,
+                station_events.StationEvents(shell, tending).handle,
+            ),
+            Consumption(
+                "config-agreements",
+                (Topic.AGREEMENTS_EVENTS,),
+                agreements.TYPES,
+                agreements.Agreements(shell, tending).handle,
+            ),
+        ],
+        background=[outbox.run, tending.run, Silence(shell).run],
+        checks={"mongo": store.reachable},
+        close=[store.close],
+    )
+
+
+def terms(settings: Settings) -> Terms:
+    """What the operator configured, as the pure decisions take it."""
+
+    def options(station: Station) -> Options:
+        return Options(
+            vendor=station.vendor,
+            variables_per_call=settings.variables_per_call,
+            payment_keys=settings.payment_methods_keys,
+        )
+
+    return Terms(
+        new_id=command_ids(secrets.token_hex(4)),
+        options=options,
+        policy=settings.unknown_station,
+        margin=timedelta(seconds=settings.command_margin_s),
+        setting_timeout_s=settings.setting_timeout_s,
+    )
+
+
+class _Ids:
+    """Ids that grow with time, and within a millisecond with their number."""
+
+    def __init__(self, mark: str) -> None:
+        self._mark = mark
+        self._numbers = itertools.count()
+
+    def __call__(self, now: datetime) -> str:
+        number = next(self._numbers) & 0xFFFFFF
+        return f"cmd-{int(now.timestamp() * 1000):012x}{number:06x}{self._mark}"
+
+
+def command_ids(mark: str) -> _Ids:
+    """Ids of commands for one process; ``mark`` tells it from all others."""
+    return _Ids(mark)
+
+
+if __name__ == "__main__":
+    main("config", Settings, compose)

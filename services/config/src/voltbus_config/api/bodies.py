@@ -1,0 +1,160 @@
+"""The bodies that the REST interface takes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from voltbus_backbone import hours
+from voltbus_backbone.contract.values import OpeningHours
+from voltbus_backbone.errors import Problem
+from voltbus_config.domain.stations import Registration, id_problem
+
+M = TypeVar("M", bound=BaseModel)
+
+Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\s/][^\n\r]*$")]
+EvseNumber = Annotated[str, Field(pattern=r"^\d{1,5}$")]
+Kind = Annotated[str, Field(min_length=1, max_length=50)]
+MetadataKey = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[^$.]+$")]
+MetadataValue = Annotated[str, Field(max_length=500)]
+
+# Told from the operator's own keys, since these must change together with what auth knows.
+_PASSWORDS = frozenset({"authorizationkey", "securityctrlr.basicauthpassword"})
+
+
+class Body(BaseModel):
+    """Unknown members are mistakes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class StationChange(Body):
+    """What an operator may change of a station."""
+
+    registration: Registration = Registration.ACCEPTED
+    group_id: Name | None = None
+    site_id: Name | None = None
+    evse_kinds: dict[EvseNumber, Kind] = Field(
+        default_factory=dict, max_length=200, description="EVSE number to your word for its kind."
+    )
+    metadata: dict[MetadataKey, MetadataValue] = Field(default_factory=dict, max_length=50)
+
+
+class NewStation(StationChange):
+    """A station to be registered."""
+
+    id: str = Field(description="The identity that the station connects with.")
+
+    @field_validator("id")
+    @classmethod
+    def _id(cls, value: str) -> str:
+        problem = id_problem(value)
+        if problem is not None:
+            raise ValueError(problem)
+        return value
+
+
+class Speed(Body):
+    """The most that the whole station may deliver."""
+
+    limit: float = Field(ge=0, le=10_000_000, allow_inf_nan=False)
+    unit: Literal["W", "A"] = "W"
+
+
+class Hours(Body):
+    """When the station charges. Half-open periods in the time zone's own wall-clock time."""
+
+    timezone: str = Field(max_length=64)
+    weekly: dict[str, list[tuple[str, str]]]
+    exceptions: dict[str, list[tuple[str, str]]] = Field(default_factory=dict, max_length=400)
+
+    def as_contract(self) -> OpeningHours:
+        """The contract's value.
+
+        Raises:
+            Problem: 422 with every mistake in words.
+        """
+        value = OpeningHours(
+            timezone=self.timezone,
+            weekly={day: tuple(periods) for day, periods in self.weekly.items()},
+            exceptions={day: tuple(periods) for day, periods in self.exceptions.items()},
+        )
+        mistakes = hours.validate(value)
+        if mistakes:
+            raise Problem(
+                422,
+                "invalid-request",
+                "The opening hours cannot be understood.",
+                errors=[
+                    {"field": f"opening_hours.{place}", "message": message}
+                    for place, _, message in (each.partition(": ") for each in mistakes)
+                ],
+            )
+        return value
+
+
+Method = Literal["rfid", "app", "plug_and_charge", "autocharge", "key_code", "card", "web", "free"]
+Key = Annotated[str, Field(min_length=1, max_length=210, pattern=r"^[^\s$][^\n\r]*$")]
+Value = Annotated[str, Field(max_length=2500)] | bool | int | float
+
+
+class SettingsBody(Body):
+    """How a station should be set. What is left out is left to the lower layers."""
+
+    charging_speed: Speed | None = None
+    payment_methods: list[Method] | None = Field(default=None, max_length=20)
+    opening_hours: Hours | None = None
+    keys: dict[Key, Value] = Field(
+        default_factory=dict,
+        max_length=500,
+        description="1.6 configuration keys, or 2.x variables as Component.Variable.",
+    )
+
+    @field_validator("keys")
+    @classmethod
+    def _keys(cls, value: dict[str, Any]) -> dict[str, Any]:
+        folded = [key.casefold() for key in value]
+        if len(set(folded)) != len(folded):
+            raise ValueError("two keys differ only in upper and lower case")
+        if _PASSWORDS.intersection(folded):
+            raise ValueError("a station's password is set through auth's credentials")
+        return value
+
+
+class NewCommand(Body):
+    """A call to be sent to a station."""
+
+    action: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,49}$")
+    payload: dict[str, Any] = Field(default_factory=dict)
+    idempotency_key: str | None = Field(default=None, min_length=1, max_length=255)
+    expires_at: datetime | None = None
+    timeout_s: float = Field(default=30.0, gt=0, le=600)
+
+    @field_validator("expires_at")
+    @classmethod
+    def _aware(cls, value: datetime | None) -> datetime | None:
+        if value is not None and value.tzinfo is None:
+            raise ValueError("give the time with its offset, such as 2026-01-31T12:00:00Z")
+        return value
+
+
+def checked(kind: type[M], value: Any) -> M:
+    """The value as a body, for what FastAPI did not check itself.
+
+    Raises:
+        Problem: 422 with the fields.
+    """
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        raise Problem(
+            422,
+            "invalid-request",
+            "The request does not fit this operation.",
+            errors=[
+                {"field": ".".join(map(str, item["loc"])) or "body", "message": item["msg"]}
+                for item in error.errors(include_input=False, include_url=False)
+            ],
+        ) from None

@@ -1,0 +1,169 @@
+"""REST: send a call to a station, and see what became of it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Response
+
+from voltbus_backbone import rest
+from voltbus_backbone.contract.config import CommandRequested, CommandStatus
+from voltbus_backbone.errors import Problem, not_found
+from voltbus_backbone.http import scope
+from voltbus_backbone.rest import Paging
+from voltbus_config.api import views
+from voltbus_config.api.bodies import NewCommand
+from voltbus_config.domain import commands as life
+from voltbus_config.domain.commands import Command, Purpose, fingerprint
+from voltbus_config.domain.emissions import changed
+from voltbus_config.handlers.records import Shell
+from voltbus_config.handlers.tending import Tending
+from voltbus_config.store import Session
+
+
+def router(shell: Shell, tending: Tending) -> APIRouter:
+    """The routes of commands."""
+    routes = APIRouter(prefix="/v1", tags=["commands"])
+    commands = Commands(shell, tending)
+
+    @routes.post(
+        "/stations/{station_id}/commands",
+        status_code=202,
+        dependencies=[scope("commands:write")],
+        summary="Send a call to a station, now or when it is there",
+    )
+    async def create(station_id: str, body: NewCommand, response: Response) -> dict[str, Any]:
+        found = await commands.create(station_id, body)
+        response.headers["Location"] = f"/v1/commands/{found.id}"
+        return views.command(found)
+
+    @routes.get("/commands", dependencies=[scope("commands:read")], summary="List commands")
+    async def listed(
+        paging: Annotated[Paging, Depends()],
+        station_id: Annotated[str | None, Query(max_length=48)] = None,
+        status: CommandStatus | None = None,
+    ) -> dict[str, Any]:
+        query = {
+            name: str(value)
+            for name, value in {"station_id": station_id, "status": status}.items()
+            if value is not None
+        }
+        with shell.store.reachable.watching():
+            found, more = await shell.store.page_of_commands(
+                query,
+                limit=paging.limit,
+                after=paging.starting_after,
+                before=paging.ending_before,
+            )
+        return rest.page([views.command(each) for each in found], has_more=more)
+
+    @routes.get(
+        "/commands/{command_id}", dependencies=[scope("commands:read")], summary="See a command"
+    )
+    async def see(command_id: str) -> dict[str, Any]:
+        with shell.store.reachable.watching():
+            found = await shell.store.commands.one(command_id)
+        if found is None:
+            raise not_found("command")
+        return views.command(found)
+
+    @routes.post(
+        "/commands/{command_id}/cancel",
+        dependencies=[scope("commands:write")],
+        summary="Cancel a command that was not sent yet",
+    )
+    @routes.delete(
+        "/commands/{command_id}",
+        dependencies=[scope("commands:write")],
+        summary="Cancel a command that was not sent yet",
+    )
+    async def cancel(command_id: str) -> dict[str, Any]:
+        return views.command(await commands.cancel(command_id))
+
+    return routes
+
+
+class Commands:
+    """What the routes do."""
+
+    def __init__(self, shell: Shell, tending: Tending) -> None:
+        self._shell = shell
+        self._tending = tending
+
+    async def create(self, station_id: str, body: NewCommand) -> Command:
+        """Queue a command, and send it if the station is there and nothing else is out."""
+        shell = self._shell
+        request = CommandRequested(station_id=station_id, **body.model_dump())
+        created: list[str] = []
+
+        async def work(session: Session) -> None:
+            now, store = shell.now(), shell.store
+            created.clear()
+            if await store.stations.one(station_id, session) is None:
+                raise not_found("station")
+            if body.expires_at is not None and body.expires_at <= now:
+                raise Problem(422, "invalid-request", "expires_at is in the past.")
+            earlier = await self._earlier(request, session)
+            if earlier is not None:
+                created.append(earlier.id)
+                return
+            ttl = timedelta(seconds=shell.settings.command_ttl_s)
+            command = life.created(shell.terms.new_id(now), request, now, ttl)
+            created.append(command.id)
+            await store.commands.put([command], session)
+            await shell.tell([changed(command, now)], now, session)
+            await self._tending.tend([station_id], session)
+
+        await self._commit(work)
+        return await self._stored(created[0])
+
+    async def cancel(self, command_id: str) -> Command:
+        """Cancel; 409 for one that was sent, is over, or brings a setting."""
+        shell = self._shell
+
+        async def work(session: Session) -> None:
+            now = shell.now()
+            found = await shell.store.commands.one(command_id, session)
+            if found is None:
+                raise not_found("command")
+            if found.status is CommandStatus.CANCELLED:
+                return
+            if found.purpose is not Purpose.OPERATOR:
+                raise Problem(409, "not-cancellable", "Change the setting that it brings instead.")
+            if found.status is not CommandStatus.QUEUED:
+                raise Problem(409, "not-cancellable", f"The command is {found.status.value}.")
+            over = life.ended(found, CommandStatus.CANCELLED, now)
+            await shell.store.commands.put([over], session)
+            await shell.tell([changed(over, now)], now, session)
+            await self._tending.tend([found.station_id], session)
+
+        await self._commit(work)
+        return await self._stored(command_id)
+
+    async def _earlier(self, request: CommandRequested, session: Session) -> Command | None:
+        """The command that this idempotency key stands for; 422 when it asked for another."""
+        key = request.idempotency_key
+        if key is None:
+            return None
+        place = (request.station_id, key)
+        found = (await self._shell.store.commands_by_key([place], session)).get(place)
+        if found is not None and found.fingerprint != fingerprint(
+            key, request.action, request.payload
+        ):
+            raise Problem(
+                422, "idempotency-key-reused", "This idempotency key was used for another command."
+            )
+        return found
+
+    async def _stored(self, command_id: str) -> Command:
+        with self._shell.store.reachable.watching():
+            found = await self._shell.store.commands.one(command_id)
+        if found is None:
+            raise not_found("command")
+        return found
+
+    async def _commit(self, work: Any) -> None:
+        await self._shell.store.transact(work)
+        self._shell.outbox.wake()
+        self._tending.wake()

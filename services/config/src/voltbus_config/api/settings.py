@@ -1,0 +1,83 @@
+"""REST: how a station should be set, and how far that has come."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from voltbus_backbone.contract.values import ChargingSpeed
+from voltbus_backbone.errors import not_found
+from voltbus_backbone.http import scope
+from voltbus_config.api import views
+from voltbus_config.api.bodies import SettingsBody
+from voltbus_config.domain.desired import Desired
+from voltbus_config.domain.layers import Settings
+from voltbus_config.handlers.records import Shell
+from voltbus_config.handlers.tending import Tending
+from voltbus_config.store import Session
+
+
+def router(shell: Shell, tending: Tending) -> APIRouter:
+    """The routes of settings."""
+    routes = APIRouter(prefix="/v1/stations", tags=["settings"])
+
+    @routes.put(
+        "/{station_id}/settings",
+        dependencies=[scope("stations:write")],
+        summary="Set how a station should be set (replaces the station's own layer)",
+    )
+    async def put(station_id: str, body: SettingsBody) -> dict[str, Any]:
+        settings = as_layer(body)
+
+        async def work(session: Session) -> None:
+            if await shell.store.stations.one(station_id, session) is None:
+                raise not_found("station")
+            await shell.store.put_layer(f"station:{station_id}", settings, session)
+            await tending.tend([station_id], session)
+
+        await shell.store.transact(work)
+        shell.outbox.wake()
+        tending.wake()
+        return await _shown(shell, station_id)
+
+    @routes.get(
+        "/{station_id}/settings",
+        dependencies=[scope("stations:read")],
+        summary="See each setting: wanted, reported and state",
+    )
+    async def get(station_id: str) -> dict[str, Any]:
+        with shell.store.reachable.watching():
+            if await shell.store.stations.one(station_id) is None:
+                raise not_found("station")
+        return await _shown(shell, station_id)
+
+    return routes
+
+
+async def _shown(shell: Shell, station_id: str) -> dict[str, Any]:
+    with shell.store.reachable.watching():
+        desired = await shell.store.desired.one(station_id)
+    return views.settings(station_id, desired or Desired(id=station_id))
+
+
+def as_layer(body: SettingsBody) -> Settings:
+    """The body as a layer.
+
+    Raises:
+        Problem: 422 for opening hours that cannot be understood.
+    """
+    speed, opening = body.charging_speed, body.opening_hours
+    return Settings(
+        charging_speed=None if speed is None else ChargingSpeed(limit=speed.limit, unit=speed.unit),
+        payment_methods=None if body.payment_methods is None else tuple(body.payment_methods),
+        opening_hours=None if opening is None else opening.as_contract(),
+        keys={key: _text(value) for key, value in body.keys.items()},
+    )
+
+
+def _text(value: str | float) -> str:
+    """The value as stations write it: true and false in lower case, whole numbers as such."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)

@@ -1,0 +1,242 @@
+"""REST: register stations, see them, change and remove them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+import orjson
+from fastapi import APIRouter, Depends, Header, Query, Response
+
+from voltbus_backbone import rest
+from voltbus_backbone.contract.registry import STATION_REGISTERED
+from voltbus_backbone.contract.stations import StationRegistered
+from voltbus_backbone.errors import Problem, not_found
+from voltbus_backbone.http import scope
+from voltbus_backbone.rest import Idempotency, Paging, StoredAnswer
+from voltbus_config.api import views
+from voltbus_config.api.bodies import NewStation, StationChange, checked
+from voltbus_config.domain.emissions import Emission, registration_changed
+from voltbus_config.domain.stations import Registration, Station, standing
+from voltbus_config.handlers.records import Shell
+from voltbus_config.handlers.tending import Tending
+from voltbus_config.store import Session
+
+Patch = dict[str, Any]
+
+
+def router(shell: Shell, tending: Tending) -> APIRouter:
+    """The routes of stations."""
+    routes = APIRouter(prefix="/v1/stations", tags=["stations"])
+    stations = Stations(shell, tending)
+    idempotency = Idempotency(shell.store.keys)
+
+    @routes.post(
+        "",
+        status_code=201,
+        dependencies=[scope("stations:write")],
+        summary="Register a station",
+    )
+    async def create(
+        body: NewStation, idempotency_key: Annotated[str | None, Header()] = None
+    ) -> Response:
+        async def once() -> StoredAnswer:
+            return await stations.create(body)
+
+        request = ["stations", body.model_dump(mode="json")]
+        done = await idempotency.run(idempotency_key, request, once)
+        return Response(done.body, done.status or 201, done.headers, "application/json")
+
+    @routes.get("", dependencies=[scope("stations:read")], summary="List stations")
+    async def listed(
+        paging: Annotated[Paging, Depends()],
+        registration: Registration | None = None,
+        group_id: Annotated[str | None, Query(max_length=100)] = None,
+        site_id: Annotated[str | None, Query(max_length=100)] = None,
+        connected: bool | None = None,  # noqa: FBT001 - a query parameter, always named
+    ) -> dict[str, Any]:
+        filters = {"registration": registration, "group_id": group_id, "site_id": site_id}
+        query = {name: str(value) for name, value in filters.items() if value is not None}
+        return await stations.page(query, connected, paging)
+
+    @routes.get("/{station_id}", dependencies=[scope("stations:read")], summary="See a station")
+    async def see(station_id: str, response: Response) -> dict[str, Any]:
+        found, shown = await stations.see(station_id)
+        response.headers["ETag"] = rest.etag(found.revision)
+        return shown
+
+    @routes.patch(
+        "/{station_id}",
+        dependencies=[scope("stations:write")],
+        summary="Change a station (JSON merge patch)",
+    )
+    async def change(
+        station_id: str,
+        body: Patch,
+        response: Response,
+        if_match: Annotated[str | None, Header()] = None,
+    ) -> dict[str, Any]:
+        await stations.change(station_id, body, if_match)
+        found, shown = await stations.see(station_id)
+        response.headers["ETag"] = rest.etag(found.revision)
+        return shown
+
+    @routes.delete(
+        "/{station_id}",
+        status_code=204,
+        dependencies=[scope("stations:write")],
+        summary="Remove a station",
+    )
+    async def remove(station_id: str, if_match: Annotated[str | None, Header()] = None) -> Response:
+        await stations.remove(station_id, if_match)
+        return Response(status_code=204)
+
+    return routes
+
+
+class Stations:
+    """What the routes do."""
+
+    def __init__(self, shell: Shell, tending: Tending) -> None:
+        self._shell = shell
+        self._tending = tending
+
+    async def create(self, body: NewStation) -> StoredAnswer:
+        """Register; 409 for an id that is taken."""
+        now = self._shell.now()
+        station = Station(
+            id=body.id,
+            registration=body.registration,
+            revision=1,
+            created_at=now,
+            updated_at=now,
+            group_id=body.group_id,
+            site_id=body.site_id,
+            evse_kinds=body.evse_kinds,
+            metadata=body.metadata,
+        )
+
+        async def work(session: Session) -> None:
+            if await self._shell.store.stations.one(body.id, session) is not None:
+                raise Problem(409, "already-exists", "There is a station with this id already.")
+            await self._write(None, station, session)
+
+        await self._commit(work)
+        _, shown = await self.see(body.id)
+        return StoredAnswer(
+            "",
+            201,
+            orjson.dumps(shown),
+            {"Location": f"/v1/stations/{body.id}", "ETag": rest.etag(1)},
+        )
+
+    async def see(self, station_id: str) -> tuple[Station, dict[str, Any]]:
+        """One station; 404 when there is none."""
+        store = self._shell.store
+        with store.reachable.watching():
+            found = await store.stations.one(station_id)
+            if found is None:
+                raise not_found("station")
+            return found, views.station(found, await store.presence.one(station_id))
+
+    async def page(
+        self,
+        query: dict[str, str],
+        connected: bool | None,  # noqa: FBT001 - a filter
+        paging: Paging,
+    ) -> dict[str, Any]:
+        """A page of stations in the order of their ids."""
+        store = self._shell.store
+        with store.reachable.watching():
+            found, more = await store.page_of_stations(
+                query,
+                connected,
+                limit=paging.limit,
+                after=paging.starting_after,
+                before=paging.ending_before,
+            )
+            presence = await store.presence.get([station.id for station in found])
+        shown = [views.station(each, presence.get(each.id)) for each in found]
+        return rest.page(shown, has_more=more)
+
+    async def change(self, station_id: str, patch: Patch, if_match: str | None) -> None:
+        """Apply a merge patch to what an operator may change."""
+
+        async def work(session: Session) -> None:
+            before = await self._found(station_id, if_match, session)
+            current = {
+                "registration": before.registration.value,
+                "group_id": before.group_id,
+                "site_id": before.site_id,
+                "evse_kinds": before.evse_kinds,
+                "metadata": before.metadata,
+            }
+            body = checked(StationChange, rest.merge_patch(current, patch))
+            after = msgspec.structs.replace(
+                before,
+                registration=body.registration,
+                group_id=body.group_id,
+                site_id=body.site_id,
+                evse_kinds=body.evse_kinds,
+                metadata=body.metadata,
+            )
+            if after != before:
+                await self._write(before, after, session)
+
+        await self._commit(work)
+
+    async def remove(self, station_id: str, if_match: str | None) -> None:
+        """Forget a station, its settings layer and its queue."""
+        shell = self._shell
+
+        async def work(session: Session) -> None:
+            before = await self._found(station_id, if_match, session)
+            await shell.store.stations.remove([station_id], session)
+            await shell.store.put_layer(f"station:{station_id}", None, session)
+            await self._tell(before, None, session)
+            await self._tending.tend([station_id], session)
+
+        await self._commit(work)
+
+    async def _found(self, station_id: str, if_match: str | None, session: Session) -> Station:
+        found = await self._shell.store.stations.one(station_id, session)
+        if found is None:
+            raise not_found("station")
+        rest.require_match(if_match, found.revision, required=False)
+        return found
+
+    async def _write(self, before: Station | None, after: Station, session: Session) -> None:
+        if before is not None:
+            after = msgspec.structs.replace(
+                after, revision=before.revision + 1, updated_at=self._shell.now()
+            )
+        await self._shell.store.stations.put([after], session)
+        await self._tell(before, after, session)
+        await self._tending.tend([after.id], session)
+
+    async def _tell(self, before: Station | None, after: Station | None, session: Session) -> None:
+        """An event for everyone, and the gateway that holds the station learns how it stands."""
+        shell, now = self._shell, self._shell.now()
+        known = after or before
+        assert known is not None  # noqa: S101 - one of them is given
+        revision = known.revision + (1 if after is None else 0)
+        policy = shell.settings.unknown_station
+        status = standing(after, policy).ocpp
+        event = StationRegistered(
+            station_id=known.id,
+            status=(policy if after is None else after.registration).ocpp,
+            at=now,
+            removed=after is None,
+        )
+        ident = f"registered:{known.id}:{int(known.created_at.timestamp() * 1000)}:{revision}"
+        emissions = [Emission(STATION_REGISTERED, event, ident)]
+        presence = await shell.store.presence.one(known.id, session)
+        connection = None if presence is None else presence.connection
+        if connection is not None and connection.open and standing(before, policy).ocpp != status:
+            emissions.append(registration_changed(known.id, status, connection, revision))
+        await shell.tell(emissions, now, session)
+
+    async def _commit(self, work: Any) -> None:
+        await self._shell.store.transact(work)
+        self._shell.outbox.wake()
+        self._tending.wake()

@@ -1,0 +1,121 @@
+"""What the REST interface shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from voltbus_config.domain.layers import is_secret
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from voltbus_config.domain.commands import Command
+    from voltbus_config.domain.connections import Presence
+    from voltbus_config.domain.desired import Desired, Item
+    from voltbus_config.domain.stations import Station
+
+HIDDEN = "(secret)"
+
+
+def station(found: Station, presence: Presence | None) -> dict[str, Any]:
+    """A station with its connection and its connectors."""
+    connection = None if presence is None else presence.connection
+    protocol = found.protocol if connection is None else connection.protocol
+    return {
+        "id": found.id,
+        "registration": found.registration.value,
+        "group_id": found.group_id,
+        "site_id": found.site_id,
+        "evse_kinds": found.evse_kinds,
+        "metadata": found.metadata,
+        "connected": connection is not None and connection.open,
+        "protocol": None if protocol is None else protocol.value,
+        "last_seen": moment(None if presence is None else presence.last_seen),
+        "connection": None
+        if connection is None
+        else {
+            "connection_id": connection.connection_id,
+            "gateway_id": connection.gateway_id,
+            "security_profile": connection.security_profile,
+            "connected_at": moment(connection.connected_at),
+            "closed_at": moment(connection.closed_at),
+            "close_code": connection.close_code,
+            "close_reason": connection.close_reason or None,
+        },
+        "connectors": [
+            {
+                "evse_id": each.evse_id,
+                "connector_id": each.connector_id,
+                "status": each.status,
+                "error_code": each.error_code,
+                "info": each.info,
+                "at": moment(each.at),
+            }
+            for _, each in sorted(({} if presence is None else presence.connectors).items())
+        ],
+        "vendor": found.vendor or None,
+        "model": found.model or None,
+        "serial_number": found.serial_number,
+        "firmware_version": found.firmware_version,
+        "last_boot": None
+        if found.boot is None
+        else {
+            "at": moment(found.boot.at),
+            "status": found.boot.status.ocpp,
+            "reason": found.boot.reason,
+        },
+        "revision": found.revision,
+        "created_at": moment(found.created_at),
+        "updated_at": moment(found.updated_at),
+    }
+
+
+def settings(station_id: str, desired: Desired) -> dict[str, Any]:
+    """For each setting what is wanted, what the station reported, and how they stand."""
+    shown = {item.key: _item(item) for item in desired.items}
+    return {"station_id": station_id, "generation": desired.generation, "settings": shown}
+
+
+def _item(item: Item) -> dict[str, Any]:
+    secret = is_secret(item.key)
+    return {
+        "wanted": HIDDEN if secret and item.wanted is not None else item.wanted,
+        "reported": HIDDEN if secret and item.reported is not None else item.reported,
+        "state": item.state.value,
+        "layer": item.layer,
+        "generation": item.generation,
+        "detail": item.detail,
+        "since": moment(item.since),
+        "reported_at": moment(item.reported_at),
+        "command_id": item.command_id,
+        "attempts": item.attempts,
+        "retry_at": moment(item.retry_at),
+    }
+
+
+def command(found: Command) -> dict[str, Any]:
+    """A command. Its payload is not shown: it may hold an id token."""
+    return {
+        "id": found.id,
+        "station_id": found.station_id,
+        "action": found.action,
+        "status": found.status.value,
+        "purpose": found.purpose.value,
+        "created_at": moment(found.created_at),
+        "expires_at": moment(found.expires_at),
+        "timeout_s": found.timeout_s,
+        "attempt": found.attempt,
+        "sent_at": moment(found.sent_at),
+        "ended_at": moment(found.ended_at),
+        "answer": found.answer,
+        "answer_status": found.answer_status,
+        "error_code": found.error_code,
+        "error_description": found.error_description,
+    }
+
+
+def moment(time: datetime | None) -> str | None:
+    """RFC 3339 in UTC."""
+    if time is None:
+        return None
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,1 @@
+"""What config decides, as pure functions: values and the time in, values out."""

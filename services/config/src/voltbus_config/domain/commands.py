@@ -1,0 +1,250 @@
+"""The life of a command to a station.
+
+queued → sent | expired | cancelled | rejected
+sent   → answered | rejected | timed_out | queued (the station was not there)
+
+Everything but queued and sent is final, and is reached exactly once.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from voltbus_backbone.contract.config import CallEnded, CallOutcome, CommandRequested, CommandStatus
+from voltbus_backbone.contract.values import Message, Protocol
+from voltbus_config.domain.connections import Connection
+from voltbus_config.domain.stations import Registration
+
+QUEUED, SENT = CommandStatus.QUEUED, CommandStatus.SENT
+OPEN = frozenset({QUEUED, SENT})
+FINAL = frozenset(CommandStatus) - OPEN
+
+MOVES: dict[CommandStatus, frozenset[CommandStatus]] = {
+    QUEUED: frozenset(
+        {SENT, CommandStatus.EXPIRED, CommandStatus.CANCELLED, CommandStatus.REJECTED}
+    ),
+    SENT: frozenset(
+        {CommandStatus.ANSWERED, CommandStatus.REJECTED, CommandStatus.TIMED_OUT, QUEUED}
+    ),
+}
+
+# While Pending: configuring and reporting, no starting or stopping (2.x B02.FR.01-05).
+WHILE_PENDING = frozenset(
+    {
+        "CertificateSigned",
+        "ChangeConfiguration",
+        "DataTransfer",
+        "DeleteCertificate",
+        "ExtendedTriggerMessage",
+        "GetBaseReport",
+        "GetConfiguration",
+        "GetDiagnostics",
+        "GetInstalledCertificateIds",
+        "GetLog",
+        "GetReport",
+        "GetVariables",
+        "InstallCertificate",
+        "Reset",
+        "SetNetworkProfile",
+        "SetVariables",
+        "SignedUpdateFirmware",
+        "TriggerMessage",
+        "UpdateFirmware",
+    }
+)
+
+
+class Purpose(StrEnum):
+    """Why a command exists."""
+
+    OPERATOR = "operator"
+    SETTING = "setting"
+    REGISTRATION = "registration"
+
+
+class SettingRef(Message, frozen=True):
+    """A setting that a command brings to the station. ``target``: what it will then be."""
+
+    key: str
+    generation: int
+    target: Any = None
+
+
+class Command(Message, frozen=True, rename={"id": "_id"}):
+    """A call to be sent to a station. Ids grow with time, so they give a station's order.
+
+    ``settings``, ``notes`` and ``protocol`` are of a command that brings settings, compiled for
+    that version. ``payload`` is dropped once the command has ended: it may hold an id token or
+    a secret.
+    ``give_up_at``: a sent command of which nothing was heard by then has timed out.
+    """
+
+    id: str
+    station_id: str
+    action: str
+    status: CommandStatus
+    purpose: Purpose
+    created_at: datetime
+    revision: int = 1
+    payload: dict[str, Any] | None = None
+    settings: tuple[SettingRef, ...] = ()
+    notes: tuple[Any, ...] = ()
+    protocol: Protocol | None = None
+    idempotency_key: str | None = None
+    fingerprint: str | None = None
+    expires_at: datetime | None = None
+    timeout_s: float = 30.0
+    attempt: int = 0
+    connection_id: str | None = None
+    sent_at: datetime | None = None
+    give_up_at: datetime | None = None
+    ended_at: datetime | None = None
+    answer: dict[str, Any] | None = None
+    answer_status: str | None = None
+    error_code: str | None = None
+    error_description: str | None = None
+
+
+class WrongMoveError(ValueError):
+    """A change of state that the life of a command does not have."""
+
+
+def created(
+    command_id: str,
+    request: CommandRequested,
+    now: datetime,
+    time_to_live: timedelta,
+) -> Command:
+    """A command as an operator, or another system, asks for it."""
+    key = request.idempotency_key
+    return Command(
+        id=command_id,
+        station_id=request.station_id,
+        action=request.action,
+        status=QUEUED,
+        purpose=Purpose.OPERATOR,
+        created_at=now,
+        payload=request.payload,
+        idempotency_key=key,
+        fingerprint=None if key is None else fingerprint(key, request.action, request.payload),
+        expires_at=request.expires_at or now + time_to_live,
+        timeout_s=request.timeout_s,
+    )
+
+
+def fingerprint(key: str, action: str, payload: dict[str, Any]) -> str:
+    """Tells whether a repeated idempotency key comes with the same request."""
+    text = msgspec.json.encode([action, payload], order="deterministic")
+    return hashlib.blake2b(text, key=key.encode()[:64], digest_size=16).hexdigest()
+
+
+def sent(command: Command, connection: Connection, now: datetime, margin: timedelta) -> Command:
+    """The command as it goes out on this connection."""
+    return _moved(
+        command,
+        SENT,
+        attempt=command.attempt + 1,
+        connection_id=connection.connection_id,
+        sent_at=now,
+        give_up_at=now + timedelta(seconds=command.timeout_s) + margin,
+    )
+
+
+def requeued(command: Command) -> Command:
+    """The station was not there: the command waits again, in its old place."""
+    return _moved(command, QUEUED, connection_id=None, sent_at=None, give_up_at=None)
+
+
+def ended(
+    command: Command,
+    status: CommandStatus,
+    now: datetime,
+    *,
+    answer: dict[str, Any] | None = None,
+    error_code: str | None = None,
+    error_description: str | None = None,
+) -> Command:
+    """The command in a final state, without its payload."""
+    return _moved(
+        command,
+        status,
+        payload=None,
+        ended_at=now,
+        answer=answer,
+        answer_status=_status_of(answer),
+        error_code=error_code,
+        error_description=error_description,
+    )
+
+
+def heard(command: Command, end: CallEnded, now: datetime) -> Command | None:
+    """The command after its gateway's report; None when it is over already (late, or repeated)."""
+    if command.status is not SENT:
+        return None
+    match end.outcome:
+        case CallOutcome.ANSWERED:
+            return ended(command, CommandStatus.ANSWERED, now, answer=end.payload or {})
+        case CallOutcome.NOT_CONNECTED:
+            if end.connection_id != command.connection_id:
+                return None  # of an earlier attempt
+            return requeued(command)
+        case CallOutcome.TIMED_OUT:
+            return ended(command, CommandStatus.TIMED_OUT, now)
+        case _:
+            code = end.error_code or (
+                "InvalidPayload" if end.outcome is CallOutcome.INVALID else "GenericError"
+            )
+            return ended(
+                command,
+                CommandStatus.REJECTED,
+                now,
+                error_code=code,
+                error_description=end.error_description,
+            )
+
+
+def overdue(command: Command, now: datetime) -> Command | None:
+    """The command ended by the clock: expired in the queue, or unanswered for too long."""
+    if command.status is QUEUED and command.expires_at is not None and command.expires_at <= now:
+        return ended(command, CommandStatus.EXPIRED, now)
+    if command.status is SENT and command.give_up_at is not None and command.give_up_at <= now:
+        return ended(command, CommandStatus.TIMED_OUT, now)
+    return None
+
+
+def deadline(command: Command) -> datetime | None:
+    """When ``overdue`` will have something to say, if nothing else happens."""
+    return command.expires_at if command.status is QUEUED else command.give_up_at
+
+
+def allowed(action: str, standing: Registration) -> bool:
+    """Whether a station that stands so may be sent this action (2.x B02, B03.FR.03)."""
+    if standing is Registration.ACCEPTED:
+        return True
+    return standing is Registration.PENDING and action in WHILE_PENDING
+
+
+def next_to_send(commands: Iterable[Command], standing: Registration) -> Command | None:
+    """The first in the station's queue, unless one is out already (ocpp-rules A13)."""
+    queue = sorted(commands, key=lambda command: command.id)
+    if any(command.status is SENT for command in queue):
+        return None
+    for command in queue:
+        if command.status is QUEUED and allowed(command.action, standing):
+            return command
+    return None
+
+
+def _moved(command: Command, to: CommandStatus, **changes: Any) -> Command:
+    if to not in MOVES.get(command.status, frozenset()):
+        raise WrongMoveError(f"a command does not go from {command.status} to {to}")
+    return msgspec.structs.replace(command, status=to, revision=command.revision + 1, **changes)
+
+
+def _status_of(answer: dict[str, Any] | None) -> str | None:
+    status = (answer or {}).get("status")
+    return status if isinstance(status, str) else None

@@ -1,0 +1,222 @@
+"""Settings in OCPP 2.0.1 and 2.1, which differ only in the payment variables."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from voltbus_backbone.contract.values import Protocol
+from voltbus_config.domain.compile.forms import (
+    Call,
+    Options,
+    Target,
+    Unsupported,
+    Verdict,
+    of_status,
+)
+from voltbus_config.domain.compile.v16 import rfc3339, whole
+from voltbus_config.domain.desired import State
+from voltbus_config.domain.layers import (
+    CHARGING_SPEED,
+    KEY_PREFIX,
+    OPENING_HOURS,
+    PAYMENT_METHODS,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_KEY = re.compile(
+    r"(?P<component>[^./:]{1,50})(?:/(?P<instance>[^./:]{1,50}))?(?::(?P<evse>\d{1,9}))?"
+    r"\.(?P<variable>[^./:]{1,50})(?:/(?P<variable_instance>[^./:]{1,50}))?"
+)
+_LONGEST_VALUE = {Protocol.OCPP201: 1000, Protocol.OCPP21: 2500}
+
+# SetVariableStatusEnumType; 2.x B05.
+_VARIABLE_STATES = {
+    "Accepted": State.IN_SYNC,
+    "RebootRequired": State.REBOOT_REQUIRED,
+    "UnknownComponent": State.UNSUPPORTED,
+    "UnknownVariable": State.UNSUPPORTED,
+    "NotSupportedAttributeType": State.UNSUPPORTED,
+}
+_STATES: dict[str, dict[str, State]] = {
+    "SetChargingProfile": {"Accepted": State.IN_SYNC},
+    "ClearChargingProfile": {"Accepted": State.IN_SYNC, "Unknown": State.IN_SYNC},
+    # Scheduled: busy now, changes when the transaction ends (2.x G03.FR.05).
+    "ChangeAvailability": {"Accepted": State.IN_SYNC, "Scheduled": State.IN_SYNC},
+}
+
+# The operator's word for a way to pay → OCPP 2.1's IdTokenEnumStringType.
+_TOKEN_TYPES = {
+    "rfid": ("ISO14443", "ISO15693"),
+    "app": ("Central",),
+    "plug_and_charge": ("eMAID",),
+    "autocharge": ("MacAddress",),
+    "key_code": ("KeyCode",),
+    "card": ("DirectPayment",),
+    "web": ("DirectPayment",),
+    "free": ("NoAuthorization",),
+}
+
+
+@dataclass(frozen=True)
+class Write:
+    """One variable to be set for one setting. ``off``: not having the variable is as good."""
+
+    setting: str
+    component: dict[str, Any]
+    variable: dict[str, Any]
+    value: str
+    off: bool = False
+
+    @property
+    def place(self) -> str:
+        """What may stand only once in a request (B05.FR.13); names are case-insensitive."""
+        return repr((sorted(self.component.items()), sorted(self.variable.items()))).casefold()
+
+
+def compiled(target: Target, protocol: Protocol, options: Options) -> Sequence[Call | Write]:
+    """The calls, or the variables to be written, for one setting.
+
+    Raises:
+        Unsupported: this version can't have it.
+    """
+    match target.key:
+        case "charging_speed":
+            return [_charging_speed(target, options)]
+        case "opening_hours":
+            payload = {"operationalStatus": target.value or "Operative"}
+            return [Call("ChangeAvailability", payload, (OPENING_HOURS,))]
+        case "payment_methods":
+            return _payment_methods(target.value or [], protocol)
+        case _:
+            return [_variable(target, protocol)]
+
+
+def batched(writes: Iterable[Write], most: int) -> list[Call]:
+    """SetVariables with at most ``most`` variables each and none of them twice (B05.FR.11, .13)."""
+    calls: list[list[Write]] = []
+    for write in writes:
+        for call in calls:
+            if len(call) < most and all(other.place != write.place for other in call):
+                call.append(write)
+                break
+        else:
+            calls.append([write])
+    return [_set_variables(call) for call in calls]
+
+
+def judged(
+    action: str, keys: Sequence[str], payload: dict[str, Any], notes: Any
+) -> dict[str, Verdict]:
+    """What the answer says of each setting; of several variables the worst counts."""
+    if action != "SetVariables":
+        table = _STATES.get(action, {"Accepted": State.IN_SYNC})
+        return dict.fromkeys(keys, of_status(payload.get("status"), table))
+    results = payload.get("setVariableResult")
+    found: dict[str, Any] = {}
+    for result in results if isinstance(results, list) else ():
+        if isinstance(result, dict):
+            place = Write("", _bare(result.get("component")), _bare(result.get("variable")), "")
+            found[place.place] = result.get("attributeStatus")
+    verdicts: dict[str, Verdict] = {}
+    for setting, place, off in notes or ():
+        verdict = of_status(found.get(place), _VARIABLE_STATES)
+        if off and verdict.state is State.UNSUPPORTED:
+            verdict = Verdict(State.IN_SYNC)
+        if setting not in verdicts or _gravity(verdict) > _gravity(verdicts[setting]):
+            verdicts[setting] = verdict
+    return verdicts
+
+
+def _gravity(verdict: Verdict) -> int:
+    order = [State.IN_SYNC, State.REBOOT_REQUIRED, State.UNSUPPORTED, State.REJECTED]
+    return order.index(verdict.state)
+
+
+def _bare(value: Any) -> dict[str, Any]:
+    known = ("name", "instance", "evse")
+    return {key: value[key] for key in known if key in value} if isinstance(value, dict) else {}
+
+
+def _charging_speed(target: Target, options: Options) -> Call:
+    if target.value is None:
+        payload: dict[str, Any] = {"chargingProfileId": options.profile_id}
+        return Call("ClearChargingProfile", payload, (CHARGING_SPEED,))
+    schedule = {
+        "id": options.profile_id,
+        "startSchedule": rfc3339(target.since),
+        "chargingRateUnit": target.value.get("unit", "W"),
+        "chargingSchedulePeriod": [
+            {"startPeriod": 0, "limit": whole(round(float(target.value["limit"]), 1))}
+        ],
+    }
+    profile = {
+        "id": options.profile_id,
+        "stackLevel": options.stack_level,
+        # Only for EVSE 0, and never Relative (K01.FR.03, K01.FR.38).
+        "chargingProfilePurpose": "ChargingStationMaxProfile",
+        "chargingProfileKind": "Absolute",
+        "chargingSchedule": [schedule],
+    }
+    payload = {"evseId": 0, "chargingProfile": profile}
+    return Call("SetChargingProfile", payload, (CHARGING_SPEED,))
+
+
+def _payment_methods(methods: Sequence[str], protocol: Protocol) -> list[Write]:
+    unknown = [method for method in methods if method not in _TOKEN_TYPES]
+    if unknown:
+        raise Unsupported(f"OCPP 2.x has no word for {', '.join(unknown)[:100]}")
+    paid = "card" in methods or "web" in methods
+    if protocol is Protocol.OCPP201:
+        if paid:
+            raise Unsupported("payment at the station needs OCPP 2.1")
+        return [
+            _payment("AuthCtrlr", "Enabled", on=list(methods) != ["free"]),
+            _payment("ISO15118Ctrlr", "PnCEnabled", on="plug_and_charge" in methods),
+        ]
+    types = [word for method in methods for word in _TOKEN_TYPES[method]]
+    accepted = ",".join(dict.fromkeys(types))
+    return [
+        Write(PAYMENT_METHODS, {"name": "AuthCtrlr"}, {"name": "SupportedIdTokenType"}, accepted),
+        _payment("ISO15118Ctrlr", "PnCEnabled", on="plug_and_charge" in methods),
+        _payment("PaymentCtrlr", "Enabled", on="card" in methods),
+        _payment("WebPaymentsCtrlr", "Enabled", on="web" in methods),
+    ]
+
+
+def _payment(component: str, variable: str, *, on: bool) -> Write:
+    value = "true" if on else "false"
+    return Write(PAYMENT_METHODS, {"name": component}, {"name": variable}, value, off=not on)
+
+
+def _variable(target: Target, protocol: Protocol) -> Write:
+    parts = _KEY.fullmatch(target.key.removeprefix(KEY_PREFIX))
+    if parts is None:
+        raise Unsupported(
+            "OCPP 2.x keys are written Component.Variable or Component/instance.Variable"
+        )
+    longest = _LONGEST_VALUE[protocol]
+    if len(target.value) > longest:
+        raise Unsupported(f"{protocol} takes values of at most {longest} characters")
+    component: dict[str, Any] = {"name": parts["component"]}
+    if parts["instance"] is not None:
+        component["instance"] = parts["instance"]
+    if parts["evse"] is not None:
+        component["evse"] = {"id": int(parts["evse"])}
+    variable = {"name": parts["variable"]}
+    if parts["variable_instance"] is not None:
+        variable["instance"] = parts["variable_instance"]
+    return Write(target.key, component, variable, target.value)
+
+
+def _set_variables(writes: Sequence[Write]) -> Call:
+    data = [
+        {"attributeValue": write.value, "component": write.component, "variable": write.variable}
+        for write in writes
+    ]
+    keys = tuple(dict.fromkeys(write.setting for write in writes))
+    notes = tuple([write.setting, write.place, write.off] for write in writes)
+    return Call("SetVariables", {"setVariableData": data}, keys, notes)

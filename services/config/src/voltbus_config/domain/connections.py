@@ -1,0 +1,233 @@
+"""Where a station is connected, folded from its log: the last `connected` wins.
+
+`disconnected` counts only for the connection it names. A connection that was declared lost because
+its gateway fell silent comes back when the station is seen on it (the gateway was only slow).
+"""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+import msgspec
+
+from voltbus_backbone.contract.stations import (
+    StationConnected,
+    StationDisconnected,
+    StationSeen,
+    StatusReported,
+)
+from voltbus_backbone.contract.values import Message, Protocol
+
+LOST = "gateway fell silent"
+
+
+class Replaced(Message, frozen=True):
+    """The connection on another gateway that this one took over from, while it was still open."""
+
+    connection_id: str
+    gateway_id: str
+    gateway_partition: int
+
+
+class Connection(Message, frozen=True):
+    """The newest connection of a station. ``ready_at``: from then on calls may be sent.
+
+    A station that has just connected may be about to send Boot; calls wait for its answer, or for a
+    moment's silence from a station that reconnects without one (ocpp-rules A20).
+    """
+
+    connection_id: str
+    gateway_id: str
+    gateway_partition: int
+    protocol: Protocol
+    connected_at: datetime
+    ready_at: datetime
+    open: bool
+    security_profile: int = 1
+    closed_at: datetime | None = None
+    close_code: int | None = None
+    close_reason: str = ""
+    replaced: Replaced | None = None
+
+    @property
+    def lost(self) -> bool:
+        """Whether it was declared lost rather than reported closed."""
+        return not self.open and self.close_reason == LOST
+
+
+class Connector(Message, frozen=True):
+    """What a connector last said. In 1.6 there is no EVSE, and connector 0 is the station."""
+
+    status: str
+    at: datetime
+    evse_id: int | None = None
+    connector_id: int | None = None
+    error_code: str | None = None
+    info: str | None = None
+
+
+class Presence(Message, frozen=True, rename={"id": "_id"}):
+    """A station's connection, when it was last seen, and its connectors by number.
+
+    ``revision`` grows with each write. ``log_offset`` and ``log_at`` are of the last connect or
+    disconnect applied: what is delivered again from before it must not undo it.
+    """
+
+    id: str
+    revision: int = 0
+    connection: Connection | None = None
+    log_offset: int = -1
+    log_at: datetime | None = None
+    last_seen: datetime | None = None
+    connectors: dict[str, Connector] = msgspec.field(default_factory=dict)
+
+    def ready(self, now: datetime) -> bool:
+        """Whether a call may be sent now."""
+        found = self.connection
+        return found is not None and found.open and found.ready_at <= now
+
+
+class Folded(Message, frozen=True):
+    """A station's presence after some events, and what they cause.
+
+    ``takeovers``: connections on other gateways to be closed. ``arrived``: it connected or is back.
+    """
+
+    presence: Presence
+    takeovers: tuple[Replaced, ...] = ()
+    arrived: bool = False
+
+
+Reported = StationConnected | StationDisconnected | StationSeen | StatusReported
+
+
+def fold(
+    presence: Presence,
+    events: Iterable[tuple[Reported, int]],
+    now: datetime,
+    settle: timedelta,
+) -> Folded:
+    """Apply a station's events, each with its offset, in the order of its log."""
+    takeovers: list[Replaced] = []
+    arrived = False
+    for event, offset in events:
+        presence = _seen(presence, event.at)
+        if isinstance(event, StationConnected):
+            presence = _connected(presence, event, offset, now + settle)
+            current = presence.connection
+            if current is not None and current.connection_id == event.connection_id:
+                arrived = True
+                if current.replaced is not None:
+                    takeovers.append(current.replaced)
+        elif isinstance(event, StationDisconnected):
+            presence = _disconnected(presence, event, offset)
+        elif isinstance(event, StationSeen):
+            back = _revived(presence, event)
+            arrived = arrived or back is not presence
+            presence = back
+        else:
+            presence = _reported(presence, event)
+    return Folded(presence=presence, takeovers=tuple(takeovers), arrived=arrived)
+
+
+def _is_old(presence: Presence, offset: int, at: datetime) -> bool:
+    # Offsets start again when a topic was made anew; then the time tells.
+    return offset <= presence.log_offset and presence.log_at is not None and at <= presence.log_at
+
+
+def _seen(presence: Presence, at: datetime) -> Presence:
+    if presence.last_seen is not None and presence.last_seen >= at:
+        return presence
+    return msgspec.structs.replace(presence, last_seen=at)
+
+
+def _connected(
+    presence: Presence, event: StationConnected, offset: int, ready_at: datetime
+) -> Presence:
+    before = presence.connection
+    if _is_old(presence, offset, event.at):
+        return presence  # delivered again; if it still stands, its takeover is repeated with it
+    replaced = None
+    if (
+        before is not None
+        and before.gateway_id != event.gateway_id
+        and (before.open or before.lost)
+    ):
+        replaced = Replaced(
+            connection_id=before.connection_id,
+            gateway_id=before.gateway_id,
+            gateway_partition=before.gateway_partition,
+        )
+    connection = Connection(
+        connection_id=event.connection_id,
+        gateway_id=event.gateway_id,
+        gateway_partition=event.gateway_partition,
+        protocol=event.protocol,
+        connected_at=event.at,
+        ready_at=ready_at,
+        open=True,
+        security_profile=event.security_profile,
+        replaced=replaced,
+    )
+    return msgspec.structs.replace(
+        presence, connection=connection, log_offset=offset, log_at=event.at
+    )
+
+
+def _disconnected(presence: Presence, event: StationDisconnected, offset: int) -> Presence:
+    connection = presence.connection
+    if connection is None or connection.connection_id != event.connection_id:
+        return presence
+    if _is_old(presence, offset, event.at) or not (connection.open or connection.lost):
+        return presence
+    return msgspec.structs.replace(
+        presence,
+        log_offset=offset,
+        log_at=event.at,
+        connection=msgspec.structs.replace(
+            connection,
+            open=False,
+            closed_at=event.at,
+            close_code=event.code,
+            close_reason=event.reason,
+        ),
+    )
+
+
+def _revived(presence: Presence, event: StationSeen) -> Presence:
+    connection = presence.connection
+    if (
+        connection is None
+        or not connection.lost
+        or connection.connection_id != event.connection_id
+        or (connection.closed_at is not None and event.at <= connection.closed_at)
+    ):
+        return presence
+    return msgspec.structs.replace(
+        presence,
+        connection=msgspec.structs.replace(
+            connection, open=True, closed_at=None, close_code=None, close_reason=""
+        ),
+    )
+
+
+def _reported(presence: Presence, event: StatusReported) -> Presence:
+    place = connector_name(event.evse_id, event.connector_id)
+    known = presence.connectors.get(place)
+    if known is not None and known.at > event.at:
+        return presence
+    connector = Connector(
+        status=event.status,
+        at=event.at,
+        evse_id=event.evse_id,
+        connector_id=event.connector_id,
+        error_code=event.error_code,
+        info=event.info,
+    )
+    return msgspec.structs.replace(presence, connectors={**presence.connectors, place: connector})
+
+
+def connector_name(evse_id: int | None, connector_id: int | None) -> str:
+    """The key of a connector: "2" in 1.6, "1-2" (EVSE and connector) in 2.x."""
+    if evse_id is None:
+        return str(connector_id or 0)
+    return f"{evse_id}-{connector_id or 0}"

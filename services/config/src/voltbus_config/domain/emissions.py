@@ -1,0 +1,110 @@
+"""What a decision makes known: a contract message, its row and its CloudEvents id."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from voltbus_backbone.contract.config import CommandChanged
+from voltbus_backbone.contract.gateway import CloseConnection, RegistrationChanged, SendCall
+from voltbus_backbone.contract.registry import (
+    CLOSE_CONNECTION,
+    COMMAND_CHANGED,
+    REGISTRATION_CHANGED,
+    SEND_CALL,
+    MessageType,
+)
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from voltbus_backbone.contract.values import Message
+    from voltbus_config.domain.commands import Command
+    from voltbus_config.domain.connections import Connection, Replaced
+
+
+@dataclass(frozen=True)
+class Emission:
+    """``id`` is the same for the same cause. ``partition`` and ``subject`` are a gateway's.
+
+    ``message`` None takes the row's key off its compacted topic (``key``).
+    """
+
+    row: MessageType[Any]
+    message: Message | None
+    id: str
+    partition: int | None = None
+    subject: str | None = None
+    key: str | None = None
+
+
+def changed(command: Command, at: datetime) -> Emission:
+    """The command reached another state. A command may be sent several times, hence the attempt."""
+    message = CommandChanged(
+        command_id=command.id,
+        station_id=command.station_id,
+        action=command.action,
+        status=command.status,
+        at=at,
+        answer_status=command.answer_status,
+        error_code=command.error_code,
+    )
+    return Emission(
+        COMMAND_CHANGED, message, f"command:{command.id}:{command.status}:{command.attempt}"
+    )
+
+
+def send(command: Command, connection: Connection) -> Emission:
+    """The call on its way to the gateway that holds the station."""
+    message = SendCall(
+        command_id=command.id,
+        gateway_id=connection.gateway_id,
+        station_id=command.station_id,
+        connection_id=connection.connection_id,
+        action=command.action,
+        payload=command.payload or {},
+        timeout_s=command.timeout_s,
+    )
+    return Emission(
+        SEND_CALL,
+        message,
+        f"send:{command.id}:{command.attempt}",
+        connection.gateway_partition,
+        connection.gateway_id,
+    )
+
+
+def close(station_id: str, old: Replaced) -> Emission:
+    """The station has a newer connection elsewhere: close the old one (rule: the last one wins)."""
+    message = CloseConnection(
+        gateway_id=old.gateway_id,
+        station_id=station_id,
+        connection_id=old.connection_id,
+        reason="the station connected elsewhere",
+    )
+    return Emission(
+        CLOSE_CONNECTION,
+        message,
+        f"close:{old.connection_id}",
+        old.gateway_partition,
+        old.gateway_id,
+    )
+
+
+def registration_changed(
+    station_id: str, status: str, connection: Connection, revision: int
+) -> Emission:
+    """Tell the gateway that holds the station how it stands now."""
+    message = RegistrationChanged(
+        gateway_id=connection.gateway_id,
+        station_id=station_id,
+        connection_id=connection.connection_id,
+        status=status,
+    )
+    return Emission(
+        REGISTRATION_CHANGED,
+        message,
+        f"registration:{station_id}:{revision}",
+        connection.gateway_partition,
+        connection.gateway_id,
+    )

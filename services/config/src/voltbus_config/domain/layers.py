@@ -1,0 +1,194 @@
+"""Which setting a station should have: layers laid over each other, the last one wins per key.
+
+default < model < group < site < agreement < station. Where several agreements shape a station, the
+one that began last wins.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from voltbus_backbone.contract.agreements import AgreementSnapshot, AgreementStatus
+from voltbus_backbone.contract.values import ChargingSpeed, Message, OpeningHours
+from voltbus_config.domain.stations import Station
+
+CHARGING_SPEED = "charging_speed"
+PAYMENT_METHODS = "payment_methods"
+OPENING_HOURS = "opening_hours"
+KEY_PREFIX = "keys."
+
+# A key of the station's own configuration that is written but never shown again.
+_SECRET_ENDINGS = ("password", "sharedsecret", "secret", "privatekey", "pin")
+
+
+class LayerKind(StrEnum):
+    """The layers, from the lowest up."""
+
+    DEFAULT = "default"
+    MODEL = "model"
+    GROUP = "group"
+    SITE = "site"
+    AGREEMENT = "agreement"
+    STATION = "station"
+
+
+class Settings(Message, frozen=True):
+    """What one layer says. ``None`` leaves a setting to the layers below.
+
+    ``keys``: the station's own configuration keys (1.6) or variables (2.x) and their values.
+    """
+
+    charging_speed: ChargingSpeed | None = None
+    payment_methods: tuple[str, ...] | None = None
+    opening_hours: OpeningHours | None = None
+    keys: dict[str, str] = msgspec.field(default_factory=dict)
+
+    def items(self) -> Iterator[tuple[str, Any]]:
+        """Every setting of this layer under its name, as plain values."""
+        if self.charging_speed is not None:
+            yield CHARGING_SPEED, plain(self.charging_speed)
+        if self.payment_methods is not None:
+            yield PAYMENT_METHODS, sorted(set(self.payment_methods))
+        if self.opening_hours is not None:
+            yield OPENING_HOURS, plain(self.opening_hours)
+        for key, value in self.keys.items():
+            yield KEY_PREFIX + key, value
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Settings and where they come from; ``name`` is shown to the operator."""
+
+    kind: LayerKind
+    name: str
+    settings: Settings
+
+
+class StationAgreement(Message, frozen=True, rename={"id": "_id"}):
+    """What config keeps of an agreement that shapes stations. ``everywhere``: no scope given."""
+
+    id: str
+    revision: int
+    status: AgreementStatus
+    valid_from: datetime
+    valid_to: datetime | None = None
+    stations: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    locations: tuple[str, ...] = ()
+    everywhere: bool = False
+    terms: Settings = Settings()
+
+    def covers(self, station: Station) -> bool:
+        """Whether the station is in its scope."""
+        return (
+            self.everywhere
+            or station.id in self.stations
+            or (station.group_id is not None and station.group_id in self.groups)
+            or (station.site_id is not None and station.site_id in self.locations)
+        )
+
+    def holds(self, at: datetime) -> bool:
+        """Whether it is in force: active, and within its half-open validity."""
+        return (
+            self.status is AgreementStatus.ACTIVE
+            and self.valid_from <= at
+            and (self.valid_to is None or at < self.valid_to)
+        )
+
+    def next_change(self, after: datetime) -> datetime | None:
+        """When ``holds`` may answer differently by the clock alone."""
+        if self.status is not AgreementStatus.ACTIVE:
+            return None
+        times = [time for time in (self.valid_from, self.valid_to) if time and time > after]
+        return min(times, default=None)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The value that won for one setting, and the layer it came from."""
+
+    value: Any
+    layer: str
+
+
+def resolve(layers: Iterable[Layer]) -> dict[str, Wanted]:
+    """Lay the layers over each other, in any order of arrival."""
+    order = list(LayerKind)
+    result: dict[str, Wanted] = {}
+    for layer in sorted(layers, key=lambda layer: order.index(layer.kind)):  # a stable sort
+        for key, value in layer.settings.items():
+            result[key] = Wanted(value, layer.name)
+    return result
+
+
+def layers_of(
+    station: Station,
+    stored: Mapping[str, Settings],
+    agreements: Iterable[StationAgreement],
+    now: datetime,
+) -> list[Layer]:
+    """The layers that shape a station. ``stored`` by name, see ``names_for``."""
+    result = [
+        Layer(LayerKind(name.partition(":")[0]), name, stored[name])
+        for name in names_for(station)
+        if name in stored
+    ]
+    in_force = [each for each in agreements if each.covers(station) and each.holds(now)]
+    result.extend(
+        Layer(LayerKind.AGREEMENT, f"agreement:{each.id}", each.terms)
+        for each in sorted(in_force, key=lambda each: (each.valid_from, each.id))
+    )
+    return result
+
+
+def names_for(station: Station) -> list[str]:
+    """The names of the stored layers that may hold something for this station."""
+    names = ["default"]
+    if station.model:
+        names.append(f"model:{station.vendor}/{station.model}")
+    if station.group_id is not None:
+        names.append(f"group:{station.group_id}")
+    if station.site_id is not None:
+        names.append(f"site:{station.site_id}")
+    names.append(f"station:{station.id}")
+    return names
+
+
+def projected(snapshot: AgreementSnapshot) -> StationAgreement | None:
+    """What config keeps of an agreement; None for one that shapes no station."""
+    terms = snapshot.station_terms
+    if terms is None:
+        return None
+    scope = snapshot.scope
+    evse_stations = tuple(evse.rpartition("/")[0] for evse in scope.evses)
+    stations = tuple(dict.fromkeys((*scope.stations, *evse_stations)))
+    return StationAgreement(
+        id=snapshot.id,
+        revision=snapshot.revision,
+        status=snapshot.status,
+        valid_from=snapshot.valid_from,
+        valid_to=snapshot.valid_to,
+        stations=stations,
+        groups=scope.groups,
+        locations=scope.locations,
+        everywhere=not (stations or scope.groups or scope.locations),
+        terms=Settings(
+            charging_speed=terms.charging_speed,
+            payment_methods=terms.payment_methods or None,
+            opening_hours=terms.opening_hours,
+        ),
+    )
+
+
+def is_secret(key: str) -> bool:
+    """Whether the value of a setting must never be shown (ocpp-rules C)."""
+    return key.startswith(KEY_PREFIX) and key.casefold().endswith(_SECRET_ENDINGS)
+
+
+def plain(value: Message) -> Any:
+    """A message as JSON values."""
+    return msgspec.to_builtins(value)

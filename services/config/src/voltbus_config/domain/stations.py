@@ -1,0 +1,146 @@
+"""A station as registered and as it introduced itself, and what Boot is answered."""
+
+import re
+import zlib
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+from voltbus_backbone.contract.config import Boot
+from voltbus_backbone.contract.values import Message, Protocol
+
+LONGEST_ID = 48
+_ID = re.compile(r"[A-Za-z0-9*\-_=+|@. ]{1,48}")
+
+
+class Registration(StrEnum):
+    """What the operator says of a station; OCPP's RegistrationStatus in lower case."""
+
+    ACCEPTED = "accepted"
+    PENDING = "pending"
+    REJECTED = "rejected"
+
+    @property
+    def ocpp(self) -> str:
+        """Accepted, Pending or Rejected."""
+        return self.value.capitalize()
+
+
+class LastBoot(Message, frozen=True):
+    """The last BootNotification and what it was answered. ``event_id`` tells its duplicates."""
+
+    event_id: str
+    at: datetime
+    status: Registration
+    connection_id: str
+    reason: str | None = None
+
+
+class Station(Message, frozen=True, rename={"id": "_id"}):
+    """A station. ``revision`` grows with each change of what the REST interface shows of it.
+
+    ``evse_kinds`` maps an EVSE's number, as text, to the operator's word for its kind.
+    """
+
+    id: str
+    registration: Registration
+    revision: int
+    created_at: datetime
+    updated_at: datetime
+    group_id: str | None = None
+    site_id: str | None = None
+    evse_kinds: dict[str, str] = msgspec.field(default_factory=dict)
+    metadata: dict[str, str] = msgspec.field(default_factory=dict)
+    vendor: str = ""
+    model: str = ""
+    serial_number: str | None = None
+    firmware_version: str | None = None
+    iccid: str | None = None
+    imsi: str | None = None
+    protocol: Protocol | None = None
+    boot: LastBoot | None = None
+
+
+class Intervals(Message, frozen=True):
+    """What Boot is answered as ``interval``, in seconds, before the station's own jitter."""
+
+    heartbeat_s: int = 300
+    retry_s: int = 60
+
+
+def id_problem(station_id: str) -> str | None:
+    """Why this can't be a station's id, or None (OCPP 2.x Part 4 §3.1.1; ocpp-rules A1)."""
+    if len(station_id) > LONGEST_ID:
+        return f"a station id has at most {LONGEST_ID} characters"
+    if station_id in {"", ".", ".."} or _ID.fullmatch(station_id) is None:
+        return "a station id is made of letters, digits and * - _ = + | @ . and space (no ':')"
+    return None
+
+
+def jittered(base_s: int, station_id: str) -> int:
+    """The interval moved by up to a tenth either way, always the same for a station.
+
+    Stations that a reconnect storm started in the same second so drift apart again.
+    """
+    spread = base_s // 5
+    if spread == 0:
+        return base_s
+    return base_s - spread // 2 + zlib.crc32(station_id.encode()) % (spread + 1)
+
+
+def interval(status: Registration, station_id: str, intervals: Intervals) -> int:
+    """Heartbeat interval when accepted, else the wait before the next Boot (ocpp-rules C)."""
+    base = intervals.heartbeat_s if status is Registration.ACCEPTED else intervals.retry_s
+    return jittered(base, station_id)
+
+
+def standing(station: Station | None, policy: Registration) -> Registration:
+    """How a station stands that has sent no Boot on this connection (ocpp-rules A20, A21).
+
+    Accepted is only who was told so by an answer to a Boot, once; a station that was registered but
+    has never booted still has to.
+    """
+    if station is None:
+        return policy
+    if station.registration is Registration.ACCEPTED and (
+        station.boot is None or station.boot.status is not Registration.ACCEPTED
+    ):
+        return Registration.PENDING
+    return station.registration
+
+
+def booted(
+    station: Station | None, boot: Boot, event_id: str, policy: Registration, now: datetime
+) -> Station | None:
+    """The station after this Boot; None for an unknown one that the policy rejects.
+
+    A duplicate (same ``event_id``) leaves the station as it is.
+    """
+    if station is not None and station.boot is not None and station.boot.event_id == event_id:
+        return station
+    if station is None:
+        if policy is Registration.REJECTED:
+            return None
+        station = Station(
+            id=boot.station_id, registration=policy, revision=0, created_at=now, updated_at=now
+        )
+    return msgspec.structs.replace(
+        station,
+        revision=station.revision + 1,
+        updated_at=now,
+        vendor=boot.vendor,
+        model=boot.model,
+        serial_number=boot.serial_number,
+        firmware_version=boot.firmware_version,
+        iccid=boot.iccid,
+        imsi=boot.imsi,
+        protocol=boot.protocol,
+        boot=LastBoot(
+            event_id=event_id,
+            at=boot.at,
+            status=station.registration,
+            connection_id=boot.connection_id,
+            reason=boot.reason,
+        ),
+    )

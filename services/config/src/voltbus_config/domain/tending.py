@@ -1,0 +1,399 @@
+"""What a station needs now: one pure decision over everything that config knows of it.
+
+Called when something happened to the station or one of its times came. Commands whose time is up
+end, the layers are laid anew, what is not at the station becomes commands, the next command goes
+out, and what others should know is told. Called twice, the second call changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from voltbus_backbone.contract.config import CommandStatus
+from voltbus_backbone.contract.registry import SETTING_CHANGED, STATION_STATE
+from voltbus_backbone.contract.stations import SettingChanged, StationState
+from voltbus_backbone.contract.values import OpeningHours, Protocol
+from voltbus_backbone.hours import is_open, next_change
+from voltbus_config.domain import commands as life
+from voltbus_config.domain import emissions
+from voltbus_config.domain.commands import Command, Purpose, SettingRef
+from voltbus_config.domain.compile import Options, Target, Verdict, calls, judge, of_error
+from voltbus_config.domain.desired import (
+    REFUSED,
+    Desired,
+    Item,
+    State,
+    acknowledged,
+    refused,
+    retried,
+    wanting,
+)
+from voltbus_config.domain.emissions import Emission
+from voltbus_config.domain.layers import OPENING_HOURS, PAYMENT_METHODS
+from voltbus_config.domain.stations import Registration, Station, standing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from voltbus_config.domain.connections import Presence
+    from voltbus_config.domain.layers import Wanted
+
+OPERATIVE, INOPERATIVE = "Operative", "Inoperative"
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the operator configures, and where new ids come from.
+
+    ``margin``: how long after a call's own timeout its gateway is given up.
+    """
+
+    new_id: Callable[[datetime], str]
+    options: Callable[[Station], Options]
+    policy: Registration = Registration.REJECTED
+    margin: timedelta = timedelta(seconds=10)
+    setting_timeout_s: float = 30.0
+
+
+@dataclass(frozen=True)
+class Case:
+    """Everything that the decision depends on. ``commands`` are those that have not ended.
+
+    ``station`` None: unknown, or removed. ``agreements_change``: when the layers change by the
+    clock alone.
+    """
+
+    station_id: str
+    station: Station | None
+    presence: Presence
+    wanted: Mapping[str, Wanted]
+    desired: Desired
+    commands: Sequence[Command]
+    agreements_change: datetime | None = None
+
+
+@dataclass
+class Decision:
+    """What is to be stored and sent. ``commands`` holds only what changed or is new.
+
+    ``due``: when to look at this station again, if nothing happens before.
+    """
+
+    desired: Desired
+    desired_changed: bool = False
+    commands: dict[str, Command] = field(default_factory=dict)
+    emissions: list[Emission] = field(default_factory=list)
+    due: datetime | None = None
+
+
+def decide(case: Case, now: datetime, terms: Terms) -> Decision:
+    """Look at one station."""
+    return _Look(case, now, terms).decide()
+
+
+def ended(desired: Desired, command: Command, now: datetime) -> Desired:
+    """The desired state after a command for settings ended: answered, refused or unheard."""
+    if not command.settings:
+        return desired
+    refs = {ref.key: ref for ref in command.settings}
+    verdicts = _verdicts(command, list(refs))
+    items = [
+        _told(item, refs[item.key], verdicts.get(item.key), command, now)
+        if item.key in refs and item.command_id == command.id
+        else item
+        for item in desired.items
+    ]
+    kept = tuple(item for item in items if item.wanted is not None or item.state is State.PENDING)
+    return msgspec.structs.replace(desired, items=kept)
+
+
+def _verdicts(command: Command, keys: list[str]) -> dict[str, Verdict | None]:
+    if command.status is CommandStatus.ANSWERED and command.protocol is not None:
+        found = judge(command.protocol, command.action, keys, command.answer or {}, command.notes)
+        missing = Verdict(State.REJECTED, "the station left it out of its answer")
+        return {key: found.get(key, missing) for key in keys}
+    if command.status is CommandStatus.REJECTED:
+        return dict.fromkeys(keys, of_error(command.error_code))
+    return dict.fromkeys(keys)
+
+
+def _told(
+    item: Item, ref: SettingRef, verdict: Verdict | None, command: Command, now: datetime
+) -> Item:
+    if verdict is None:
+        return retried(item, f"no answer: {command.status}", command.station_id, now)
+    item = msgspec.structs.replace(item, protocol=command.protocol)
+    if verdict.state in REFUSED:
+        if item.wanted is None:
+            # It was to be taken away; the station has no such thing, or keeps it: nothing is left
+            # to be done about it.
+            return refused(item, State.UNSUPPORTED, verdict.detail)
+        return refused(item, verdict.state, verdict.detail)
+    return acknowledged(item, verdict.state, ref.target, verdict.detail, now)
+
+
+class _Look:
+    """One look at one station, step by step."""
+
+    def __init__(self, case: Case, now: datetime, terms: Terms) -> None:
+        self._case = case
+        self._now = now
+        self._terms = terms
+        self._before = case.desired
+        self._desired = case.desired
+        self._commands = {command.id: command for command in case.commands}
+        self._decision = Decision(case.desired)
+        self._standing = standing(case.station, terms.policy)
+
+    def decide(self) -> Decision:
+        for command in list(self._commands.values()):
+            over = life.overdue(command, self._now)
+            if over is not None:
+                self._store(over)
+        if self._case.station is None:
+            self._withdraw()
+            return self._done(None)
+        self._desired = wanting(self._desired, self._case.wanted, self._now)
+        self._turn_by_the_clock()
+        self._reconsider()
+        if self._case.presence.ready(self._now) and self._standing is not Registration.REJECTED:
+            self._compile()
+            self._send()
+        self._publish(self._case.station)
+        return self._done(self._due())
+
+    # The steps.
+
+    def _withdraw(self) -> None:
+        """The station is not (any more) registered: nothing is sent to it."""
+        for command in list(self._commands.values()):
+            if command.status is CommandStatus.QUEUED:
+                self._store(life.ended(command, CommandStatus.CANCELLED, self._now))
+        if self._desired.published:
+            revision = self._desired.published_revision + 1
+            self._desired = Desired(
+                id=self._desired.id,
+                revision=self._desired.revision,
+                generation=self._desired.generation,
+                published_revision=revision,
+            )
+            self._decision.emissions.append(
+                Emission(
+                    STATION_STATE,
+                    None,
+                    f"state:{self._case.station_id}:{revision}",
+                    key=self._case.station_id,
+                )
+            )
+
+    def _turn_by_the_clock(self) -> None:
+        """Opening hours whose boundary has passed are to be brought again."""
+        item = self._desired.item(OPENING_HOURS)
+        if item is None or item.command_id is not None or item.state is State.PENDING:
+            return
+        target = self._target(item)
+        known = item.tried if item.state in REFUSED else item.reported
+        if known != target:
+            self._replace(
+                msgspec.structs.replace(
+                    item, state=State.PENDING, detail=None, attempts=0, retry_at=None
+                )
+            )
+
+    def _reconsider(self) -> None:
+        """Drop queued calls that are no longer wanted, or were made for another OCPP version."""
+        protocol = self._protocol()
+        for command in list(self._commands.values()):
+            if command.purpose is not Purpose.SETTING or command.status is not CommandStatus.QUEUED:
+                continue
+            items = [self._desired.item(ref.key) for ref in command.settings]
+            current = all(
+                item is not None
+                and item.command_id == command.id
+                and self._target(item) == ref.target
+                for item, ref in zip(items, command.settings, strict=True)
+            )
+            if current and command.protocol == protocol:
+                continue
+            self._store(life.ended(command, CommandStatus.CANCELLED, self._now))
+            for item in items:
+                if item is not None and item.command_id == command.id:
+                    self._replace(
+                        msgspec.structs.replace(item, command_id=None, state=State.PENDING)
+                    )
+        for item in self._desired.items:
+            if item.state in REFUSED and item.protocol is not None and item.protocol != protocol:
+                self._replace(
+                    msgspec.structs.replace(item, state=State.PENDING, detail=None, attempts=0)
+                )
+
+    def _compile(self) -> None:
+        """Make calls of what is pending."""
+        protocol, station = self._protocol(), self._case.station
+        if protocol is None or station is None:
+            return
+        due = [
+            item
+            for item in self._desired.items
+            if item.state is State.PENDING
+            and item.command_id is None
+            and (item.retry_at is None or item.retry_at <= self._now)
+        ]
+        targets = [Target(item.key, self._target(item), item.since) for item in due]
+        made, unsupported = calls(protocol, targets, self._terms.options(station))
+        wanted = {target.key: target for target in targets}
+        for item in due:
+            if item.key in unsupported:
+                item = msgspec.structs.replace(item, protocol=protocol)  # noqa: PLW2901 - the same
+                self._replace(refused(item, State.UNSUPPORTED, unsupported[item.key]))
+        for call in made:
+            command = Command(
+                id=self._terms.new_id(self._now),
+                station_id=self._case.station_id,
+                action=call.action,
+                status=CommandStatus.QUEUED,
+                purpose=Purpose.SETTING,
+                created_at=self._now,
+                payload=call.payload,
+                settings=tuple(self._ref(key, wanted[key].value) for key in call.keys),
+                notes=call.notes,
+                protocol=protocol,
+                timeout_s=self._terms.setting_timeout_s,
+            )
+            self._store(command)
+            for key in call.keys:
+                item_now = self._desired.item(key)
+                if item_now is not None:
+                    self._replace(
+                        msgspec.structs.replace(
+                            item_now, command_id=command.id, tried=wanted[key].value, retry_at=None
+                        )
+                    )
+
+    def _ref(self, key: str, target: Any) -> SettingRef:
+        item = self._desired.item(key)
+        return SettingRef(key=key, generation=item.generation if item else 0, target=target)
+
+    def _send(self) -> None:
+        """The next call in the station's queue goes out, unless one is out already."""
+        connection = self._case.presence.connection
+        command = life.next_to_send(self._commands.values(), self._standing)
+        if command is None or connection is None:
+            return
+        out = life.sent(command, connection, self._now, self._terms.margin)
+        self._store(out)
+        self._decision.emissions.append(emissions.send(out, connection))
+
+    def _publish(self, station: Station) -> None:
+        """The snapshot that others keep of this station, when it changed."""
+        hours = self._case.wanted.get(OPENING_HOURS)
+        methods = self._case.wanted.get(PAYMENT_METHODS)
+        connection = self._case.presence.connection
+        snapshot = StationState(
+            station_id=station.id,
+            revision=0,
+            at=datetime.min,  # noqa: DTZ901 - replaced below; it must not count as a difference
+            registration=self._standing.ocpp,
+            group_id=station.group_id,
+            site_id=station.site_id,
+            opening_hours=None if hours is None else msgspec.convert(hours.value, OpeningHours),
+            payment_methods=() if methods is None else tuple(methods.value),
+            evse_kinds=station.evse_kinds,
+            protocol=station.protocol if connection is None else connection.protocol,
+        )
+        text = msgspec.json.encode(snapshot, order="deterministic").decode()
+        if text == self._desired.published:
+            return
+        revision = self._desired.published_revision + 1
+        self._desired = msgspec.structs.replace(
+            self._desired, published=text, published_revision=revision
+        )
+        self._decision.emissions.append(
+            Emission(
+                STATION_STATE,
+                msgspec.structs.replace(snapshot, revision=revision, at=self._now),
+                f"state:{station.id}:{revision}",
+            )
+        )
+
+    def _due(self) -> datetime | None:
+        times: list[datetime | None] = [life.deadline(each) for each in self._commands.values()]
+        times.append(self._case.agreements_change)
+        connection = self._case.presence.connection
+        if connection is not None and connection.open:
+            times.append(connection.ready_at)
+            times.extend(item.retry_at for item in self._desired.items)
+            hours = self._desired.item(OPENING_HOURS)
+            if hours is not None and hours.wanted is not None:
+                times.append(next_change(_hours(hours), self._now))
+        return min((time for time in times if time is not None and time > self._now), default=None)
+
+    def _done(self, due: datetime | None) -> Decision:
+        if self._desired != self._before:
+            self._decision.desired_changed = True
+            self._desired = msgspec.structs.replace(
+                self._desired, revision=self._before.revision + 1
+            )
+            self._decision.emissions.extend(setting_events(self._before, self._desired, self._now))
+        self._decision.desired = self._desired
+        self._decision.due = due
+        return self._decision
+
+    # What the steps share.
+
+    def _store(self, command: Command) -> None:
+        """Keep a command's new state and tell of it."""
+        self._decision.commands[command.id] = command
+        self._decision.emissions.append(emissions.changed(command, self._now))
+        if command.status in life.FINAL:
+            self._commands.pop(command.id, None)
+            if command.status is not CommandStatus.CANCELLED:
+                self._desired = ended(self._desired, command, self._now)
+        else:
+            self._commands[command.id] = command
+
+    def _replace(self, item: Item) -> None:
+        items = tuple(item if each.key == item.key else each for each in self._desired.items)
+        self._desired = msgspec.structs.replace(self._desired, items=items)
+
+    def _target(self, item: Item) -> Any:
+        if item.key != OPENING_HOURS:
+            return item.wanted
+        if item.wanted is None or is_open(_hours(item), self._now):
+            return OPERATIVE
+        return INOPERATIVE
+
+    def _protocol(self) -> Protocol | None:
+        connection = self._case.presence.connection
+        return None if connection is None else connection.protocol
+
+
+def setting_events(before: Desired, after: Desired, at: datetime) -> list[Emission]:
+    """Every setting whose state, or wanted generation, moved. Values stay out."""
+    known = {item.key: item for item in before.items}
+    result = []
+    for item in after.items:
+        old = known.get(item.key)
+        if old is not None and (old.state, old.generation) == (item.state, item.generation):
+            continue
+        message = SettingChanged(
+            station_id=after.id,
+            key=item.key,
+            state=item.state.value,
+            generation=item.generation,
+            at=at,
+            layer=item.layer,
+            detail=item.detail,
+        )
+        result.append(
+            Emission(SETTING_CHANGED, message, f"setting:{after.id}:{item.key}:{after.revision}")
+        )
+    return result
+
+
+def _hours(item: Item) -> OpeningHours:
+    return msgspec.convert(item.wanted, OpeningHours)

@@ -1,0 +1,292 @@
+"""What config is asked: Boot, registration, commands; and what became of the calls it sent.
+
+A batch is one read, one decision in the order of the log, and one transaction in which the changes
+and their events commit; the replies follow. The same record twice finds its effect already there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from voltbus_backbone.contract.config import (
+    Boot,
+    BootAnswer,
+    CallEnded,
+    CallOutcome,
+    CommandAccepted,
+    CommandRequested,
+    Registration,
+)
+from voltbus_backbone.contract.registry import (
+    BOOT,
+    BOOT_ANSWER,
+    CALL_ENDED,
+    COMMAND,
+    COMMAND_ACCEPTED,
+    FAULT,
+    REGISTRATION,
+    STATION_BOOTED,
+    Fault,
+)
+from voltbus_backbone.contract.stations import StationBooted
+from voltbus_backbone.envelope import reply
+from voltbus_config.domain import commands as life
+from voltbus_config.domain import stations as station_rules
+from voltbus_config.domain.commands import Command, fingerprint
+from voltbus_config.domain.emissions import Emission, changed
+from voltbus_config.domain.stations import Intervals, Station
+from voltbus_config.domain.tending import ended, setting_events
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from voltbus_backbone.contract.registry import MessageType
+    from voltbus_backbone.contract.values import Message
+    from voltbus_backbone.envelope import Event, Record
+    from voltbus_config.handlers.records import Shell
+    from voltbus_config.handlers.tending import Tending
+    from voltbus_config.store import Session
+
+TYPES = frozenset(row.name for row in (BOOT, REGISTRATION, COMMAND, CALL_ENDED))
+
+
+@dataclass
+class _Batch:
+    """What the handling of one batch gathers. ``answers`` belong to events by their place."""
+
+    answers: dict[int, Message] = field(default_factory=dict)
+    emissions: list[Emission] = field(default_factory=list)
+    tend: list[str] = field(default_factory=list)
+    booted: dict[str, str] = field(default_factory=dict)
+
+
+class Requests:
+    """The consumer of `config.requests`."""
+
+    def __init__(self, shell: Shell, tending: Tending) -> None:
+        self._shell = shell
+        self._tending = tending
+        settings = shell.settings
+        self._policy = settings.unknown_station
+        self._intervals = Intervals(heartbeat_s=settings.heartbeat_s, retry_s=settings.boot_retry_s)
+
+    async def handle(self, events: Sequence[Event]) -> list[Record]:
+        """Handle a batch."""
+        if all(isinstance(event.message, Registration) for event in events):
+            batch = await self._only_read(events)
+        else:
+            batch = await self._shell.store.transact(lambda session: self._work(events, session))
+            await self._calls_may_follow(batch)
+            self._shell.outbox.wake()
+            self._tending.wake()
+        return self._replies(events, batch)
+
+    async def _only_read(self, events: Sequence[Event]) -> _Batch:
+        """Stations that reconnect without Boot: the most frequent batch after an outage."""
+        batch = _Batch()
+        with self._shell.store.reachable.watching():
+            stations = await self._shell.store.stations.get(_station_ids(events))
+        for place, event in enumerate(events):
+            batch.answers[place] = self._standing(event.message, stations)
+        return batch
+
+    async def _work(self, events: Sequence[Event], session: Session) -> _Batch:
+        batch, now, store = _Batch(), self._shell.now(), self._shell.store
+        stations = await store.stations.get(_station_ids(events), session)
+        touched: dict[str, Station] = {}
+        for place, event in enumerate(events):
+            if isinstance(event.message, Boot):
+                batch.answers[place] = self._boot(event, stations, touched, batch, now)
+            elif isinstance(event.message, Registration):
+                batch.answers[place] = self._standing(event.message, stations)
+        await store.stations.put(touched.values(), session)
+        await self._calls_ended(events, batch, now, session)
+        await self._commands(events, stations, batch, now, session)
+        await self._shell.tell(batch.emissions, now, session)
+        await self._tending.tend(batch.tend, session)
+        # A booted station is looked at after its answer had the time to reach it.
+        soon = now + timedelta(seconds=self._shell.settings.boot_lag_s)
+        booted = [station_id for station_id in batch.booted if station_id not in batch.tend]
+        await store.mark_due(dict.fromkeys(booted, soon), session)
+        return batch
+
+    # Boot and registration.
+
+    def _boot(
+        self,
+        event: Event,
+        stations: dict[str, Station],
+        touched: dict[str, Station],
+        batch: _Batch,
+        now: datetime,
+    ) -> BootAnswer:
+        boot: Boot = event.message
+        before = stations.get(boot.station_id)
+        after = station_rules.booted(before, boot, event.id, self._policy, now)
+        status = self._policy if after is None else after.registration
+        if after is None or after is not before:
+            batch.emissions.append(_booted_event(event, boot, status.ocpp))
+        if after is not None:
+            stations[boot.station_id] = after
+            if after is not before:
+                touched[boot.station_id] = after
+            batch.booted[boot.station_id] = boot.connection_id
+        interval = station_rules.interval(status, boot.station_id, self._intervals)
+        return BootAnswer(status=status.ocpp, interval=interval)
+
+    def _standing(self, asked: Registration, stations: dict[str, Station]) -> BootAnswer:
+        status = station_rules.standing(stations.get(asked.station_id), self._policy)
+        interval = station_rules.interval(status, asked.station_id, self._intervals)
+        return BootAnswer(status=status.ocpp, interval=interval)
+
+    async def _calls_may_follow(self, batch: _Batch) -> None:
+        if batch.booted:
+            lag = timedelta(seconds=self._shell.settings.boot_lag_s)
+            await self._shell.store.ready(batch.booted, self._shell.now() + lag)
+
+    # Calls that ended.
+
+    async def _calls_ended(
+        self, events: Sequence[Event], batch: _Batch, now: datetime, session: Session
+    ) -> None:
+        ends = [event.message for event in events if isinstance(event.message, CallEnded)]
+        if not ends:
+            return
+        store = self._shell.store
+        commands = await store.commands.get([end.command_id for end in ends], session)
+        over: dict[str, Command] = {}
+        absent: dict[str, str] = {}
+        for end in ends:
+            command = commands.get(end.command_id)
+            after = None if command is None else life.heard(command, end, now)
+            if command is None or after is None:
+                continue
+            commands[end.command_id] = over[end.command_id] = after
+            batch.emissions.append(changed(after, now))
+            if end.outcome is CallOutcome.NOT_CONNECTED:
+                absent[command.station_id] = end.connection_id
+        await store.commands.put(over.values(), session)
+        await store.absent(absent, now, session)
+        await self._settings_brought(over.values(), batch, now, session)
+        batch.tend.extend(command.station_id for command in over.values())
+
+    async def _settings_brought(
+        self, over: Iterable[Command], batch: _Batch, now: datetime, session: Session
+    ) -> None:
+        """What the answers say of the settings that the commands were to bring."""
+        done = [each for each in over if each.status in life.FINAL and each.settings]
+        if not done:
+            return
+        store = self._shell.store
+        known = await store.desired.get([command.station_id for command in done], session)
+        before = dict(known)
+        for command in done:
+            desired = known.get(command.station_id)
+            if desired is not None:
+                known[command.station_id] = ended(desired, command, now)
+        written = []
+        for name, old in before.items():
+            if known[name] != old:
+                new = msgspec.structs.replace(known[name], revision=old.revision + 1)
+                written.append(new)
+                batch.emissions.extend(setting_events(old, new, now))
+        await store.desired.put(written, session)
+
+    # Commands.
+
+    async def _commands(
+        self,
+        events: Sequence[Event],
+        stations: dict[str, Station],
+        batch: _Batch,
+        now: datetime,
+        session: Session,
+    ) -> None:
+        asked = [
+            (place, event, event.message)
+            for place, event in enumerate(events)
+            if isinstance(event.message, CommandRequested)
+        ]
+        if not asked:
+            return
+        store = self._shell.store
+        keyed = [(place, _keyed(request, event)) for place, event, request in asked]
+        earlier = await store.commands_by_key(
+            [(request.station_id, request.idempotency_key or "") for _, request in keyed], session
+        )
+        new: list[Command] = []
+        for place, request in keyed:
+            key = request.idempotency_key or ""
+            known = earlier.get((request.station_id, key))
+            if known is None and request.station_id not in stations:
+                batch.answers[place] = Fault(code="UnknownStation", detail="no such station")
+                continue
+            if known is None:
+                known = self._new_command(request, now)
+                earlier[request.station_id, key] = known
+                new.append(known)
+            elif known.fingerprint != fingerprint(key, request.action, request.payload):
+                batch.answers[place] = Fault(
+                    code="IdempotencyKeyReused", detail="the key was used for another command"
+                )
+                continue
+            batch.answers[place] = CommandAccepted(command_id=known.id, status=known.status.value)
+        await store.commands.put(new, session)
+        batch.emissions.extend(changed(command, now) for command in new)
+        batch.tend.extend(command.station_id for command in new)
+
+    def _new_command(self, request: CommandRequested, now: datetime) -> Command:
+        return life.created(
+            self._shell.terms.new_id(now),
+            request,
+            now,
+            timedelta(seconds=self._shell.settings.command_ttl_s),
+        )
+
+    def _replies(self, events: Sequence[Event], batch: _Batch) -> list[Record]:
+        now = self._shell.now()
+        result = []
+        for place, message in sorted(batch.answers.items()):
+            row = _ANSWERS[type(message)]
+            record = reply(events[place], row, message, source=self._shell.source, now=now)
+            if record is not None:
+                result.append(record)
+        return result
+
+
+_ANSWERS: dict[type[Message], MessageType[Any]] = {
+    BootAnswer: BOOT_ANSWER,
+    CommandAccepted: COMMAND_ACCEPTED,
+    Fault: FAULT,
+}
+
+
+def _station_ids(events: Sequence[Event]) -> list[str]:
+    return [event.message.station_id for event in events]
+
+
+def _keyed(request: CommandRequested, event: Event) -> CommandRequested:
+    """Without an idempotency key of its own, a request is told from others by its record's id."""
+    if request.idempotency_key is not None:
+        return request
+    return msgspec.structs.replace(request, idempotency_key=f"{event.source}:{event.id}")
+
+
+def _booted_event(event: Event, boot: Boot, status: str) -> Emission:
+    message = StationBooted(
+        station_id=boot.station_id,
+        protocol=boot.protocol,
+        status=status,
+        at=boot.at,
+        vendor=boot.vendor,
+        model=boot.model,
+        serial_number=boot.serial_number,
+        firmware_version=boot.firmware_version,
+        reason=boot.reason,
+    )
+    return Emission(STATION_BOOTED, message, f"booted:{event.id}")

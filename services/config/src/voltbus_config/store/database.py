@@ -1,0 +1,374 @@
+"""The collections of config, and its transactions.
+
+stations   what the operator registered, and what Boot said
+presence   connection, last seen and connectors: written by the event consumer, often
+desired    settings wanted and reported, by station
+layers     what the layers say that are stored here (default, model, group, site, station)
+agreements the projection of site-host agreements
+commands   with their life; at most one per station is out (a partial unique index sees to it)
+gateways   when each was heard of
+due        when each station has to be looked at again
+outbox, idempotency keys
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+from pymongo import DeleteOne, UpdateOne
+from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
+
+from voltbus_backbone.errors import Unavailable
+from voltbus_backbone.store import MongoKeyStore, Reachable
+from voltbus_config.domain.commands import OPEN, Command
+from voltbus_config.domain.connections import Presence
+from voltbus_config.domain.desired import Desired
+from voltbus_config.domain.layers import Settings, StationAgreement
+from voltbus_config.domain.stations import Station
+from voltbus_config.store.shelf import Shelf, document
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from datetime import datetime, timedelta
+
+    from motor.motor_asyncio import AsyncIOMotorClientSession
+
+    from voltbus_backbone.contract.stations import GatewayBeat
+    from voltbus_backbone.store import Database
+
+    Session = AsyncIOMotorClientSession
+else:
+    Session = Any
+
+T = TypeVar("T")
+
+_TRIES = 12
+_PAUSE_S = 0.01
+_DUPLICATE = 11000
+
+
+class StoredLayer(msgspec.Struct, frozen=True, rename={"id": "_id"}):
+    """A layer by its name, such as "station:CS-1"."""
+
+    id: str
+    settings: Settings
+
+
+class Store:
+    """Everything that config keeps."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.reachable = Reachable()
+        self.stations = Shelf(database["stations"], Station)
+        self.presence = Shelf(database["presence"], Presence)
+        self.desired = Shelf(database["desired"], Desired)
+        self.commands = Shelf(database["commands"], Command)
+        self.agreements = Shelf(database["agreements"], StationAgreement)
+        self._layers = Shelf(database["layers"], StoredLayer)
+        self._gateways = database["gateways"]
+        self._due = database["due"]
+        self.outbox = database["outbox"]
+        self.keys = MongoKeyStore(database["idempotency_keys"])
+
+    async def prepare(self, commands_kept: timedelta) -> None:
+        """Create the indexes."""
+        with self.reachable.watching():
+            await self.keys.prepare()
+            commands = self.commands.collection
+            await commands.create_index([("station_id", 1), ("status", 1)])
+            await commands.create_index(
+                "station_id",
+                name="one_out",
+                unique=True,
+                partialFilterExpression={"status": "sent"},
+            )
+            await commands.create_index(
+                [("station_id", 1), ("idempotency_key", 1)],
+                unique=True,
+                partialFilterExpression={"idempotency_key": {"$exists": True}},
+            )
+            await commands.create_index(
+                "ended_at", expireAfterSeconds=int(commands_kept.total_seconds())
+            )
+            await self._due.create_index("at")
+            stations = self.stations.collection
+            await stations.create_index("group_id", sparse=True)
+            await stations.create_index("site_id", sparse=True)
+            await self.presence.collection.create_index(
+                [("connection.gateway_id", 1), ("connection.open", 1)]
+            )
+            for scope in ("stations", "groups", "locations", "everywhere"):
+                await self.agreements.collection.create_index(scope)
+
+    async def close(self) -> None:
+        """Let the connections go."""
+        self._database.client.close()
+
+    async def transact(self, work: Callable[[Session], Awaitable[T]]) -> T:
+        """Run ``work`` in a transaction, again from its reads when another one was faster.
+
+        Raises:
+            Unavailable: MongoDB is away, or the contention does not end.
+        """
+        for attempt in range(1, _TRIES + 1):
+            try:
+                with self.reachable.watching():
+                    async with (
+                        await self._database.client.start_session() as session,
+                        session.start_transaction(),
+                    ):
+                        return await work(session)
+            except (PyMongoError, Unavailable) as error:
+                if not _lost_a_race(error):
+                    raise
+                if attempt == _TRIES:
+                    raise Unavailable("too many changes of the same stations at once") from error
+            await asyncio.sleep(_PAUSE_S * attempt)
+        raise AssertionError  # pragma: no cover - the loop returns or raises
+
+    # Layers.
+
+    async def layers(self, names: Iterable[str], session: Session | None) -> dict[str, Settings]:
+        """Stored layers by name."""
+        found = await self._layers.get(names, session)
+        return {name: layer.settings for name, layer in found.items()}
+
+    async def put_layer(self, name: str, settings: Settings | None, session: Session) -> None:
+        """Replace a layer; None removes it."""
+        if settings is None:
+            await self._layers.collection.delete_one({"_id": name}, session=session)
+        else:
+            await self._layers.put([StoredLayer(name, settings)], session)
+
+    async def agreements_for(
+        self, stations: Iterable[Station], session: Session | None
+    ) -> list[StationAgreement]:
+        """Agreements that may shape any of these stations."""
+        known = list(stations)
+        groups = {station.group_id for station in known if station.group_id}
+        sites = {station.site_id for station in known if station.site_id}
+        query: list[dict[str, Any]] = [
+            {"everywhere": True},
+            {"stations": {"$in": [station.id for station in known]}},
+        ]
+        if groups:
+            query.append({"groups": {"$in": list(groups)}})
+        if sites:
+            query.append({"locations": {"$in": list(sites)}})
+        return list((await self.agreements.where({"$or": query}, session)).values())
+
+    async def covered(self, agreements: Sequence[StationAgreement]) -> list[str]:
+        """The ids of the stations in the scope of any of these."""
+        if not agreements:
+            return []
+        query: dict[str, Any] = {}
+        if not any(agreement.everywhere for agreement in agreements):
+            query["$or"] = [
+                {"_id": {"$in": [name for each in agreements for name in each.stations]}},
+                {"group_id": {"$in": [name for each in agreements for name in each.groups]}},
+                {"site_id": {"$in": [name for each in agreements for name in each.locations]}},
+            ]
+        found = await self.stations.collection.find(query, {"_id": 1}).to_list(None)
+        return [each["_id"] for each in found]
+
+    # Commands.
+
+    async def open_commands(
+        self, station_ids: Sequence[str], session: Session | None
+    ) -> dict[str, list[Command]]:
+        """Commands that have not ended, by station, in their order."""
+        query = {
+            "station_id": {"$in": list(station_ids)},
+            "status": {"$in": sorted(status.value for status in OPEN)},
+        }
+        result: dict[str, list[Command]] = {}
+        for command in (await self.commands.where(query, session)).values():
+            result.setdefault(command.station_id, []).append(command)
+        return result
+
+    async def commands_by_key(
+        self, keys: Sequence[tuple[str, str]], session: Session | None
+    ) -> dict[tuple[str, str], Command]:
+        """Commands by station and idempotency key."""
+        if not keys:
+            return {}
+        query = {"$or": [{"station_id": station, "idempotency_key": key} for station, key in keys]}
+        found = (await self.commands.where(query, session)).values()
+        return {
+            (command.station_id, command.idempotency_key): command
+            for command in found
+            if command.idempotency_key is not None
+        }
+
+    async def page_of_commands(
+        self, query: dict[str, str], *, limit: int, after: str | None, before: str | None
+    ) -> tuple[list[Command], bool]:
+        """Commands in the order of their ids, the oldest first."""
+        return await self.commands.page(query, limit=limit, after=after, before=before)
+
+    async def page_of_stations(
+        self,
+        query: dict[str, str],
+        connected: bool | None,  # noqa: FBT001 - a filter
+        *,
+        limit: int,
+        after: str | None,
+        before: str | None,
+    ) -> tuple[list[Station], bool]:
+        """Stations in the order of their ids."""
+        if connected is None:
+            return await self.stations.page(query, limit=limit, after=after, before=before)
+        open_ones = await self.presence.collection.distinct("_id", {"connection.open": True})
+        bound = {"_id": {"$in" if connected else "$nin": open_ones}}
+        return await self.stations.page(
+            {"$and": [query, bound]}, limit=limit, after=after, before=before
+        )
+
+    # When to look again.
+
+    async def mark_due(self, times: Mapping[str, datetime], session: Session | None = None) -> None:
+        """Look at these stations at these times at the latest."""
+        writes = [
+            UpdateOne({"_id": station_id}, {"$min": {"at": at}}, upsert=True)
+            for station_id, at in times.items()
+        ]
+        if writes:
+            await self._due.bulk_write(writes, ordered=False, session=session)
+
+    async def set_due(self, times: Mapping[str, datetime | None], session: Session) -> None:
+        """These stations were looked at: the next times, or None for none."""
+        writes = [
+            DeleteOne({"_id": station_id})
+            if at is None
+            else UpdateOne({"_id": station_id}, {"$set": {"at": at}}, upsert=True)
+            for station_id, at in times.items()
+        ]
+        if writes:
+            await self._due.bulk_write(writes, ordered=False, session=session)
+
+    async def take_due(self, now: datetime, lease: timedelta, most: int) -> list[str]:
+        """Stations to be looked at now. Whoever takes them and dies leaves them to the next.
+
+        Two replicas may take the same one: looking twice changes nothing.
+        """
+        with self.reachable.watching():
+            cursor = self._due.find({"at": {"$lte": now}}, {"_id": 1}).sort("at", 1).limit(most)
+            ids = [found["_id"] for found in await cursor.to_list(most)]
+            if ids:
+                await self._due.update_many(
+                    {"_id": {"$in": ids}, "at": {"$lte": now}}, {"$set": {"at": now + lease}}
+                )
+        return ids
+
+    async def next_due(self) -> datetime | None:
+        """The earliest time at which something is due."""
+        with self.reachable.watching():
+            found = await self._due.find_one({}, {"at": 1}, sort=[("at", 1)])
+        return None if found is None else found["at"]
+
+    # Connections.
+
+    async def ready(self, connections: Mapping[str, str], at: datetime) -> None:
+        """Boot was answered on these connections (by station): calls may follow from ``at``."""
+        writes = [
+            UpdateOne(
+                {
+                    "_id": station_id,
+                    "connection.connection_id": connection_id,
+                    "connection.ready_at": {"$gt": at},
+                },
+                {"$set": {"connection.ready_at": at}, "$inc": {"revision": 1}},
+            )
+            for station_id, connection_id in connections.items()
+        ]
+        if writes:
+            with self.reachable.watching():
+                await self.presence.collection.bulk_write(writes, ordered=False)
+
+    async def absent(self, connections: Mapping[str, str], now: datetime, session: Session) -> None:
+        """A gateway said that it has no such connection (by station)."""
+        for station_id, connection_id in connections.items():
+            await self.presence.collection.update_one(
+                {
+                    "_id": station_id,
+                    "connection.connection_id": connection_id,
+                    "connection.open": True,
+                },
+                {
+                    "$set": {
+                        "connection.open": False,
+                        "connection.closed_at": now,
+                        "connection.close_reason": "not connected",
+                    },
+                    "$inc": {"revision": 1},
+                },
+                session=session,
+            )
+
+    # Gateways.
+
+    async def heard(self, beats: Iterable[GatewayBeat], now: datetime) -> None:
+        """Gateways are alive."""
+        writes = [
+            UpdateOne(
+                {"_id": beat.gateway_id},
+                {
+                    "$set": {
+                        **document(beat),
+                        "heard_at": now,
+                        "leaving": beat.leaving,
+                        "swept": False,
+                    }
+                },
+                upsert=True,
+            )
+            for beat in beats
+        ]
+        if writes:
+            await self._gateways.bulk_write(writes, ordered=True)
+
+    async def take_silent(self, since: datetime, now: datetime, lease: timedelta) -> str | None:
+        """A gateway not heard of since then whose connections nobody else is declaring lost."""
+        with self.reachable.watching():
+            found = await self._gateways.find_one_and_update(
+                {
+                    "heard_at": {"$lt": since},
+                    "swept": False,
+                    "$or": [{"taken_until": None}, {"taken_until": {"$lt": now}}],
+                },
+                {"$set": {"taken_until": now + lease}},
+            )
+        return str(found["_id"]) if found else None
+
+    async def swept(self, gateway_id: str, since: datetime) -> None:
+        """Its connections are declared lost, if it is still silent."""
+        with self.reachable.watching():
+            await self._gateways.update_one(
+                {"_id": gateway_id, "heard_at": {"$lt": since}},
+                {"$set": {"swept": True, "taken_until": None}},
+            )
+
+    async def connected_to(self, gateway_id: str, after: str, most: int) -> list[Presence]:
+        """Stations that we believe connected there, in order of their ids."""
+        query = {
+            "connection.gateway_id": gateway_id,
+            "connection.open": True,
+            "_id": {"$gt": after},
+        }
+        with self.reachable.watching():
+            cursor = self.presence.collection.find(query).sort("_id", 1).limit(most)
+            return [self.presence.read(found) for found in await cursor.to_list(most)]
+
+
+def _lost_a_race(error: BaseException) -> bool:
+    """Whether another transaction was faster, so that the same work can succeed anew."""
+    if isinstance(error, Unavailable):
+        return error.__cause__ is not None and _lost_a_race(error.__cause__)
+    if isinstance(error, DuplicateKeyError):
+        return True
+    if isinstance(error, BulkWriteError):
+        return all(each["code"] == _DUPLICATE for each in error.details["writeErrors"])
+    return isinstance(error, PyMongoError) and error.has_error_label("TransientTransactionError")

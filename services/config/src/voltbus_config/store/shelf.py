@@ -1,0 +1,130 @@
+"""A collection of one kind of value, found by id."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+import msgspec
+from pymongo import ReplaceOne
+from pymongo.errors import BulkWriteError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from motor.motor_asyncio import AsyncIOMotorClientSession
+
+    from voltbus_backbone.store import Collection
+
+_DUPLICATE = 11000
+
+
+class Identified(Protocol):
+    """What has an id, stored as ``_id``."""
+
+    @property
+    def id(self) -> str:
+        """The id."""
+        ...
+
+
+class Revised(Identified, Protocol):
+    """What counts its writes."""
+
+    @property
+    def revision(self) -> int:
+        """How often it was written."""
+        ...
+
+
+T = TypeVar("T", bound=Identified)
+R = TypeVar("R", bound=Revised)
+
+
+def document(value: Any) -> dict[str, Any]:
+    """The value as MongoDB keeps it; its times stay times."""
+    result: dict[str, Any] = msgspec.to_builtins(value, builtin_types=(datetime, bytes))
+    return result
+
+
+class Shelf(Generic[T]):
+    """Values of one type in one collection."""
+
+    def __init__(self, collection: Collection, kind: type[T]) -> None:
+        self.collection = collection
+        self._kind = kind
+
+    def read(self, found: Mapping[str, Any]) -> T:
+        """A document as a value."""
+        return msgspec.convert(found, self._kind)
+
+    async def get(
+        self, ids: Iterable[str], session: AsyncIOMotorClientSession | None = None
+    ) -> dict[str, T]:
+        """Those that exist, by id, in one query."""
+        wanted = list(set(ids))
+        if not wanted:
+            return {}
+        if len(wanted) == 1:
+            return await self.where({"_id": wanted[0]}, session)
+        return await self.where({"_id": {"$in": wanted}}, session)
+
+    async def one(self, id: str, session: AsyncIOMotorClientSession | None = None) -> T | None:  # noqa: A002 - its name everywhere
+        """One of them."""
+        return (await self.get([id], session)).get(id)
+
+    async def where(
+        self, query: dict[str, Any], session: AsyncIOMotorClientSession | None = None
+    ) -> dict[str, T]:
+        """All that match, by id."""
+        cursor = self.collection.find(query, session=session)
+        return {found["_id"]: self.read(found) for found in await cursor.to_list(None)}
+
+    async def put(
+        self, values: Iterable[T], session: AsyncIOMotorClientSession | None = None
+    ) -> None:
+        """Write them whole, in one bulk and in this order."""
+        writes = [ReplaceOne({"_id": value.id}, document(value), upsert=True) for value in values]
+        if writes:
+            await self.collection.bulk_write(writes, ordered=True, session=session)
+
+    async def remove(
+        self, ids: Sequence[str], session: AsyncIOMotorClientSession | None = None
+    ) -> None:
+        """Delete them."""
+        await self.collection.delete_many({"_id": {"$in": list(ids)}}, session=session)
+
+    async def page(
+        self, query: dict[str, Any], *, limit: int, after: str | None, before: str | None
+    ) -> tuple[list[T], bool]:
+        """Some of what matches, by id, after or before an id; and whether there is more."""
+        bounds = [{"_id": {"$gt": after}}] if after is not None else []
+        bounds += [{"_id": {"$lt": before}}] if before is not None else []
+        direction = -1 if before is not None else 1
+        cursor = self.collection.find({"$and": [query, *bounds]} if bounds else query)
+        found = await cursor.sort("_id", direction).limit(limit + 1).to_list(limit + 1)
+        values = [self.read(each) for each in found[:limit]]
+        return (values[::-1] if direction < 0 else values), len(found) > limit
+
+    async def put_if_unchanged(self, values: Sequence[tuple[T, int]]) -> bool:
+        """Write each whose stored revision is still the given one (0: there is none yet).
+
+        Returns whether all were written; some may have been when it is False.
+        """
+        if not values:
+            return True
+        writes = [
+            ReplaceOne(
+                {"_id": value.id, "revision": revision} if revision else {"_id": value.id},
+                document(value),
+                upsert=revision == 0,
+            )
+            for value, revision in values
+        ]
+        try:
+            result = await self.collection.bulk_write(writes, ordered=False)
+        except BulkWriteError as error:
+            if all(each["code"] == _DUPLICATE for each in error.details["writeErrors"]):
+                return False
+            raise
+        return result.matched_count + result.upserted_count == len(values)
