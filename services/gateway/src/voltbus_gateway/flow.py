@@ -19,6 +19,8 @@ class Flow:
         self._room = asyncio.Event()
         self._room.set()
         self.in_flight = 0
+        # Read when Prometheus asks, instead of written with each call.
+        IN_FLIGHT.set_function(lambda: self.in_flight)
 
     @property
     def full(self) -> bool:
@@ -28,14 +30,12 @@ class Flow:
     def enter(self) -> None:
         """A call was begun."""
         self.in_flight += 1
-        IN_FLIGHT.set(self.in_flight)
         if self.in_flight >= self._limit:
             self._room.clear()
 
     def leave(self) -> None:
         """A call is done."""
         self.in_flight -= 1
-        IN_FLIGHT.set(self.in_flight)
         if self.in_flight <= self._resume_at:
             self._room.set()
 

@@ -21,7 +21,7 @@ from voltbus_gateway.domain.errors import CallFailed, ErrorCode
 from voltbus_gateway.domain.frames import Call
 from voltbus_gateway.domain.route import Context, Mode, Route, fact_id
 from voltbus_gateway.domain.routes import route_of
-from voltbus_gateway.metrics import CALL_SECONDS, CALLS
+from voltbus_gateway.metrics import call_seconds, calls
 
 if TYPE_CHECKING:
     import asyncio
@@ -266,8 +266,8 @@ class Handlers:
     def _count(self, one: Handling, outcome: str) -> None:
         self._flow.leave()
         action = one.route.action
-        CALLS.labels(one.route.protocol.value, action, outcome).inc()
-        CALL_SECONDS.labels(action).observe(self._clock() - one.started)
+        calls(one.route.protocol.value, action, outcome).inc()
+        call_seconds(action).observe(self._clock() - one.started)
 
 
 class Fact:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from prometheus_client import Counter, Gauge, Histogram
 
 CONNECTIONS = Gauge(
@@ -29,3 +31,18 @@ DROPPED = Counter(
 IN_FLIGHT = Gauge("voltbus_gateway_calls_in_flight", "Calls of stations being handled")
 OUTAGE = Gauge("voltbus_gateway_kafka_outage", "1 while Kafka does not store")
 OWED = Gauge("voltbus_gateway_reports_owed", "Events of our own that Kafka does not have yet")
+
+
+# Looking a label up takes longer than counting; every value is one of ours, so caches stay small.
+
+
+@lru_cache(maxsize=4096)
+def calls(protocol: str, action: str, outcome: str) -> Counter:
+    """The counter of a version, action and outcome."""
+    return CALLS.labels(protocol, action, outcome)
+
+
+@lru_cache(maxsize=512)
+def call_seconds(action: str) -> Histogram:
+    """The histogram of an action."""
+    return CALL_SECONDS.labels(action)
