@@ -30,7 +30,7 @@ up: $(STAMP) ## Start the embedded stack and the four services until Ctrl-C
 check: $(STAMP) ## Lint, types, import directions and fast tests, under 30 seconds
 	@$(BIN)/ruff format --check --quiet $(SOURCES) || { echo "Run 'make fmt' to format."; exit 1; }
 	@$(BIN)/ruff check --quiet $(SOURCES)
-	@$(BIN)/lint-imports --no-timings 2>&1 | tail -n 4
+	@$(BIN)/lint-imports --no-cache > .import-linter.out 2>&1 || { cat .import-linter.out; exit 1; }
 	@$(BIN)/mypy --no-error-summary $(SOURCES)
 	@$(BIN)/pytest -q -m "not stack" $(ARGS)
 

@@ -138,11 +138,25 @@ async def floor(stack: Stack, values: list[str]) -> AsyncIterator[str]:
         )
     ]
     try:
+        await listening(port)
         yield f"ws://127.0.0.1:{port}"
     finally:
         for process in started:
             process.send_signal(signal.SIGTERM)
         await asyncio.gather(*(process.wait() for process in started))
+
+
+async def listening(port: int) -> None:
+    """Until the floor's gateway accepts."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0.1)
+            else:
+                writer.close()
+                return
 
 
 async def measure(url: str, targets: Targets, stations: int, seconds: float) -> dict[str, float]:
@@ -236,7 +250,6 @@ async def run(arguments: argparse.Namespace) -> None:
         async with temporary_stack(partitions=PARTITIONS) as stack:
             passwords, tokens, values = await register(stack, max(counts), Path(folder))
             async with floor(stack, values) as floor_url:
-                await asyncio.sleep(3)  # the floor's group joins; it has no readiness to ask for
                 targets = Targets(floor_url, stack.ocpp(), passwords, tokens)
                 for count in counts:
                     bare = await measure(targets.floor, targets, count, arguments.seconds)

@@ -136,7 +136,7 @@ async def service(kafka: str, mongo: str) -> None:
             records = [record for some in found.values() for record in some]
             if not records:
                 continue
-            asked = [orjson.loads(record.value)["idTag"] for record in records]
+            asked = [orjson.loads(record.value).get("idTag") for record in records]
             known = {
                 document["_id"]
                 for document in await tokens.find({"_id": {"$in": asked}}).to_list(None)
@@ -148,6 +148,8 @@ async def service(kafka: str, mongo: str) -> None:
 
     working = asyncio.create_task(work())
     await asyncio.wait([working, asyncio.create_task(stopped())], return_when="FIRST_COMPLETED")
+    if working.done():
+        working.result()
     working.cancel()
     await asyncio.gather(working, return_exceptions=True)
     await producer.stop()
