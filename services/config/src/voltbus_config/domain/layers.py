@@ -50,11 +50,13 @@ class Settings(Message, frozen=True):
     def items(self) -> Iterator[tuple[str, Any]]:
         """Every setting of this layer under its name, as plain values."""
         if self.charging_speed is not None:
-            yield CHARGING_SPEED, plain(self.charging_speed)
+            speed = self.charging_speed
+            yield CHARGING_SPEED, {"limit": speed.limit, "unit": speed.unit}
         if self.payment_methods is not None:
             yield PAYMENT_METHODS, sorted(set(self.payment_methods))
         if self.opening_hours is not None:
-            yield OPENING_HOURS, plain(self.opening_hours)
+            # As JSON has it, with lists: so it compares equal to what was stored.
+            yield OPENING_HOURS, msgspec.json.decode(msgspec.json.encode(self.opening_hours))
         for key, value in self.keys.items():
             yield KEY_PREFIX + key, value
 
@@ -187,8 +189,3 @@ def projected(snapshot: AgreementSnapshot) -> StationAgreement | None:
 def is_secret(key: str) -> bool:
     """Whether the value of a setting must never be shown (ocpp-rules C)."""
     return key.startswith(KEY_PREFIX) and key.casefold().endswith(_SECRET_ENDINGS)
-
-
-def plain(value: Message) -> Any:
-    """A message as JSON values."""
-    return msgspec.to_builtins(value)
