@@ -1,0 +1,87 @@
+"""The auth service: who may charge, and what they charged."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from voltbus_auth import api
+from voltbus_auth.domain.decision import Policy
+from voltbus_auth.domain.identifiers import TokenKey, read_key
+from voltbus_auth.handlers import projections, requests, samples
+from voltbus_auth.handlers.bookkeeping import Bookkeeping
+from voltbus_auth.handlers.knowledge import Library
+from voltbus_auth.settings import Settings
+from voltbus_auth.store import Store
+from voltbus_backbone.consumption import Consumption
+from voltbus_backbone.contract.registry import Topic
+from voltbus_backbone.errors import SettingsError
+from voltbus_backbone.service import Parts, Runtime, main
+
+
+async def compose(runtime: Runtime[Settings]) -> Parts:
+    """Wire the parts together."""
+    settings, now = runtime.settings, runtime.now
+    key = token_key(settings)
+    store = await Store.open(settings, publisher=runtime.publisher, source=runtime.source, now=now)
+    policy = Policy(
+        cache=timedelta(hours=settings.cache_hours),
+        require_agreement=settings.require_agreement,
+        default_max_concurrent=settings.default_max_concurrent,
+    )
+    library = Library(store, policy)
+    bookkeeping = Bookkeeping(
+        books=store.transaction, library=library, key=key, source=runtime.source, now=now
+    )
+    asked = requests.Requests(
+        doors=store,
+        library=library,
+        bookkeeping=bookkeeping,
+        key=key,
+        source=runtime.source,
+        now=now,
+    )
+    return Parts(
+        routers=[
+            api.credentials_router(store, now),
+            api.tokens_router(store, key, now),
+            api.transactions_router(store),
+            api.authorizations_router(store, library, key, now),
+        ],
+        consumptions=[
+            Consumption("auth", (Topic.AUTH_REQUESTS,), requests.TYPES, asked.handle),
+            # Groups of their own: a flood of one kind never stands before another.
+            Consumption(
+                "auth-projections",
+                (Topic.AGREEMENTS_EVENTS, Topic.STATIONS_STATE),
+                projections.TYPES,
+                projections.Projecting(store.projection).handle,
+            ),
+            Consumption(
+                "auth-samples",
+                (Topic.STATIONS_EVENTS,),
+                samples.TYPES,
+                samples.Samples(bookkeeping, store.projection).handle,
+            ),
+        ],
+        background=[store.outbox.run],
+        checks={"mongo": store.reachable},
+        close=[store.close],
+    )
+
+
+def token_key(settings: Settings) -> TokenKey:
+    """The key of token references.
+
+    Raises:
+        SettingsError: its file cannot be read or holds too little.
+    """
+    try:
+        return TokenKey(read_key(settings.token_key_file.read_bytes()))
+    except (OSError, ValueError):
+        raise SettingsError(
+            "VOLTBUS_TOKEN_KEY_FILE must be a readable file with at least 32 secret bytes"
+        ) from None
+
+
+if __name__ == "__main__":
+    main("auth", Settings, compose)

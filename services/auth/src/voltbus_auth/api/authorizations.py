@@ -1,0 +1,96 @@
+"""`/v1/authorizations`: why a token would be let in, or not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated, Self
+
+from fastapi import APIRouter
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from voltbus_auth.domain.decision import Question, Verdict
+from voltbus_auth.domain.identifiers import TokenKey
+from voltbus_auth.handlers.knowledge import Library
+from voltbus_auth.store import Store
+from voltbus_backbone.http import scope
+
+
+class ExplainRequest(BaseModel):
+    """Which token, where and when. Give ``token_ref``, or ``id_token`` with its ``type``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    station_id: str = Field(min_length=1, max_length=48)
+    token_ref: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
+    id_token: str | None = Field(default=None, min_length=1, max_length=255)
+    type: str = Field(default="", max_length=20, description="Empty: as 1.6 presents it.")
+    evse_id: int | None = Field(default=None, ge=0)
+    at: AwareDatetime | None = Field(default=None, description="Now, when left out.")
+    starting: bool = Field(default=False, description="Count open transactions as a start would.")
+
+    @model_validator(mode="after")
+    def _one_token(self) -> Self:
+        if (self.token_ref is None) == (self.id_token is None):
+            raise ValueError("give either token_ref or id_token")
+        return self
+
+
+class Explanation(BaseModel):
+    """The answer, the rule that decided and the reason in words."""
+
+    status: str
+    rule: str
+    reason: str
+    at: datetime
+    token_ref: str
+    agreement_id: str | None
+    cache_expiry: datetime | None
+    group_id: str | None
+    evse_ids: list[int]
+    charging_priority: int | None
+    language: str | None
+    personal_message: str | None
+
+
+def authorizations_router(
+    store: Store, library: Library, key: TokenKey, now: Callable[[], datetime]
+) -> APIRouter:
+    """The routes."""
+    router = APIRouter(prefix="/v1/authorizations", tags=["authorizations"])
+
+    @router.post(
+        "/explain",
+        summary="Would this token be accepted there and then, and why?",
+        dependencies=[scope("authorizations:read")],
+    )
+    async def explain(body: ExplainRequest) -> Explanation:
+        ref = body.token_ref or key.ref(body.type, body.id_token or "")
+        knowledge = await library.load({ref}, {body.station_id})
+        at = body.at.astimezone(UTC) if body.at is not None else now()
+        question = Question(body.type, at, body.evse_id, body.starting)
+        verdict = knowledge.verdict(ref, body.station_id, question)
+        if body.starting and verdict.limits:
+            full = await store.transaction.full(verdict.limits)
+            verdict = knowledge.verdict(ref, body.station_id, question, full=full)
+        return _explained(verdict, at, knowledge.token_ref(ref))
+
+    return router
+
+
+def _explained(verdict: Verdict, at: datetime, token_ref: str) -> Explanation:
+    decision = verdict.decision
+    return Explanation(
+        status=decision.status.value,
+        rule=verdict.rule.value,
+        reason=verdict.reason,
+        at=at,
+        token_ref=token_ref,
+        agreement_id=verdict.agreement_id,
+        cache_expiry=decision.cache_expiry,
+        group_id=decision.group.value if decision.group is not None else None,
+        evse_ids=list(decision.evse_ids),
+        charging_priority=decision.charging_priority,
+        language=decision.language,
+        personal_message=decision.personal_message,
+    )

@@ -1,0 +1,95 @@
+"""Pseudonyms of id tokens: how a token is found without a readable index.
+
+A token reference is an HMAC-SHA-256 of the token's type and folded value under a secret key. An
+unkeyed hash of a 4 or 7 byte UID could be reversed by trying them all (ENISA on pseudonymisation).
+Two tokens are equal when type and value are, whatever their case (OCPP 2.0.1 C01.FR.25); nothing
+else is folded away, except the hyphens that an eMAID may or may not be written with.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from voltbus_backbone.contract.values import IdToken
+
+SHORTEST_KEY = 32
+_EMAID = "emaid"
+_SHOWN_OF_SHORT = 2
+_SHOWN_OF_LONG = 4
+_LONG = 12
+
+
+class TokenKey:
+    """The secret under which references are made. ``id`` names the key without telling it."""
+
+    def __init__(self, secret: bytes) -> None:
+        if len(secret) < SHORTEST_KEY:
+            raise ValueError(f"the token key needs at least {SHORTEST_KEY} bytes")
+        self._secret = secret
+        self.id = hmac.digest(secret, b"voltbus key id", "sha256").hex()[:8]
+
+    def __repr__(self) -> str:
+        """Name the key only."""
+        return f"TokenKey(id={self.id!r})"
+
+    def ref(self, kind: str, value: str) -> str:
+        """The reference of a value of a type; type "" is 1.6's idTag, which has none."""
+        folded_kind = kind.casefold()
+        folded = value.casefold()
+        if folded_kind == _EMAID:
+            folded = folded.replace("-", "")
+        text = f"{folded_kind}\0{folded}".encode("utf-8", "surrogatepass")
+        return hmac.digest(self._secret, text, "sha256").hex()
+
+    def presented(self, token: IdToken) -> str:
+        """The reference under which a presented token is looked up."""
+        return self.ref(token.type, token.value)
+
+    def all_of(self, kind: str, value: str) -> list[str]:
+        """Every reference under which a stored token is found; the first is its own.
+
+        1.6 presents it without a type, an eMAID there with or without its hyphens.
+        """
+        refs = [self.ref(kind, value), self.ref("", value)]
+        if kind.casefold() == _EMAID:
+            refs.append(self.ref("", value.replace("-", "")))
+        return list(dict.fromkeys(refs))
+
+
+def read_key(content: bytes) -> bytes:
+    """The key in a file: base64 text, or else the bytes as they are.
+
+    Raises:
+        ValueError: there are fewer than 32 bytes.
+    """
+    try:
+        decoded = base64.b64decode(b"".join(content.split()), validate=True)
+    except binascii.Error:
+        decoded = b""
+    key = decoded if len(decoded) >= SHORTEST_KEY else content
+    if len(key) < SHORTEST_KEY:
+        raise ValueError(f"the token key needs at least {SHORTEST_KEY} bytes")
+    return key
+
+
+def masked(kind: str, value: str) -> str:
+    """What an operator may see: the last characters, and nothing of a key code (C04.FR.04)."""
+    if kind.casefold() == "keycode":
+        return "…"
+    shown = _SHOWN_OF_LONG if len(value) >= _LONG else _SHOWN_OF_SHORT
+    return "…" + (value[-shown:] if len(value) > 2 * shown else "")
+
+
+def short_id(*parts: object) -> str:
+    """A stable identifier made from business keys (26 hex digits)."""
+    digest = hashlib.blake2b(digest_size=13, person=b"voltbus-auth")
+    for part in parts:
+        text = str(part).encode("utf-8", "surrogatepass")
+        digest.update(len(text).to_bytes(4))
+        digest.update(text)
+    return digest.hexdigest()

@@ -1,0 +1,162 @@
+"""Which record a message belongs to, and what changes: the transactions of one batch.
+
+Stations reuse transaction ids ("0", "1", …) after every restart, resend messages after days and
+send them in any order. A 1.6 start is known by its business key, everything else by station and
+transaction id, and among several uses of one id by time and sequence number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from voltbus_auth.domain.record import (
+    Presented,
+    Record,
+    Told,
+    fold,
+    open_record,
+    wire_key,
+)
+from voltbus_backbone.contract.auth import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from voltbus_backbone.contract.auth import TransactionMessage
+
+STARTED = "started"
+UPDATED = "updated"
+ENDED = "ended"
+CORRECTED = "corrected"
+
+_EVENT = {Phase.STARTED: STARTED, Phase.UPDATED: UPDATED, Phase.ENDED: ENDED}
+# How many changes a record remembers having told, so that a crash between storing and telling
+# loses none: more than a station's transaction sees between two commits of the consumer.
+_REMEMBERED = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a message came to. ``event`` None: it told nothing new, or was told before."""
+
+    record: Record
+    event: str | None
+    revision: int
+
+
+@dataclass(slots=True)
+class Ledger:
+    """The records that a batch touches, by reference and by what stations call them."""
+
+    by_ref: dict[str, Record] = field(default_factory=dict)
+    _by_key: dict[str, list[str]] = field(default_factory=dict)
+    loaded: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, records: Iterable[Record]) -> Ledger:
+        """A ledger of what the store has."""
+        ledger = cls()
+        for record in records:
+            ledger.loaded[record.ref] = record.revision
+            ledger._put(record)
+        return ledger
+
+    def _put(self, record: Record) -> None:
+        if record.ref not in self.by_ref and record.wire_id:
+            self._by_key.setdefault(record.key, []).append(record.ref)
+        self.by_ref[record.ref] = record
+
+    def changed(self) -> list[Record]:
+        """The records that must be written."""
+        return [
+            record
+            for ref, record in self.by_ref.items()
+            if record.revision != self.loaded.get(ref, 0)
+        ]
+
+    def find(self, message: TransactionMessage) -> Record | None:
+        """The record that a message with a transaction id belongs to."""
+        return owner(self._uses(message), message)
+
+    def _uses(self, message: TransactionMessage) -> list[Record]:
+        key = wire_key(message.station_id, message.transaction_id or "")
+        return [self.by_ref[ref] for ref in self._by_key.get(key, ())]
+
+    def enter(
+        self,
+        message: TransactionMessage,
+        presented: Presented | None,
+        cause: str,
+        *,
+        record: Record | None = None,
+        holds: tuple[str, ...] = (),
+    ) -> Entry:
+        """Fold a message in. ``record``: where it belongs; a new one is opened without.
+
+        ``cause`` names the Kafka record: the same one again is a redelivery, whose event is told
+        again under the same id, while a station's own resend is not told again.
+        """
+        if record is None:
+            uses = self._uses(message)
+            generation = max((use.generation for use in uses), default=-1) + 1
+            record = open_record(message, generation=generation)
+        folded = fold(record, message, presented)
+        if folded is record and record.revision:
+            return self._known(record, cause)
+        event = _EVENT[message.phase] if record.stop is None else CORRECTED
+        revision = record.revision + 1
+        told = Told(cause, revision, event)
+        after = replace(
+            folded,
+            revision=revision,
+            recent=(*record.recent[1 - _REMEMBERED :], told),
+            holds=holds or record.holds,
+        )
+        self._put(after)
+        return Entry(after, event, revision)
+
+    def _known(self, record: Record, cause: str) -> Entry:
+        self._put(record)
+        for told in record.recent:
+            if told.cause == cause:
+                return Entry(record, told.event, told.revision)
+        return Entry(record, None, record.revision)
+
+
+def owner(uses: list[Record], message: TransactionMessage) -> Record | None:
+    """Among the uses of one transaction id, the one this message belongs to."""
+    if message.phase is Phase.STARTED:
+        return _start_of(uses, message)
+    begun = [use for use in uses if _begin(use) <= message.at]
+    if begun:
+        use = max(begun, key=_begin)
+    elif uses:
+        use = min(uses, key=_begin)
+    else:
+        return None
+    return None if _is_over(use, message) else use
+
+
+def _start_of(uses: list[Record], message: TransactionMessage) -> Record | None:
+    for use in uses:
+        if use.start is not None and use.start.at == message.at:
+            return use
+    waiting = [use for use in uses if use.start is None and message.at <= use.first_at]
+    return min(waiting, key=_begin, default=None)
+
+
+def _begin(use: Record) -> datetime:
+    return use.start.at if use.start is not None else use.first_at
+
+
+def _is_over(use: Record, message: TransactionMessage) -> bool:
+    """Whether this use of the id had ended when the message's own use began."""
+    stop = use.stop
+    if stop is None or message.at <= stop.at:
+        return False
+    if message.seq_no is None or stop.seq_no is None:
+        # 1.6 ids are ours and never reused; one that we never gave ("0", "-1") may be.
+        return use.start is None
+    return message.seq_no < stop.seq_no

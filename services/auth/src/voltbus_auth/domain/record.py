@@ -1,0 +1,283 @@
+"""The record of one transaction, and how each message of a station is folded into it.
+
+Folding is a join: it takes the earliest start, the latest state, the union of sequence numbers and
+so on, so that any order, repetition or delay of a session's messages ends in the same record.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from voltbus_auth.domain.identifiers import short_id
+from voltbus_auth.domain.registers import Reading, readings
+from voltbus_backbone.contract.auth import Phase, TransactionMessage
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from voltbus_backbone.contract.values import AuthorizationStatus, Protocol
+
+T = TypeVar("T", int, str)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How it began. ``meter_wh``: the register then, where the message said so."""
+
+    at: datetime
+    meter_wh: int | None = None
+    seq_no: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """How it ended."""
+
+    at: datetime
+    meter_wh: int | None = None
+    seq_no: int | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """The token that was presented first, and what was decided then."""
+
+    at: datetime
+    seq_no: int
+    token_ref: str
+    status: AuthorizationStatus
+    agreement_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """The charging state of the latest message that told one (sequence number, then time)."""
+
+    seq_no: int
+    at: datetime
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A change that was told: the record that caused it, the revision it made, the event's type."""
+
+    cause: str
+    revision: int
+    event: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One transaction. ``wire_id`` is the id between station and us, which a station may reuse:
+    ``generation`` counts its uses. ``seqs`` are closed ranges. ``holds`` are the limits that it
+    counts against while it is open. ``recent`` lets a redelivered message be told from a resent
+    one. ``flags`` are doubts that a single message raised.
+    """  # noqa: D205 - the fields read best in one paragraph
+
+    ref: str
+    station_id: str
+    protocol: Protocol
+    wire_id: str
+    generation: int
+    first_at: datetime
+    last_at: datetime
+    evse_id: int | None = None
+    connector_id: int | None = None
+    reservation_id: int | None = None
+    remote_start_id: int | None = None
+    offline: bool = False
+    start: Start | None = None
+    stop: Stop | None = None
+    token: Presented | None = None
+    live: Live | None = None
+    seqs: tuple[tuple[int, int], ...] = ()
+    first: Reading | None = None
+    last: Reading | None = None
+    begin: Reading | None = None
+    end: Reading | None = None
+    flags: frozenset[str] = frozenset()
+    holds: tuple[str, ...] = ()
+    revision: int = 0
+    recent: tuple[Told, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """What later messages name it by."""
+        return wire_key(self.station_id, self.wire_id)
+
+
+def wire_key(station_id: str, wire_id: str) -> str:
+    """The key under which a station's transaction id is looked up."""
+    return f"{station_id}\0{wire_id}"
+
+
+def start_ref(message: TransactionMessage, token_ref: str) -> str:
+    """The reference of a 1.6 transaction, from what makes its start the same start.
+
+    Station, connector, idTag, timestamp and meterStart: a resend has them all, whatever its
+    message id (rule B; 1.6 gives a start no id of its own).
+    """
+    return short_id(
+        "1.6",
+        message.station_id,
+        message.connector_id,
+        token_ref,
+        message.at.timestamp(),
+        message.meter_wh,
+    )
+
+
+def open_record(
+    message: TransactionMessage, *, ref: str | None = None, generation: int = 0, wire_id: str = ""
+) -> Record:
+    """An empty record for a message that belongs to none."""
+    wire_id = wire_id or message.transaction_id or ""
+    return Record(
+        ref=ref or short_id("wire", message.station_id, wire_id, generation),
+        station_id=message.station_id,
+        protocol=message.protocol,
+        wire_id=wire_id,
+        generation=generation,
+        first_at=message.at,
+        last_at=message.at,
+    )
+
+
+def fold(record: Record, message: TransactionMessage, presented: Presented | None) -> Record:
+    """The record with this message in it; the very same one when the message tells nothing new."""
+    told = readings(message.samples)
+    changes: dict[str, Any] = {
+        "first_at": min(record.first_at, message.at),
+        "last_at": max(record.last_at, message.at),
+        "reservation_id": _either(record.reservation_id, message.reservation_id),
+        "remote_start_id": _either(record.remote_start_id, message.remote_start_id),
+        "offline": record.offline or message.offline,
+        "live": _live(record.live, message),
+        "seqs": _with_seq(record.seqs, message.seq_no),
+        "token": _earlier(record.token, presented),
+        "first": _least(record.first, told.first),
+        "last": _most(record.last, told.last),
+        "begin": _least(record.begin, told.begin),
+        "end": _most(record.end, told.end),
+    }
+    flags = set(record.flags)
+    if told.fell:
+        flags.add("register_backwards")
+    if told.unreadable:
+        flags.add("register_unreadable")
+    changes |= _where(record, message)
+    if message.phase is Phase.STARTED:
+        meter_wh = _meter(message, told.begin or told.first)
+        changes["start"] = _start(record, Start(message.at, meter_wh, message.seq_no), flags)
+    elif message.phase is Phase.ENDED:
+        meter_wh = _meter(message, told.end or told.last)
+        stop = Stop(message.at, meter_wh, message.seq_no, message.stopped_reason)
+        changes["stop"] = _stop(record, stop, flags)
+    changes["flags"] = frozenset(flags)
+    if all(getattr(record, name) == value for name, value in changes.items()):
+        return record
+    return replace(record, **changes)
+
+
+def _meter(message: TransactionMessage, sampled: Reading | None) -> int | None:
+    if message.meter_wh is not None:
+        return message.meter_wh
+    return sampled.wh if sampled is not None else None
+
+
+def _start(record: Record, start: Start, flags: set[str]) -> Start:
+    known = record.start
+    if known is None or known == start:
+        return start
+    flags.add("second_start")
+    return min(known, start, key=lambda one: (one.at, _number(one.meter_wh), _number(one.seq_no)))
+
+
+def _stop(record: Record, stop: Stop, flags: set[str]) -> Stop:
+    known = record.stop
+    if known is None or known == stop:
+        return stop
+    flags.add("second_stop")
+    return min(
+        known,
+        stop,
+        key=lambda one: (one.at, _number(one.meter_wh), _number(one.seq_no), one.reason or ""),
+    )
+
+
+def _where(record: Record, message: TransactionMessage) -> dict[str, int | None]:
+    """EVSE and connector: the start's word counts, else the lowest that was named."""
+    if message.phase is Phase.STARTED and message.evse_id is not None:
+        return {"evse_id": message.evse_id, "connector_id": message.connector_id}
+    if record.start is not None and record.evse_id is not None:
+        return {}
+    evse_id = _lowest(record.evse_id, message.evse_id)
+    return {
+        "evse_id": evse_id,
+        "connector_id": _lowest(record.connector_id, message.connector_id),
+    }
+
+
+def _live(known: Live | None, message: TransactionMessage) -> Live | None:
+    if message.charging_state is None:
+        return known
+    told = Live(_number(message.seq_no), message.at, message.charging_state)
+    if known is None:
+        return told
+    return max(known, told, key=lambda one: (one.seq_no, one.at, one.state))
+
+
+def _earlier(known: Presented | None, told: Presented | None) -> Presented | None:
+    """The presentation that came first; what was decided at its first sight stays."""
+    if told is None or known is None:
+        return known or told
+    this, that = _moment(told), _moment(known)
+    return told if this < that else known
+
+
+def _moment(presented: Presented) -> tuple[datetime, int, str]:
+    return presented.at, presented.seq_no, presented.token_ref
+
+
+def _with_seq(seqs: tuple[tuple[int, int], ...], number: int | None) -> tuple[tuple[int, int], ...]:
+    """Closed ranges with one number more."""
+    if number is None or any(low <= number <= high for low, high in seqs):
+        return seqs
+    merged: list[tuple[int, int]] = []
+    for low, high in sorted([*seqs, (number, number)]):
+        if merged and low <= merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
+        else:
+            merged.append((low, high))
+    return tuple(merged)
+
+
+def _number(value: int | None) -> int:
+    return -1 if value is None else value
+
+
+def _either(one: T | None, other: T | None) -> T | None:
+    if one is None or other is None:
+        return one if other is None else other
+    return max(one, other)
+
+
+def _lowest(one: int | None, other: int | None) -> int | None:
+    if one is None or other is None:
+        return one if other is None else other
+    return min(one, other)
+
+
+def _least(one: Reading | None, other: Reading | None) -> Reading | None:
+    if one is None or other is None:
+        return one or other
+    return min(one, other)
+
+
+def _most(one: Reading | None, other: Reading | None) -> Reading | None:
+    if one is None or other is None:
+        return one or other
+    return max(one, other)

@@ -1,0 +1,1 @@
+"""What auth does with each batch of records: load, decide, write once, answer."""

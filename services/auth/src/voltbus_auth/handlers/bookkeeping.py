@@ -1,0 +1,318 @@
+"""Transactions of a batch: each message decided, folded into its record, written once, answered."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from voltbus_auth.domain import account, ledger
+from voltbus_auth.domain.decision import Question, Rule, Verdict
+from voltbus_auth.domain.intake import clean
+from voltbus_auth.domain.ledger import Entry, Ledger
+from voltbus_auth.domain.record import (
+    Presented,
+    open_record,
+    start_ref,
+    wire_key,
+)
+from voltbus_auth.domain.reservations import Occupy, Release
+from voltbus_auth.domain.samples import sample_set
+from voltbus_auth.domain.tokens import NO_AUTHORIZATION
+from voltbus_auth.handlers.knowledge import Knowledge, evse_of, judged_at
+from voltbus_backbone import envelope
+from voltbus_backbone.contract.auth import Decision, Phase, TransactionAnswer, TransactionMessage
+from voltbus_backbone.contract.registry import (
+    TRANSACTION_ANSWER,
+    TRANSACTION_CORRECTED,
+    TRANSACTION_ENDED,
+    TRANSACTION_STARTED,
+    TRANSACTION_UPDATED,
+)
+from voltbus_backbone.contract.values import AuthorizationStatus, Protocol
+from voltbus_backbone.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from voltbus_auth.domain.identifiers import TokenKey
+    from voltbus_auth.domain.record import Record
+    from voltbus_auth.domain.samples import SampleSet
+    from voltbus_auth.handlers.knowledge import Library
+    from voltbus_auth.handlers.ports import Books
+    from voltbus_backbone.envelope import Event
+
+_ROWS = {
+    ledger.STARTED: TRANSACTION_STARTED,
+    ledger.UPDATED: TRANSACTION_UPDATED,
+    ledger.ENDED: TRANSACTION_ENDED,
+    ledger.CORRECTED: TRANSACTION_CORRECTED,
+}
+_TRIES = 8
+
+
+@dataclass(slots=True)
+class Job:
+    """One message on its way. ``token_ref`` of what was presented; ``ref`` of a 1.6 start."""
+
+    event: Event
+    message: TransactionMessage
+    presented_ref: str | None = None
+    ref: str | None = None
+    denied: set[str] = field(default_factory=set)
+    verdict: Verdict | None = None
+    entry: Entry | None = None
+    first_sight: bool = False
+
+
+class Bookkeeping:
+    """Handles transaction messages; ``opens`` false passes over those that belong to no record."""
+
+    def __init__(
+        self,
+        *,
+        books: Books,
+        library: Library,
+        key: TokenKey,
+        source: str,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._books = books
+        self._library = library
+        self._key = key
+        self._source = source
+        self._now = now
+
+    async def handle(self, events: Sequence[Event]) -> list[envelope.Record]:
+        """The answers and the events of a batch of transaction messages."""
+        jobs = [self._job(event, event.message) for event in events]
+        await self.record(jobs)
+        now = self._now()
+        records = [self._reply(job, now) for job in jobs]
+        records.extend(self.tell(jobs))
+        return [record for record in records if record is not None]
+
+    async def record(self, jobs: Sequence[Job], *, opens: bool = True) -> None:
+        """Decide and store; afterwards each job has its entry and verdict."""
+        presented = {job.presented_ref for job in jobs if job.presented_ref is not None}
+        stations = {job.message.station_id for job in jobs}
+        knowledge, records = await asyncio.gather(
+            self._library.load(presented, stations), self._load(jobs)
+        )
+        for _ in range(_TRIES):
+            lost = await self._attempt(jobs, knowledge, records, opens=opens)
+            if not lost:
+                return
+            jobs = [job for job in jobs if job.entry is not None and job.entry.record.ref in lost]
+            records = await self._load(jobs)
+        raise Unavailable("other replicas keep changing the same transactions")
+
+    def tell(self, jobs: Sequence[Job]) -> list[envelope.Record]:
+        """The events of what changed, with ids that a redelivery makes again."""
+        now = self._now()
+        records = []
+        for job in jobs:
+            entry = job.entry
+            if entry is None or entry.event is None:
+                continue
+            message = job.message
+            records.append(
+                envelope.event(
+                    _ROWS[entry.event],
+                    account.snapshot(entry.record, at=message.at, samples=message.samples),
+                    id=f"{entry.record.ref}:{entry.revision}",
+                    source=self._source,
+                    now=now,
+                    traceparent=job.event.traceparent,
+                )
+            )
+        return records
+
+    def _job(self, event: Event, message: TransactionMessage) -> Job:
+        message = clean(message)
+        token = message.id_token
+        presented_ref = self._key.presented(token) if token is not None else None
+        job = Job(event, message, presented_ref)
+        if _is_16_start(message):
+            job.ref = start_ref(message, presented_ref or "")
+        return job
+
+    async def _load(self, jobs: Sequence[Job]) -> list[Record]:
+        refs = {job.ref for job in jobs if job.ref is not None}
+        keys = {
+            wire_key(job.message.station_id, job.message.transaction_id)
+            for job in jobs
+            if job.ref is None and job.message.transaction_id is not None
+        }
+        return await self._books.records(refs, keys)
+
+    async def _attempt(
+        self, jobs: Sequence[Job], knowledge: Knowledge, records: list[Record], *, opens: bool
+    ) -> set[str]:
+        """Decide, reserve, write; the references of records that someone else changed meanwhile."""
+        known = {record.ref for record in records}
+        fresh = {job.ref for job in jobs if job.ref is not None and job.ref not in known}
+        ids = await self._books.take_ids(len(fresh)) if fresh else []
+        wire_ids = dict(zip(sorted(fresh), ids, strict=True))
+        pages = self._enter(jobs, knowledge, records, wire_ids, opens=opens)
+        while await self._reserve(jobs):
+            pages = self._enter(jobs, knowledge, records, wire_ids, opens=opens)
+        changed = pages.changed()
+        samples = _sample_sets(jobs)
+        lost, _ = await asyncio.gather(
+            self._books.write(changed, pages.loaded), self._books.keep_samples(samples)
+        )
+        return lost
+
+    def _enter(
+        self,
+        jobs: Sequence[Job],
+        knowledge: Knowledge,
+        records: list[Record],
+        wire_ids: dict[str, int],
+        *,
+        opens: bool,
+    ) -> Ledger:
+        """Fold every message in, in order. Pure: may be done again from the same records."""
+        pages = Ledger.of(records)
+        now = self._now()
+        for job in jobs:
+            message = job.message
+            record = pages.by_ref.get(job.ref) if job.ref is not None else pages.find(message)
+            if record is None and not opens:
+                job.entry = None
+                continue
+            if record is None and job.ref is not None:
+                record = open_record(message, ref=job.ref, wire_id=str(wire_ids[job.ref]))
+            presented = self._decide(job, record, knowledge, now)
+            holds: tuple[str, ...] = ()
+            if job.first_sight and job.verdict is not None and job.verdict.rule is Rule.ACCEPTED:
+                holds = tuple(limit.key for limit in job.verdict.limits)
+            job.entry = pages.enter(
+                message, presented, _cause(job.event), record=record, holds=holds
+            )
+        return pages
+
+    def _decide(
+        self, job: Job, record: Record | None, knowledge: Knowledge, now: datetime
+    ) -> Presented | None:
+        """Judge the presented token; every one is (C12.FR.03, E01.FR.11, 1.6 §4.8)."""
+        message, presented_ref = job.message, job.presented_ref
+        if presented_ref is None or message.id_token is None:
+            return None
+        token_ref = knowledge.token_ref(presented_ref)
+        known = record.token if record is not None else None
+        job.first_sight = known is None and (record is None or record.stop is None)
+        question = Question(
+            type=message.id_token.type,
+            at=judged_at(message.at, now),
+            evse_id=evse_of(message.protocol, message.evse_id, message.connector_id),
+            starting=job.first_sight,
+        )
+        job.verdict = verdict = knowledge.verdict(
+            presented_ref, message.station_id, question, full=job.denied
+        )
+        if message.id_token.type == NO_AUTHORIZATION:
+            return None
+        presented = Presented(
+            at=message.at,
+            seq_no=message.seq_no if message.seq_no is not None else -1,
+            token_ref=token_ref,
+            status=verdict.decision.status,
+            agreement_id=verdict.agreement_id,
+        )
+        if known is not None and _was_one_too_many(known, presented):
+            # Refused when it began: asking again does not make room.
+            job.verdict = Verdict(
+                Decision(status=AuthorizationStatus.CONCURRENT_TX), Rule.CONCURRENT, verdict.reason
+            )
+        return presented
+
+    async def _reserve(self, jobs: Sequence[Job]) -> bool:
+        """Take and give back places under limits; whether a start must be decided again."""
+        steps, starts = _steps(jobs)
+        if not steps:
+            return False
+        held = await self._books.occupy(steps)
+        give_back: list[Release] = []
+        denied = False
+        for job, step in starts:
+            short = {limit.key for limit in step.limits if (step.ref, limit.key) not in held}
+            if short:
+                denied = True
+                job.denied |= short
+                got = tuple(limit.key for limit in step.limits if limit.key not in short)
+                if got:
+                    give_back.append(Release(step.ref, got))
+        if give_back:
+            await self._books.occupy(give_back)
+        return denied
+
+    def _reply(self, job: Job, now: datetime) -> envelope.Record | None:
+        if job.event.asking is None:
+            return None
+        answer = TransactionAnswer(
+            transaction_id=_transaction_id(job),
+            decision=job.verdict.decision if job.verdict is not None else None,
+        )
+        return envelope.reply(job.event, TRANSACTION_ANSWER, answer, source=self._source, now=now)
+
+
+def _is_16_start(message: TransactionMessage) -> bool:
+    return message.protocol is Protocol.OCPP16 and message.phase is Phase.STARTED
+
+
+def _transaction_id(job: Job) -> int | None:
+    if job.ref is None or job.entry is None:
+        return None
+    return int(job.entry.record.wire_id)
+
+
+def _cause(event: Event) -> str:
+    return f"{event.topic}:{event.partition}:{event.offset}"
+
+
+def _was_one_too_many(known: Presented, presented: Presented) -> bool:
+    return (
+        known.status is AuthorizationStatus.CONCURRENT_TX and known.token_ref == presented.token_ref
+    )
+
+
+def _steps(
+    jobs: Sequence[Job],
+) -> tuple[list[Occupy | Release], list[tuple[Job, Occupy]]]:
+    """What a batch does to the limits, in its order. A session that is over takes no place."""
+    over = {
+        job.entry.record.ref
+        for job in jobs
+        if job.entry is not None and job.entry.record.stop is not None
+    }
+    steps: list[Occupy | Release] = []
+    starts: list[tuple[Job, Occupy]] = []
+    for job in jobs:
+        entry, verdict = job.entry, job.verdict
+        if entry is None:
+            continue
+        record = entry.record
+        if record.stop is not None and record.holds:
+            steps.append(Release(record.ref, record.holds))
+        elif job.first_sight and verdict is not None and verdict.limits and record.ref not in over:
+            step = Occupy(record.ref, verdict.limits, _outlet(job.message), job.message.at)
+            steps.append(step)
+            starts.append((job, step))
+    return steps, starts
+
+
+def _outlet(message: TransactionMessage) -> str:
+    evse = evse_of(message.protocol, message.evse_id, message.connector_id)
+    return f"{message.station_id}/{evse}" if evse is not None else ""
+
+
+def _sample_sets(jobs: Sequence[Job]) -> list[SampleSet]:
+    found = [
+        sample_set(job.entry.record.ref, job.message)
+        for job in jobs
+        if job.entry is not None and job.message.samples
+    ]
+    return list({one.id: one for one in found}.values())

@@ -1,0 +1,107 @@
+"""What a batch of decisions needs to know, loaded with one query per collection."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from voltbus_auth.domain.decision import Policy, Question, Verdict, decide
+from voltbus_auth.domain.places import Place
+from voltbus_backbone.contract.values import Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from datetime import datetime
+
+    from voltbus_auth.domain.coverage import Coverage
+    from voltbus_auth.domain.tokens import Token
+    from voltbus_auth.handlers.ports import Knowing
+
+_HINTS = 100_000
+
+
+@dataclass(slots=True)
+class Knowledge:
+    """Tokens by presented reference, agreements by token, stations by id."""
+
+    policy: Policy
+    tokens: dict[str, Token] = field(default_factory=dict)
+    coverages: dict[str, list[Coverage]] = field(default_factory=dict)
+    places: dict[str, Place] = field(default_factory=dict)
+
+    def verdict(
+        self,
+        presented_ref: str,
+        station_id: str,
+        question: Question,
+        *,
+        full: Collection[str] = (),
+    ) -> Verdict:
+        """Whether what was presented may charge there."""
+        token = self.tokens.get(presented_ref)
+        coverages = self.coverages.get(token.ref, ()) if token is not None else ()
+        place = self.places.get(station_id) or Place(station_id)
+        return decide(token, coverages, place, question, self.policy, full=full)
+
+    def token_ref(self, presented_ref: str) -> str:
+        """The reference of the token that was meant; of an unknown one, of what was presented."""
+        token = self.tokens.get(presented_ref)
+        return token.ref if token is not None else presented_ref
+
+
+class Library:
+    """Loads knowledge. Remembers which token a presentation meant, to ask for both at once."""
+
+    def __init__(self, source: Knowing, policy: Policy) -> None:
+        self._source = source
+        self._policy = policy
+        self._meant: dict[str, str] = {}
+
+    async def load(self, refs: Collection[str], station_ids: Collection[str]) -> Knowledge:
+        """Everything that deciding about these needs.
+
+        A 1.6 idTag has no type, so its token's own reference, which agreements name, is only known
+        once the token is read. The guess from last time spares the second round; being wrong costs
+        one, never a wrong answer.
+        """
+        if not refs:
+            return Knowledge(self._policy)
+        guessed = {self._meant.get(ref, ref) for ref in refs}
+        tokens, coverages, places = await asyncio.gather(
+            self._source.tokens(refs),
+            self._source.coverages(guessed),
+            self._source.places(station_ids),
+        )
+        missing = {token.ref for token in tokens.values()} - guessed
+        if missing:
+            coverages |= await self._source.coverages(missing)
+        self._remember(tokens)
+        return Knowledge(self._policy, tokens, coverages, places)
+
+    def _remember(self, tokens: dict[str, Token]) -> None:
+        if len(self._meant) > _HINTS:
+            self._meant.clear()
+        for presented, token in tokens.items():
+            if presented != token.ref:
+                self._meant[presented] = token.ref
+
+
+def evse_of(protocol: Protocol, evse_id: int | None, connector_id: int | None) -> int | None:
+    """The EVSE that is meant: in 1.6 a connector is one, and connector 0 is the whole station."""
+    if protocol is Protocol.OCPP16:
+        return connector_id or None
+    return evse_id
+
+
+def judged_at(said: datetime, now: datetime) -> datetime:
+    """The time at which a message is judged: when it happened, if its clock can be believed.
+
+    An offline session is judged by the hours and contracts of its own time, and a message that is
+    handled twice gets the same answer.
+    """
+    age = (now - said).total_seconds()
+    return said if 0 <= age <= _BELIEVED_S else now
+
+
+_BELIEVED_S = 60 * 24 * 3600.0

@@ -1,0 +1,91 @@
+"""What the handlers need of the store; MongoDB and the tests' memory offer it alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from datetime import datetime
+
+    from voltbus_auth.domain.coverage import Coverage
+    from voltbus_auth.domain.credentials import Credentials
+    from voltbus_auth.domain.places import Place
+    from voltbus_auth.domain.record import Record
+    from voltbus_auth.domain.reservations import Occupy, Release
+    from voltbus_auth.domain.samples import SampleSet
+    from voltbus_auth.domain.tokens import Token
+    from voltbus_backbone.contract.agreements import AgreementSnapshot
+    from voltbus_backbone.contract.stations import StationState
+
+
+class Knowing(Protocol):
+    """Reads what a decision needs."""
+
+    async def tokens(self, refs: Collection[str]) -> dict[str, Token]:
+        """The tokens that these presented references mean."""
+        ...
+
+    async def coverages(self, token_refs: Collection[str]) -> dict[str, list[Coverage]]:
+        """The agreements that name these tokens."""
+        ...
+
+    async def places(self, station_ids: Collection[str]) -> dict[str, Place]:
+        """The stations that config has told of."""
+        ...
+
+
+class Doors(Protocol):
+    """Reads station credentials."""
+
+    async def credentials(self, station_ids: Collection[str]) -> dict[str, Credentials]:
+        """Those that exist."""
+        ...
+
+    async def registered(self, station_ids: Collection[str]) -> set[str]:
+        """Those of the stations that config has told of."""
+        ...
+
+
+class Books(Protocol):
+    """Keeps transactions."""
+
+    async def records(self, refs: Collection[str], keys: Collection[str]) -> list[Record]:
+        """The transactions with these references, or called this by their stations."""
+        ...
+
+    async def take_ids(self, count: int) -> list[int]:
+        """So many transaction ids for 1.6, unique in the fleet."""
+        ...
+
+    async def occupy(self, steps: Sequence[Occupy | Release]) -> set[tuple[str, str]]:
+        """Do these in order, each atomically; the (transaction, key) pairs that hold afterwards."""
+        ...
+
+    async def write(self, records: Sequence[Record], loaded: Mapping[str, int]) -> set[str]:
+        """Store each unless it was changed since its loaded revision; those that were."""
+        ...
+
+    async def keep_samples(self, samples: Sequence[SampleSet]) -> None:
+        """Store samples; those that are there already stay as they are."""
+        ...
+
+
+class Projections(Protocol):
+    """Keeps what other services tell."""
+
+    async def put_agreements(self, snapshots: Sequence[AgreementSnapshot]) -> None:
+        """Store each unless a newer revision is there."""
+        ...
+
+    async def drop_agreements(self, snapshots: Sequence[AgreementSnapshot]) -> None:
+        """Forget these; an older snapshot that comes late must not bring them back."""
+        ...
+
+    async def put_stations(self, states: Sequence[StationState]) -> None:
+        """Store each unless a newer revision is there."""
+        ...
+
+    async def drop_stations(self, removed: Mapping[str, datetime]) -> None:
+        """Forget these stations and their credentials, unless either is newer than the removal."""
+        ...

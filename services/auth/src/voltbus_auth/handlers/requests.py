@@ -1,0 +1,103 @@
+"""`auth.requests`: station log-ins, Authorize, and what stations say of transactions."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from voltbus_auth.domain import credentials
+from voltbus_auth.domain.decision import Question
+from voltbus_auth.handlers.knowledge import evse_of, judged_at
+from voltbus_backbone.contract.auth import (
+    Authorize,
+    AuthorizeAnswer,
+    StationLogin,
+)
+from voltbus_backbone.contract.registry import (
+    AUTHORIZE,
+    AUTHORIZE_ANSWER,
+    STATION_LOGIN,
+    STATION_LOGIN_ANSWER,
+    TRANSACTION,
+)
+from voltbus_backbone.envelope import reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from voltbus_auth.domain.identifiers import TokenKey
+    from voltbus_auth.handlers.bookkeeping import Bookkeeping
+    from voltbus_auth.handlers.knowledge import Library
+    from voltbus_auth.handlers.ports import Doors
+    from voltbus_backbone.envelope import Event, Record
+
+TYPES = frozenset({STATION_LOGIN.name, AUTHORIZE.name, TRANSACTION.name})
+
+
+class Requests:
+    """Answers a batch; the three kinds are independent and handled side by side."""
+
+    def __init__(
+        self,
+        *,
+        doors: Doors,
+        library: Library,
+        bookkeeping: Bookkeeping,
+        key: TokenKey,
+        source: str,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._doors = doors
+        self._library = library
+        self._bookkeeping = bookkeeping
+        self._key = key
+        self._source = source
+        self._now = now
+
+    async def handle(self, events: Sequence[Event]) -> list[Record]:
+        """The answers and the events of a batch."""
+        by_type: dict[str, list[Event]] = {}
+        for event in events:
+            by_type.setdefault(event.type, []).append(event)
+        handlers = {
+            STATION_LOGIN.name: self._log_in,
+            AUTHORIZE.name: self._authorize,
+            TRANSACTION.name: self._bookkeeping.handle,
+        }
+        parts = await asyncio.gather(*(handlers[name](batch) for name, batch in by_type.items()))
+        return [record for part in parts for record in part]
+
+    async def _log_in(self, events: Sequence[Event]) -> list[Record]:
+        asked: list[StationLogin] = [event.message for event in events]
+        ids = {message.station_id for message in asked}
+        known, registered = await asyncio.gather(
+            self._doors.credentials(ids), self._doors.registered(ids)
+        )
+        now = self._now()
+        records = []
+        for event, message in zip(events, asked, strict=True):
+            answer = credentials.answer(
+                known.get(message.station_id),
+                registered=message.station_id in registered,
+                security_profile=message.security_profile,
+            )
+            records.append(reply(event, STATION_LOGIN_ANSWER, answer, source=self._source, now=now))
+        return [record for record in records if record is not None]
+
+    async def _authorize(self, events: Sequence[Event]) -> list[Record]:
+        asked: list[Authorize] = [event.message for event in events]
+        refs = [self._key.presented(message.id_token) for message in asked]
+        knowledge = await self._library.load(set(refs), {message.station_id for message in asked})
+        now = self._now()
+        records = []
+        for event, message, ref in zip(events, asked, refs, strict=True):
+            question = Question(
+                type=message.id_token.type,
+                at=judged_at(message.at, now),
+                evse_id=evse_of(message.protocol, message.evse_id, message.connector_id),
+            )
+            verdict = knowledge.verdict(ref, message.station_id, question)
+            answer = AuthorizeAnswer(decision=verdict.decision)
+            records.append(reply(event, AUTHORIZE_ANSWER, answer, source=self._source, now=now))
+        return [record for record in records if record is not None]

@@ -1,0 +1,37 @@
+"""What the auth service takes from its environment (prefix ``VOLTBUS_``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from voltbus_backbone.settings import StoreSettings
+
+
+class Settings(StoreSettings):
+    """The auth service's settings. Durations are in the unit that their name ends in."""
+
+    mongo_database: str = "voltbus_auth"
+    token_key_file: Path = Field(
+        description="At least 32 secret bytes, raw or base64: the key of token references."
+    )
+    field_key_file: Path | None = Field(
+        default=None,
+        description="96 bytes in base64: the master key under which readable tokens are kept. "
+        "Without it no readable token is kept at all.",
+    )
+    require_agreement: bool = Field(
+        default=False, description="Refuse a token that no agreement covers."
+    )
+    cache_hours: float = Field(
+        default=24.0, gt=0, description="How long a station may rely on an acceptance."
+    )
+    default_max_concurrent: int | None = Field(
+        default=None, ge=1, description="For tokens that set none; nothing means no limit."
+    )
+    forget_open_days: float = Field(
+        default=7.0,
+        gt=0,
+        description="A transaction older than this, never ended, no longer counts as open.",
+    )

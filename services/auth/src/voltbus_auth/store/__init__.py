@@ -1,0 +1,116 @@
+"""The auth database. Only this package knows motor."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from voltbus_auth.store.credentials import CredentialStore
+from voltbus_auth.store.projections import ProjectionStore
+from voltbus_auth.store.tokens import TokenStore, Value
+from voltbus_auth.store.transactions import TransactionStore
+from voltbus_auth.store.vault import Vault, read_master_key
+from voltbus_backbone.outbox import Outbox
+from voltbus_backbone.rest import Idempotency
+from voltbus_backbone.store import MongoKeyStore, Reachable, open_database
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+    from datetime import datetime
+
+    from voltbus_auth.domain.coverage import Coverage
+    from voltbus_auth.domain.credentials import Credentials
+    from voltbus_auth.domain.places import Place
+    from voltbus_auth.domain.tokens import Token
+    from voltbus_auth.settings import Settings
+    from voltbus_backbone.bus import Publishing
+    from voltbus_backbone.store import Database
+
+__all__ = ["Store", "Value"]
+
+
+class Store:
+    """Everything that auth keeps, by what it is."""
+
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        *,
+        publisher: Publishing,
+        source: str,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._database = database
+        self.reachable = Reachable()
+        self.outbox = Outbox(database["outbox"], publisher, settings.instance_id, now=now)
+        self.vault: Vault | None = None
+        if settings.field_key_file is not None:
+            master_key = read_master_key(settings.field_key_file)
+            self.vault = Vault(database, self.reachable, master_key)
+        self.token = TokenStore(
+            database, self.reachable, outbox=self.outbox, vault=self.vault, source=source
+        )
+        self.credential = CredentialStore(database, self.reachable)
+        self.transaction = TransactionStore(
+            database,
+            self.reachable,
+            now=now,
+            forget_open=timedelta(days=settings.forget_open_days),
+        )
+        self.projection = ProjectionStore(database, self.reachable)
+        self._keys = MongoKeyStore(database["idempotency_keys"])
+        self.idempotency = Idempotency(self._keys)
+
+    @classmethod
+    async def open(
+        cls,
+        settings: Settings,
+        *,
+        publisher: Publishing,
+        source: str,
+        now: Callable[[], datetime],
+    ) -> Store:
+        """Connect, and create what is missing."""
+        database = await open_database(settings)
+        store = cls(database, settings, publisher=publisher, source=source, now=now)
+        await store.prepare()
+        return store
+
+    async def prepare(self) -> None:
+        """Create indexes and the data key."""
+        await self.token.prepare()
+        await self.transaction.prepare()
+        await self.projection.prepare()
+        await self.outbox.prepare()
+        await self._keys.prepare()
+        if self.vault is not None:
+            await self.vault.prepare()
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        if self.vault is not None:
+            await self.vault.close()
+        self._database.client.close()
+
+    # What `handlers.ports.Knowing` and `Doors` ask for, from whoever has it.
+
+    async def tokens(self, refs: Collection[str]) -> dict[str, Token]:
+        """The tokens that these presented references mean."""
+        return await self.token.tokens(refs)
+
+    async def coverages(self, token_refs: Collection[str]) -> dict[str, list[Coverage]]:
+        """The agreements that name these tokens."""
+        return await self.projection.coverages(token_refs)
+
+    async def places(self, station_ids: Collection[str]) -> dict[str, Place]:
+        """The stations that config has told of."""
+        return await self.projection.places(station_ids)
+
+    async def credentials(self, station_ids: Collection[str]) -> dict[str, Credentials]:
+        """Those that exist."""
+        return await self.credential.credentials(station_ids)
+
+    async def registered(self, station_ids: Collection[str]) -> set[str]:
+        """Those of the stations that config has told of."""
+        return await self.projection.registered(station_ids)

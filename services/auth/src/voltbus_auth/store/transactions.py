@@ -1,0 +1,266 @@
+"""Transactions in MongoDB: records guarded by revision, samples, limits, 1.6 transaction ids."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from pymongo import InsertOne, ReplaceOne, ReturnDocument, UpdateOne
+from pymongo.errors import BulkWriteError
+
+from voltbus_auth.domain.reservations import Occupy
+from voltbus_auth.store.documents import record_document, record_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from voltbus_auth.domain.decision import Limit
+    from voltbus_auth.domain.record import Record
+    from voltbus_auth.domain.reservations import Release
+    from voltbus_auth.domain.samples import SampleSet
+    from voltbus_backbone.store import Database, Document, Reachable
+
+_DUPLICATE = 11000
+_LAST_ID = 2**31 - 1
+_BLOCK = 500
+
+
+class TransactionStore:
+    """What `handlers.ports.Books` asks for, and what REST lists."""
+
+    def __init__(
+        self,
+        database: Database,
+        reachable: Reachable,
+        *,
+        now: Callable[[], datetime],
+        forget_open: timedelta,
+    ) -> None:
+        self._transactions = database["transactions"]
+        self._samples = database["samples"]
+        self._open = database["open_transactions"]
+        self._counters = database["counters"]
+        self._reachable = reachable
+        self._now = now
+        self._forget_open = forget_open
+        self._ids: list[int] = []
+        self._taking = asyncio.Lock()
+
+    async def prepare(self) -> None:
+        """Create the indexes."""
+        with self._reachable.watching():
+            await self._transactions.create_index("key")
+            await self._transactions.create_index([("first_at", -1), ("_id", -1)])
+            await self._transactions.create_index([("station_id", 1), ("first_at", -1)])
+            await self._transactions.create_index([("token.token_ref", 1), ("first_at", -1)])
+            await self._samples.create_index([("ref", 1), ("at", 1)])
+
+    async def records(self, refs: Collection[str], keys: Collection[str]) -> list[Record]:
+        """The transactions with these references, or called this by their stations."""
+        wanted: list[Document] = []
+        if refs:
+            wanted.append({"_id": {"$in": list(refs)}})
+        if keys:
+            wanted.append({"key": {"$in": list(keys)}})
+        if not wanted:
+            return []
+        query = wanted[0] if len(wanted) == 1 else {"$or": wanted}
+        with self._reachable.watching():
+            documents = await self._transactions.find(query).to_list(None)
+        return [record_of(document) for document in documents]
+
+    async def take_ids(self, count: int) -> list[int]:
+        """So many ids, unique in the fleet, taken from the store a block at a time.
+
+        A process that ends leaves the rest of its block unused. After 2^31-1 they begin anew.
+        """
+        async with self._taking:
+            if len(self._ids) < count:
+                size = max(_BLOCK, count)
+                with self._reachable.watching():
+                    counter = await self._counters.find_one_and_update(
+                        {"_id": "transaction_id"},
+                        {"$inc": {"last": size}},
+                        upsert=True,
+                        return_document=ReturnDocument.AFTER,
+                    )
+                last = counter["last"]
+                self._ids.extend(
+                    (number - 1) % _LAST_ID + 1 for number in range(last - size + 1, last + 1)
+                )
+            taken, self._ids = self._ids[:count], self._ids[count:]
+        return taken
+
+    async def write(self, records: Sequence[Record], loaded: Mapping[str, int]) -> set[str]:
+        """Store each unless it was changed since its loaded revision; those that were."""
+        if not records:
+            return set()
+        steps: list[InsertOne[Document] | ReplaceOne[Document]] = []
+        replaced: list[Record] = []
+        for record in records:
+            document = record_document(record)
+            revision = loaded.get(record.ref)
+            if revision is None:
+                steps.append(InsertOne(document))
+            else:
+                steps.append(ReplaceOne({"_id": record.ref, "revision": revision}, document))
+                replaced.append(record)
+        with self._reachable.watching():
+            matched, taken = await self._bulk(self._transactions, steps)
+            lost = {records[index].ref for index in taken}
+            if matched < len(replaced):
+                lost |= await self._overtaken(replaced)
+        return lost
+
+    async def _overtaken(self, replaced: Sequence[Record]) -> set[str]:
+        """Which of these writes did not take place, told by what the stored record remembers."""
+        query = {"_id": {"$in": [record.ref for record in replaced]}}
+        stored = {
+            document["_id"]: {(cause, revision) for cause, revision, _ in document["recent"]}
+            for document in await self._transactions.find(query, {"recent": 1}).to_list(None)
+        }
+        return {
+            record.ref
+            for record in replaced
+            if (record.recent[-1].cause, record.revision) not in stored.get(record.ref, ())
+        }
+
+    async def keep_samples(self, samples: Sequence[SampleSet]) -> None:
+        """Store samples; those that are there already stay as they are."""
+        if not samples:
+            return
+        steps = [
+            InsertOne(
+                {
+                    "_id": one.id,
+                    "ref": one.ref,
+                    "at": one.at,
+                    "samples": msgspec.to_builtins(one.samples, builtin_types=(datetime,)),
+                }
+            )
+            for one in samples
+        ]
+        with self._reachable.watching():
+            await self._bulk(self._samples, steps)
+
+    @staticmethod
+    async def _bulk(collection: Any, steps: Sequence[Any]) -> tuple[int, list[int]]:
+        """Unordered; (how many replacements matched, which inserts were there already)."""
+        try:
+            result = await collection.bulk_write(steps, ordered=False)
+        except BulkWriteError as error:
+            details: Document = error.details  # type: ignore[assignment]  # a plain dict
+            found = details["writeErrors"]
+            if any(one["code"] != _DUPLICATE for one in found):
+                raise
+            return details["nMatched"], [one["index"] for one in found]
+        return result.matched_count, []
+
+    async def occupy(self, steps: Sequence[Occupy | Release]) -> set[tuple[str, str]]:
+        """Take and give back places in order; the (transaction, key) pairs that hold afterwards."""
+        now = self._now()
+        writes: list[UpdateOne] = []
+        keys: set[str] = set()
+        for step in steps:
+            if isinstance(step, Occupy):
+                keys.update(limit.key for limit in step.limits)
+                writes.extend(self._occupying(step, limit, now) for limit in step.limits)
+            else:
+                writes.extend(
+                    UpdateOne({"_id": key}, {"$pull": {"open": {"ref": step.ref}}})
+                    for key in step.keys
+                )
+        with self._reachable.watching():
+            await self._open.bulk_write(writes, ordered=True)
+            if not keys:
+                return set()
+            query = {"_id": {"$in": list(keys)}}
+            documents = await self._open.find(query, {"open.ref": 1}).to_list(None)
+        return {(one["ref"], document["_id"]) for document in documents for one in document["open"]}
+
+    def _occupying(self, step: Occupy, limit: Limit, now: datetime) -> UpdateOne:
+        """One atomic step: drop what is over, then join if there is room or we are in already.
+
+        Over is what has been open for too long to be believed, and an older transaction on the
+        same outlet, which can carry only one.
+        """
+        outlet = {"$literal": step.outlet}
+        stays = {
+            "$and": [
+                {"$gt": ["$$one.since", now - self._forget_open]},
+                {
+                    "$or": [
+                        {"$eq": ["$$one.ref", step.ref]},
+                        {"$eq": [outlet, ""]},
+                        {"$ne": ["$$one.outlet", outlet]},
+                        {"$gt": ["$$one.at", step.at]},
+                    ]
+                },
+            ]
+        }
+        kept = {"$filter": {"input": {"$ifNull": ["$open", []]}, "as": "one", "cond": stays}}
+        entry = {"ref": step.ref, "outlet": outlet, "at": step.at, "since": now}
+        joined = {
+            "$cond": [
+                {
+                    "$or": [
+                        {"$in": [step.ref, "$$kept.ref"]},
+                        {"$gte": [{"$size": "$$kept"}, limit.most]},
+                    ]
+                },
+                "$$kept",
+                {"$concatArrays": ["$$kept", [entry]]},
+            ]
+        }
+        pipeline = [{"$set": {"open": {"$let": {"vars": {"kept": kept}, "in": joined}}}}]
+        return UpdateOne({"_id": limit.key}, pipeline, upsert=True)
+
+    async def full(self, limits: Sequence[Limit]) -> set[str]:
+        """The keys of those limits that have no room now."""
+        most = {limit.key: limit.most for limit in limits}
+        with self._reachable.watching():
+            documents = await self._open.find({"_id": {"$in": list(most)}}).to_list(None)
+        since = self._now() - self._forget_open
+        return {
+            document["_id"]
+            for document in documents
+            if sum(one["since"] > since for one in document["open"]) >= most[document["_id"]]
+        }
+
+    async def find(self, ref: str) -> Record | None:
+        """One transaction."""
+        with self._reachable.watching():
+            document = await self._transactions.find_one({"_id": ref})
+        return record_of(document) if document is not None else None
+
+    async def samples_of(self, ref: str, most: int) -> list[Document]:
+        """The samples of a transaction in the order of time."""
+        with self._reachable.watching():
+            found: list[Document] = (
+                await self._samples.find({"ref": ref}).sort("at", 1).limit(most).to_list(None)
+            )
+        return found
+
+    async def page(
+        self, query: Document, *, limit: int, after: Record | None, before: Record | None
+    ) -> tuple[list[Record], bool]:
+        """A page, the newest first, and whether there is more in its direction."""
+        order = -1
+        edge = after or before
+        if edge is not None:
+            sign = "$lt" if after is not None else "$gt"
+            order = -1 if after is not None else 1
+            position = [
+                {"first_at": {sign: edge.first_at}},
+                {"first_at": edge.first_at, "_id": {sign: edge.ref}},
+            ]
+            query = {"$and": [query, {"$or": position}]}
+        with self._reachable.watching():
+            cursor = self._transactions.find(query).sort([("first_at", order), ("_id", order)])
+            documents = await cursor.limit(limit + 1).to_list(None)
+        found = [record_of(document) for document in documents[:limit]]
+        if order == 1:
+            found.reverse()
+        return found, len(documents) > limit
