@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from voltbus.embedded.stack import Stack
-    from voltbus.simulator import Protocol, Station2, Station16
+    from voltbus.simulator import Protocol, Station2, Station16, Surroundings
     from voltbus_backbone.envelope import Event
 
 T = TypeVar("T")
@@ -91,10 +91,15 @@ class Operator:
 
     @asynccontextmanager
     async def connected(
-        self, protocol: Protocol, station_id: str, password: str, options: Options | None = None
+        self,
+        protocol: Protocol,
+        station_id: str,
+        password: str,
+        options: Options | None = None,
+        surroundings: Surroundings | None = None,
     ) -> AsyncIterator[Station16 | Station2]:
         """The real client library at the station's end, connected."""
-        station = make_station(protocol, options)
+        station = make_station(protocol, options, surroundings)
         await station.connect(self.stack.ocpp(), station_id, password)
         try:
             yield station

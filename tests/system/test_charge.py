@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from operating import until
+from voltbus.simulator import Surroundings
 
 if TYPE_CHECKING:
     from operating import Operator, Subscriber
@@ -14,6 +16,16 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.stack
 everywhere = pytest.mark.parametrize("protocol", ["1.6", "2.0.1", "2.1"])
+
+
+class Clock:
+    """A station's clock, an hour ago: 5 kWh in no time at all would rightly be doubted."""
+
+    def __init__(self) -> None:
+        self.time = datetime.now(UTC) - timedelta(hours=1)
+
+    def __call__(self) -> datetime:
+        return self.time
 
 
 @everywhere
@@ -25,7 +37,9 @@ async def test_from_the_plug_to_the_usage(
     token, ref = await operator.token()
     agreement = await operator.agreement(ref)
     await subscriber.wait_for("agreement.activated", id=agreement)
-    async with operator.connected(protocol, name, password) as station:
+    clock = Clock()
+    around = Surroundings(now=clock)
+    async with operator.connected(protocol, name, password, surroundings=around) as station:
         await station.boot()
         await station.status(1, "Available")
 
@@ -35,7 +49,9 @@ async def test_from_the_plug_to_the_usage(
         await until(status, lambda found: found == "Accepted")
         transaction = await station.start(token, 1, 1000)
         assert transaction.status == "Accepted"
+        clock.time += timedelta(minutes=20)
         await station.meter(transaction, 3500)
+        clock.time += timedelta(minutes=20)
         await station.stop(transaction, 6000)
         (started,) = await subscriber.wait_for("transaction.started", station_id=name)
         (ended,) = await subscriber.wait_for("transaction.ended", station_id=name)
