@@ -76,7 +76,7 @@ def test_percentiles() -> None:
 def test_the_tables() -> None:
     """The tables show what was counted, and no token."""
     actors = cast()
-    actors[0].answers = ["Ada Accepted"]
+    actors[0].answers = {"Ada": "Accepted"}
     actors[0].authorize_s = [0.002]
     actors[0].transaction = Transaction(1, "A-SECRET-TOKEN", "ISO14443", 8_200, begun_wh=1_000)
     actors[0].station.received.append(("SetChargingProfile", {}))

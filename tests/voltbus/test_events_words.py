@@ -41,7 +41,7 @@ def event(kind: str, subject: str = "CP-1", **data: object) -> Event:
                 "doubts": ["register_backwards"],
             },
             (
-                "transaction 7 on EVSE 2, 5.12 kWh, token 0123456789…, because Local, "
+                "transaction 7 on EVSE 2, 5.12 kWh, token 0123456789a…, because Local, "
                 "doubtful: register_backwards"
             ),
         ),
@@ -123,6 +123,16 @@ def test_the_choice(glob: str, station: str, taken: bool) -> None:  # noqa: FBT0
     """A glob meets the short or the whole type; a station is the subject or named in the body."""
     assert Choice(glob, station).takes(event("station.booted")) is taken
     assert Choice(station="CP-1").takes(event("token.created", "ref", station_id="CP-1"))
+
+
+def test_long_names_are_shortened_in_the_table() -> None:
+    """A token's reference and an agreement's id are long; the columns stay straight."""
+    out = io.StringIO()
+    show_line(
+        Console(file=out),
+        line(event("token.deleted", "f" * 64, token_ref="f" * 64, type="", status="blocked")),
+    )
+    assert "fffffffffffffff…  token fffffffffff…" in out.getvalue()
 
 
 def test_beats_are_noise() -> None:

@@ -173,6 +173,18 @@ async def test_availability_waits_for_the_transaction(
     await station.wait_until(lambda: station.connectors[1] == "Available")
 
 
+async def test_an_order_that_changes_nothing_is_silent(
+    central: Central, old: tuple[Station16, Session]
+) -> None:
+    """Operative for a connector that is preparing leaves its state alone."""
+    station, session = old
+    await station.status(1, "Preparing")
+    ask = {"connectorId": 0, "type": "Operative"}
+    assert await session.ask("ChangeAvailability", ask) == {"status": "Accepted"}
+    await station.heartbeat()
+    assert [one["status"] for one in central.asked("StatusNotification")] == ["Preparing"]
+
+
 async def test_a_remote_start_and_stop(central: Central, old: tuple[Station16, Session]) -> None:
     """RemoteStartTransaction is answered, then carried out; so is RemoteStopTransaction."""
     station, session = old

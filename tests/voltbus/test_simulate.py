@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -80,6 +81,18 @@ async def test_the_same_seed_gives_the_same_meter(central: Central) -> None:
         await simulate(central, "--station", "CP-1", "--password", PASSWORD, "--seed", "7")
     first, second = central.asked("StartTransaction")
     assert first["meterStart"] == second["meterStart"]
+
+
+async def test_the_session_takes_as_long_as_its_power_says(central: Central) -> None:
+    """Time-lapse: 5 kWh at 10 kW last half an hour by the station's clock, and end now."""
+    await simulate(
+        central, "--station", "CP-1", "--password", PASSWORD, "--charge-wh", "5000",
+        "--power-w", "10000",
+    )  # fmt: skip
+    (start,), (stop,) = central.asked("StartTransaction"), central.asked("StopTransaction")
+    began, ended = (datetime.fromisoformat(one["timestamp"]) for one in (start, stop))
+    assert timedelta(minutes=29) < ended - began < timedelta(minutes=31)
+    assert abs(datetime.now(UTC) - ended) < timedelta(minutes=1)
 
 
 @pytest.mark.parametrize(

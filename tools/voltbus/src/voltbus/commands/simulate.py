@@ -59,6 +59,9 @@ def simulate(
     token_type: Annotated[str, typer.Option(help="The token's type (2.x).")] = "ISO14443",  # noqa: S107 - a type, no password
     charge_wh: Annotated[int, typer.Option(min=0, help="How much to charge, in Wh.")] = 5000,
     meter_values: Annotated[int, typer.Option(min=0, help="Meter values on the way.")] = 4,
+    power_w: Annotated[
+        int, typer.Option(min=1, help="How fast, in W: sets the session's times (time-lapse).")
+    ] = 11_000,
     connector: Annotated[int, typer.Option(min=1, help="Which connector (2.x: EVSE).")] = 1,
     pace: Annotated[float, typer.Option(min=0, help="Seconds between meter values.")] = 0.0,
     stations: Annotated[
@@ -69,6 +72,8 @@ def simulate(
     ] = None,
 ) -> int:
     """Boot a simulated station, authorize a token, charge, and stop.
+
+    The charge is told in time-lapse: the station's clock begins as far back as it would take.
 
     Exit codes: 0 charged; 1 the central system refused the boot or the token; 2 no connection,
     unknown station or wrong password.
@@ -94,6 +99,7 @@ def simulate(
             meter_values,
             begin_wh=rng.randrange(REGISTER_UP_TO_WH),
             pace=pace,
+            power_w=power_w,
         )
         for name in names
     }
@@ -182,17 +188,19 @@ async def _visit(
     wish: Wish,
     report: Callable[[Step], None],
 ) -> Visit:
-    from voltbus.simulator import Options, make_station  # noqa: PLC0415 - see _run
+    from voltbus.simulator import Options, Surroundings, make_station  # noqa: PLC0415 - see _run
+    from voltbus.simulator.lapse import Lapse, lasting  # noqa: PLC0415 - see _run
     from voltbus.simulator.visit import Step, Visitor  # noqa: PLC0415 - see _run
 
     options = Options(connectors=max(2, wish.connector), serial=name[-25:])
-    async with make_station(protocol.value, options) as station:
+    lapse = Lapse(lasting(wish.charge_wh, wish.power_w))
+    async with make_station(protocol.value, options, Surroundings(now=lapse)) as station:
         began = time.perf_counter()
         await station.connect(ocpp, name, password)
         report(
             Step(name, "connect", f"{name} to {ocpp}, OCPP {protocol}", time.perf_counter() - began)
         )
-        return await Visitor(station, wish, report).whole()
+        return await Visitor(station, wish, report, lapse).whole()
 
 
 def _silent(_: Step) -> None:

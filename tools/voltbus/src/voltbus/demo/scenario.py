@@ -20,9 +20,11 @@ from voltbus.simulator import (
     RefusedError,
     SimulatorError,
     Station,
+    Surroundings,
     Transaction,
     make_station,
 )
+from voltbus.simulator.lapse import Lapse, lasting
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -35,6 +37,7 @@ PATIENCE_S = 20.0
 UNAUTHORIZED = 401
 LIMIT_W = 11_000
 MEASURED = 50
+DRIVERS = {"Ada": "Ada", "Cleo": "Cleo (blocked)", "Dan": "Dan (unknown)"}
 REFUSED_WHEN_CLOSED = {"1.6": "Invalid", "2.0.1": "NotAtThisTime"}
 REFUSED_WHEN_BLOCKED = "Blocked"
 REFUSED_WHEN_UNKNOWN = {"1.6": "Invalid", "2.0.1": "Unknown"}
@@ -48,23 +51,27 @@ class Actor:
     name: str
     protocol: Protocol
     charge_wh: int
+    lapse: Lapse = field(repr=False)
     station: Station = field(repr=False)
     password: str = field(default="", repr=False)
     transaction: Transaction | None = None
-    answers: list[str] = field(default_factory=list)
+    answers: dict[str, str] = field(default_factory=dict)
     authorize_s: list[float] = field(default_factory=list, repr=False)
 
 
 def cast() -> list[Actor]:
-    """Return the two stations, not yet connected."""
+    """Return the two stations, not yet connected; their clocks are as far back as they charge."""
     return [
-        Actor("DEMO-16", "Harbour, OCPP 1.6", "1.6", 7_200, _built("1.6", "H-0016")),
-        Actor("DEMO-201", "Station square, OCPP 2.0.1", "2.0.1", 18_500, _built("2.0.1", "S-0201")),
+        _actor("DEMO-16", "Harbour", "1.6", 7_200, "H-0016"),
+        _actor("DEMO-201", "Station square", "2.0.1", 18_500, "S-0201"),
     ]
 
 
-def _built(protocol: Protocol, serial: str) -> Station:
-    return make_station(protocol, Options(vendor="Voltbus", model="Demo", serial=serial))
+def _actor(station_id: str, name: str, protocol: Protocol, charge_wh: int, serial: str) -> Actor:
+    lapse = Lapse(lasting(charge_wh, LIMIT_W))
+    options = Options(vendor="Voltbus", model="Demo", serial=serial)
+    station = make_station(protocol, options, Surroundings(now=lapse))
+    return Actor(station_id, name, protocol, charge_wh, lapse, station)
 
 
 class Scenario:
@@ -92,18 +99,23 @@ class Scenario:
     async def play(self) -> None:
         """Play all scenes; the stations are closed at the end, whatever happens."""
         try:
-            await self.register()
-            await self.knock()
-            await self.boot()
-            await self.settle()
-            await self.authorize()
-            await self.charge()
-            await self.close_the_door()
+            for scene in (
+                self.register,
+                self.knock,
+                self.boot,
+                self.settle,
+                self.authorize,
+                self.charge,
+                self.close_the_door,
+            ):
+                await scene()
+                await self._watching.settle()
         except SimulatorError as failure:
             raise DemoError(f"a simulated station reports: {failure}.") from failure
         finally:
             for actor in self._actors:
                 await actor.station.close()
+        await self._watching.settle()
 
     # ---- the scenes ----
 
@@ -159,7 +171,7 @@ class Scenario:
             for name, expected in (("Ada", "Accepted"), ("Cleo", blocked), ("Dan", unknown)):
                 status = await self._ask(actor, name)
                 _expect(f"Authorize of {name} at {actor.id}", expected, status)
-                actor.answers.append(f"{name} {status}")
+                actor.answers[DRIVERS[name]] = status
         self._say(f"... and {MEASURED} times more each, to measure")
         for actor in self._actors:
             for _ in range(MEASURED):
@@ -167,7 +179,7 @@ class Scenario:
 
     async def charge(self) -> None:
         """Ada charges at one station under her agreement, Ben at the other without one."""
-        self._say("Ada charges at the harbour under her agreement, Ben at the square without one")
+        self._say("Ada charges under her agreement, Ben without one (in time-lapse)")
         drivers = dict(zip(("Ada", "Ben"), self._actors, strict=True))
         await asyncio.gather(*(self._charge(actor, name) for name, actor in drivers.items()))
         for actor in self._actors:
@@ -190,10 +202,9 @@ class Scenario:
             await self._in_sync(actor, "opening_hours")
         for actor in self._actors:
             expected = REFUSED_WHEN_CLOSED[actor.protocol]
-            status = await self._until(
+            actor.answers["Ada after hours"] = await self._until(
                 f"Authorize at {actor.id} after hours", partial(self._ask, actor, "Ada"), expected
             )
-            actor.answers.append(f"Ada after hours {status}")
 
     # ---- what the scenes are made of ----
 
@@ -211,7 +222,9 @@ class Scenario:
         _expect(f"the start of {name} at {actor.id}", "Accepted", transaction.status)
         await station.set_state(1, "Charging")
         for part in range(1, 4):
+            actor.lapse.reach(part / 4)
             await station.meter(transaction, begin + actor.charge_wh * part // 4)
+        actor.lapse.reach(1)
         await station.finish(transaction, begin + actor.charge_wh, "Local")
 
     async def _used_wh(self) -> str:

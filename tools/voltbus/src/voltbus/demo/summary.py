@@ -26,24 +26,31 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def stations_table(actors: Sequence[Actor]) -> Table:
-    """What the stations saw."""
+    """What the stations saw: a column for each."""
     table = Table(title="What the stations saw", title_justify="left")
-    for column in ("station", "OCPP", "Authorize said", "charged", "received from the operator"):
-        table.add_column(column)
-    for column in ("Authorize p50", "p99"):
-        table.add_column(column, justify="right")
+    table.add_column("")
     for actor in actors:
-        wh = actor.transaction.meter_wh - actor.transaction.begun_wh if actor.transaction else 0
-        table.add_row(
-            actor.id,
-            actor.protocol,
-            "\n".join(actor.answers),
-            f"{wh / 1000:.2f} kWh",
-            "\n".join(dict.fromkeys(action for action, _ in actor.station.received)),
-            f"{percentile(actor.authorize_s, 0.5) * 1000:.1f} ms",
-            f"{percentile(actor.authorize_s, 0.99) * 1000:.1f} ms",
-        )
+        table.add_column(f"{actor.id} (OCPP {actor.protocol})")
+    for question in dict.fromkeys(question for actor in actors for question in actor.answers):
+        table.add_row(question, *(actor.answers.get(question, "") for actor in actors))
+    table.add_row("charged", *(f"{_charged_wh(actor) / 1000:.2f} kWh" for actor in actors))
+    table.add_row(
+        "asked of it by config",
+        *("\n".join(dict.fromkeys(name for name, _ in actor.station.received)) for actor in actors),
+    )
+    table.add_row(
+        "Authorize p50 / p99",
+        *(
+            f"{percentile(actor.authorize_s, 0.5) * 1000:.1f} / "
+            f"{percentile(actor.authorize_s, 0.99) * 1000:.1f} ms"
+            for actor in actors
+        ),
+    )
     return table
+
+
+def _charged_wh(actor: Actor) -> int:
+    return actor.transaction.meter_wh - actor.transaction.begun_wh if actor.transaction else 0
 
 
 async def services_table(operator: Operator, actors: Sequence[Actor], agreement_id: str) -> Table:
@@ -103,9 +110,7 @@ async def show_summary(
     for table in (stations_table(actors), services, events_table(counts)):
         console.print()
         console.print(table)
-    wh = sum(
-        one.transaction.meter_wh - one.transaction.begun_wh for one in actors if one.transaction
-    )
+    wh = sum(_charged_wh(actor) for actor in actors)
     times = [took for actor in actors for took in actor.authorize_s]
     console.print(
         f"\n{_sessions(sum(1 for actor in actors if actor.transaction))}, {wh / 1000:.2f} kWh, "

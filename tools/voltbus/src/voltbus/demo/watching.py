@@ -64,6 +64,17 @@ class Watching:
         """How many events of each type have passed."""
         return Counter(kind for kind, _ in self._seen)
 
+    async def settle(self, quiet: float = 0.15, most: float = 2.0) -> None:
+        """Return when nothing has passed for a moment, so that a scene's events stay with it."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(most):
+                while True:
+                    try:
+                        async with asyncio.timeout(quiet):
+                            await self._news.wait()
+                    except TimeoutError:
+                        return
+
     async def wait_for(self, kind: str, deadline: float = PATIENCE_S, **fields: object) -> None:
         """Return when an event of this type with these fields has passed, also if it did before."""
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from voltbus.events.words import shortened
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -32,7 +34,7 @@ def show_line(console: Console, line: Line) -> None:
     row = Text()
     row.append(f"{line.time[:TIME]:<{TIME}}  ", style="dim")
     row.append(f"{line.kind:<{KIND}}  ", style=COLOURS.get(line.kind.partition(".")[0], ""))
-    row.append(f"{line.subject:<{SUBJECT}}  ")
+    row.append(f"{shortened(line.subject, SUBJECT):<{SUBJECT}}  ")
     row.append(line.words)
     if console.is_terminal:
         row.truncate(console.width, overflow="ellipsis")

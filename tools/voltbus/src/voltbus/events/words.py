@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 Data = dict[str, Any]
 
-SHORT_REF = 10
+SHORT_REF = 12
 MOST_FIELDS = 4
 
 
@@ -43,9 +43,13 @@ def _fields(data: Data) -> str:
     return ", ".join(plain[:MOST_FIELDS]) or "no details"
 
 
+def shortened(name: str, most: int) -> str:
+    """Return the beginning of a name that is longer than ``most`` characters."""
+    return name if len(name) <= most else name[: most - 1] + "…"
+
+
 def _ref(data: Data, key: str = "token_ref") -> str:
-    ref = str(data.get(key) or "")
-    return ref if len(ref) <= SHORT_REF else ref[:SHORT_REF] + "…"
+    return shortened(str(data.get(key) or ""), SHORT_REF)
 
 
 def _place(data: Data) -> str:
@@ -68,11 +72,11 @@ def _transaction(data: Data) -> str:
     place = _place(data)
     doubts = data.get("doubts")
     return _sentence(
-        f"transaction {data['transaction_id']}" + (f" on {place}" if place else ""),
+        f"transaction {_ref(data, 'transaction_id')}" + (f" on {place}" if place else ""),
         _kwh(data.get("energy_wh")),
         f"token {_ref(data)}" if data.get("token_ref") else None,
         str(data["authorization"]) if data.get("authorization") else None,
-        f"agreement {data['agreement_id']}" if data.get("agreement_id") else None,
+        f"agreement {_ref(data, 'agreement_id')}" if data.get("agreement_id") else None,
         f"because {data['stopped_reason']}" if data.get("stopped_reason") else None,
         "sent after being offline" if data.get("offline") else None,
         f"doubtful: {', '.join(doubts)}" if doubts else None,
@@ -132,7 +136,7 @@ def _meter_values(data: Data) -> str:
     return _sentence(
         _place(data) or None,
         f"register at {registers[-1] / 1000:.2f} kWh" if registers else f"{len(samples)} values",
-        f"transaction {data['transaction_id']}" if data.get("transaction_id") else None,
+        f"transaction {_ref(data, 'transaction_id')}" if data.get("transaction_id") else None,
     )
 
 
@@ -170,7 +174,7 @@ def _agreement(data: Data) -> str:
 
 
 _TABLE: dict[str, Callable[[Data], str]] = {
-    "transaction.started": _transaction,
+    "transaction.started": lambda data: _transaction({**data, "energy_wh": None}),
     "transaction.updated": _transaction,
     "transaction.ended": _transaction,
     "transaction.corrected": _transaction,

@@ -181,8 +181,10 @@ class Station(Link):
 
     def _set_operative(self, connector: int, *, operative: bool) -> None:
         self.operative[connector] = operative
-        state = "Available" if operative else "Unavailable"
-        self.afterwards(lambda: self.set_state(connector, state))
+        # An order that changes nothing changes no state: a connector may be reserved or preparing.
+        if operative != (self.connectors[connector] != "Unavailable"):
+            state = "Available" if operative else "Unavailable"
+            self.afterwards(lambda: self.set_state(connector, state))
 
     async def freed(self, connector: int) -> None:
         """Apply what was scheduled for the time after a transaction, and notify the state."""

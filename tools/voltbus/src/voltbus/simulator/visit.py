@@ -9,7 +9,10 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
+
+from voltbus.simulator.lapse import Lapse
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -33,7 +36,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the driver wants. Energies in Wh; ``pace`` in seconds between meter values."""
+    """What the driver wants. Energies in Wh; ``pace`` in seconds between meter values.
+
+    ``power_w`` says how long the charge takes by the station's clock (see ``lapse``).
+    """
 
     id_token: str = field(repr=False)
     token_type: str = "ISO14443"  # noqa: S105 - a type, no password
@@ -42,6 +48,7 @@ class Wish:
     meter_values: int = 4
     begin_wh: int = 0
     pace: float = 0.0
+    power_w: int = 11_000
 
 
 @dataclass(slots=True)
@@ -67,7 +74,14 @@ def masked(id_token: str) -> str:
 class Visitor:
     """Does one visit on a connected station."""
 
-    def __init__(self, station: Station, wish: Wish, report: Callable[[Step], None]) -> None:
+    def __init__(
+        self,
+        station: Station,
+        wish: Wish,
+        report: Callable[[Step], None],
+        lapse: Lapse | None = None,
+    ) -> None:
+        self._lapse = lapse or Lapse(timedelta(0))
         self._station = station
         self._wish = wish
         self._report = report
@@ -116,10 +130,12 @@ class Visitor:
             await asyncio.sleep(wish.pace)
             if transaction.ended:  # by the central system, in the meantime
                 break
+            self._lapse.reach(part / (wish.meter_values + 1))
             charged = wish.charge_wh * part // (wish.meter_values + 1)
             await self._timed("meter", station.meter(transaction, wish.begin_wh + charged))
             self._tell("meter", f"{charged / 1000:.2f} kWh")
         if not transaction.ended:
+            self._lapse.reach(1)
             end = wish.begin_wh + wish.charge_wh
             await self._timed("stop", station.finish(transaction, end, "Local"))
         self.visit.seconds.setdefault("stop", 0.0)
