@@ -208,7 +208,7 @@ class Stage:
 
     def url(self, station_id: str) -> str:
         """A station's address."""
-        return f"ws://127.0.0.1:{self.gateway.sockets.port}/ocpp/{quote(station_id, safe='')}"
+        return f"ws://127.0.0.1:{self.gateway.sockets.port()}/ocpp/{quote(station_id, safe='')}"
 
     async def socket(
         self,

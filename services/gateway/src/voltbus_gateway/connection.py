@@ -47,6 +47,11 @@ class Carrier(Protocol):
         ...
 
 
+# Close codes of RFC 6455 §7.4.1 and its registry (A19).
+GOING_AWAY = 1001
+POLICY_VIOLATION = 1008
+SERVICE_RESTART = 1012
+
 # A timer that is armed a little late saves arming one for each call.
 _SLACK_S = 0.05
 
@@ -127,6 +132,11 @@ class Connection:
     def idle(self) -> bool:
         """Nothing is in flight in either direction."""
         return self._session.idle
+
+    @property
+    def leaving(self) -> bool:
+        """The socket is closed as soon as it is idle: nothing new is begun."""
+        return self._leaving is not None
 
     @property
     def dropped(self) -> dict[str, int]:

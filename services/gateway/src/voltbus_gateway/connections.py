@@ -16,7 +16,7 @@ from voltbus_backbone import envelope
 from voltbus_backbone.contract.gateway import CloseConnection, RegistrationChanged, SendCall
 from voltbus_backbone.contract.registry import STATION_CONNECTED, STATION_DISCONNECTED
 from voltbus_backbone.contract.stations import StationConnected, StationDisconnected
-from voltbus_gateway.connection import Connection
+from voltbus_gateway.connection import POLICY_VIOLATION, SERVICE_RESTART, Connection
 from voltbus_gateway.domain.session import Session
 from voltbus_gateway.metrics import CLOSED, CONNECTIONS, DROPPED
 
@@ -37,9 +37,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-GOING_AWAY = 1001
-POLICY_VIOLATION = 1008
-SERVICE_RESTART = 1012
 # Our session's own deadline is the last resort after the handlers' deadlines.
 _LAST_RESORT_S = 2.0
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from voltbus_backbone.rpc import Requester
     from voltbus_gateway.settings import Settings
+    from voltbus_gateway.tls import ClientCertificate
 
 log = structlog.get_logger(__name__)
 
@@ -63,8 +64,7 @@ class Knock:
     address: str
     security_profile: int = BASIC
     authorization: Sequence[str] = field(default=(), repr=False)
-    certificate_cn: str | None = None
-    certificate_serial: str | None = None
+    certificate: ClientCertificate | None = None
 
 
 def identity(path: str, endpoint: str) -> str:
@@ -139,6 +139,10 @@ def _unauthorized(reason: str) -> Refused:
     )
 
 
+def _forbidden(reason: str) -> Refused:
+    return Refused(HTTPStatus.FORBIDDEN, reason, "This certificate does not belong here.\n")
+
+
 def unavailable(reason: str, retry_after_s: int) -> Refused:
     """503, with when to come again."""
     return Refused(
@@ -201,6 +205,8 @@ class Door:
             raise _nobody()
         if not answer.allowed or knock.security_profile < answer.minimum_profile:
             raise _unauthorized("not_allowed")
+        if knock.security_profile == MUTUAL_TLS:
+            self._check_certificate(knock, answer)
         if password is not None:
             await self._check(knock, password, answer)
         self._check_open()
@@ -217,6 +223,15 @@ class Door:
             return None
         return basic_password(knock.authorization, knock.station_id)
 
+    def _check_certificate(self, knock: Knock, answer: StationLoginAnswer) -> None:
+        """TLS has verified the chain; the names are ours to check (A9, A00.FR.403-407)."""
+        certificate = knock.certificate
+        if certificate is None or certificate.organization != self._settings.tls_organization:
+            raise _forbidden("certificate_organization")
+        names = {knock.station_id, answer.serial_number} - {None}
+        if certificate.common_name not in names:
+            raise _forbidden("certificate_name")
+
     def _check_patience(self, knock: Knock) -> None:
         wait = self._failed.wait_s(knock.station_id, knock.address, self._clock())
         if wait > 0:
@@ -228,11 +243,12 @@ class Door:
             )
 
     async def _ask(self, knock: Knock) -> StationLoginAnswer:
+        certificate = knock.certificate
         question = StationLogin(
             station_id=knock.station_id,
             security_profile=knock.security_profile,
-            certificate_cn=knock.certificate_cn,
-            certificate_serial=knock.certificate_serial,
+            certificate_cn=certificate.common_name if certificate is not None else None,
+            certificate_serial=certificate.serial if certificate is not None else None,
         )
         try:
             answer = await self._requester.ask(

@@ -10,12 +10,11 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Protocol
 
-import structlog
-
 from voltbus_backbone.bus import Publishing
 from voltbus_backbone.contract import values
 from voltbus_backbone.errors import Unavailable
-from voltbus_gateway.connections import GOING_AWAY, SERVICE_RESTART, Connections
+from voltbus_gateway.connection import GOING_AWAY, SERVICE_RESTART
+from voltbus_gateway.connections import Connections
 from voltbus_gateway.domain.schemas import preload
 from voltbus_gateway.door import Door
 from voltbus_gateway.flow import Flow
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
     from voltbus_backbone.envelope import Event
     from voltbus_backbone.rpc import Requester
     from voltbus_gateway.settings import Settings
-
-log = structlog.get_logger(__name__)
 
 # How the grace period is shared out: calls in flight, closing what is left, the last events.
 _CALLS_SHARE = 0.6
@@ -141,7 +138,6 @@ class Gateway:
         )
         self.sockets = Sockets(settings, door=self._door, connections=self.connections, flow=flow)
         await self.sockets.start()
-        log.info("gateway.listening", port=self.sockets.port, partition=requester.partition)
 
     def storing(self) -> bool:
         """Whether Kafka stores what we publish."""
@@ -154,6 +150,12 @@ class Gateway:
     async def run(self) -> None:
         """Beat, and watch Kafka, until cancelled."""
         await self._pulse.run(self._send_away)
+
+    async def watch_certificates(self) -> None:
+        """Take up new TLS files, until cancelled."""
+        while True:
+            await asyncio.sleep(self._settings.tls_reload_s)
+            self.sockets.reload_tls()
 
     def _send_away(self) -> None:
         """Kafka is away: stations queue their transactions when they know to be offline."""

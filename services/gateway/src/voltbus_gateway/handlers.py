@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from voltbus_backbone import envelope
-from voltbus_backbone.contract.config import BootAnswer, Registration
+from voltbus_backbone.contract.config import Boot, BootAnswer, Registration
 from voltbus_backbone.contract.registry import BOOT, REGISTRATION
-from voltbus_backbone.errors import DeadlineExceeded, Unavailable
+from voltbus_gateway.connection import POLICY_VIOLATION
 from voltbus_gateway.domain import registration
 from voltbus_gateway.domain.errors import CallFailed, ErrorCode
 from voltbus_gateway.domain.frames import Call
 from voltbus_gateway.domain.route import Context, Mode, Route, fact_id
 from voltbus_gateway.domain.routes import route_of
+from voltbus_gateway.fact import Fact, error_of
 from voltbus_gateway.metrics import call_seconds, calls
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ _PROVISIONAL_S = 30.0
 class Handling:
     """One message of a station on its way."""
 
-    __slots__ = ("call", "connection", "context", "route", "started")
+    __slots__ = ("call", "connection", "context", "done", "route", "started")
 
     def __init__(
         self,
@@ -60,6 +61,7 @@ class Handling:
         self.route = route
         self.context = context
         self.started = started
+        self.done = False
 
 
 class Handlers:
@@ -123,7 +125,7 @@ class Handlers:
     def _registered(self, one: Handling, answer: asyncio.Future[Message]) -> None:
         connection = one.connection
         connection.registering -= 1
-        known = answer.result() if _error_of(answer) is None else None
+        known = answer.result() if error_of(answer) is None else None
         if isinstance(known, BootAnswer):
             connection.registration = known.status
             self._go(one, known.status)
@@ -152,6 +154,8 @@ class Handlers:
             self._answer(one, None)
             return
         message = route.to_contract(one.call.payload, context)
+        if isinstance(message, Boot) and not self._serial_fits(one, message):
+            return
         if route.mode is Mode.LOCAL:
             self._tell_now_and_then(one, message)
             self._answer(one, None)
@@ -165,6 +169,17 @@ class Handlers:
                 route.row, message, deadline_s=self._settings.answer_deadline_s
             )
             answered.add_done_callback(partial(self._answered, one))
+
+    def _serial_fits(self, one: Handling, boot: Boot) -> bool:
+        """A certificate that names a serial number must be this station's (B01.FR.11/12)."""
+        name = one.connection.certificate_cn
+        if name is None or name in {one.connection.station_id, boot.serial_number}:
+            return True
+        log.warning("boot.serial_mismatch", station=one.connection.station_id)
+        refusal = CallFailed(ErrorCode.SECURITY_ERROR, "The serial number is not the certificate's")
+        self._fail(one, refusal)
+        one.connection.close(POLICY_VIOLATION, "Serial number and certificate differ")
+        return False
 
     def _record(self, one: Handling, message: Message) -> envelope.Record:
         row = one.route.row
@@ -196,23 +211,29 @@ class Handlers:
             id=fact_id(one.context, one.call, one.route, message),
             deadline_s=self._settings.answer_deadline_s,
         )
-        Fact(self, one, stored, answered)
+        Fact(
+            stored,
+            answered,
+            answered=partial(self._decided, one),
+            silent=partial(self._silence, one),
+            lost=partial(self._lost, one),
+        )
 
     # Ends.
 
     def _stored(self, one: Handling, stored: asyncio.Future[None]) -> None:
-        if _error_of(stored) is None:
+        if error_of(stored) is None:
             self._answer(one, None)
         else:
             self._fail(one, _not_stored())
 
     def _answered(self, one: Handling, answered: asyncio.Future[Message]) -> None:
-        if _error_of(answered) is None:
-            self.answered(one, answered.result())
+        if error_of(answered) is None:
+            self._decided(one, answered.result())
         else:
-            self.silence(one)
+            self._silence(one)
 
-    def answered(self, one: Handling, answer: Message) -> None:
+    def _decided(self, one: Handling, answer: Message) -> None:
         """A service has answered."""
         connection = one.connection
         if one.route.row is BOOT:
@@ -222,7 +243,7 @@ class Handlers:
                 connection.asked_for.clear()
         self._answer(one, answer)
 
-    def silence(self, one: Handling) -> None:
+    def _silence(self, one: Handling) -> None:
         """No service has answered in time; what Kafka was to have, it has."""
         if one.route.row is BOOT:
             one.connection.registering -= 1
@@ -233,7 +254,7 @@ class Handlers:
         else:
             self._finish(one, payload, "silence")
 
-    def lost(self, one: Handling) -> None:
+    def _lost(self, one: Handling) -> None:
         """Kafka does not have it: never acknowledged, so that the station sends it again."""
         if one.route.row is BOOT:
             one.connection.registering -= 1
@@ -264,69 +285,13 @@ class Handlers:
             one.connection.fail(one.call, failure)
 
     def _count(self, one: Handling, outcome: str) -> None:
+        if one.done:
+            return
+        one.done = True
         self._flow.leave()
         action = one.route.action
         calls(one.route.protocol.value, action, outcome).inc()
         call_seconds(action).observe(self._clock() - one.started)
-
-
-class Fact:
-    """A fact with an answer: two futures, and the order in which they come is open.
-
-    An answer proves that Kafka has the fact. Silence counts only once Kafka has confirmed it.
-    """
-
-    __slots__ = ("_done", "_handlers", "_one", "_silent", "_stored")
-
-    def __init__(
-        self,
-        handlers: Handlers,
-        one: Handling,
-        stored: asyncio.Future[None],
-        answered: asyncio.Future[Message],
-    ) -> None:
-        self._handlers = handlers
-        self._one = one
-        self._done = False
-        self._stored = False
-        self._silent = False
-        stored.add_done_callback(self._on_stored)
-        answered.add_done_callback(self._on_answered)
-
-    def _on_stored(self, stored: asyncio.Future[None]) -> None:
-        error = _error_of(stored)
-        if self._done:
-            return
-        if error is None and not self._silent:
-            self._stored = True
-            return
-        self._done = True
-        if error is None:
-            self._handlers.silence(self._one)
-        else:
-            self._handlers.lost(self._one)
-
-    def _on_answered(self, answered: asyncio.Future[Message]) -> None:
-        error = _error_of(answered)
-        if self._done:
-            return
-        if error is None:
-            self._done = True
-            self._handlers.answered(self._one, answered.result())
-        elif self._stored:
-            self._done = True
-            self._handlers.silence(self._one)
-        elif isinstance(error, DeadlineExceeded):
-            # Not stored within our budget: the station hears an error before it times out.
-            self._done = True
-            self._handlers.lost(self._one)
-        else:
-            # A service says that it can't decide, faster than Kafka confirms to us.
-            self._silent = True
-
-
-def _error_of(future: asyncio.Future[Any]) -> BaseException | None:
-    return Unavailable("cancelled") if future.cancelled() else future.exception()
 
 
 def _not_stored() -> CallFailed:

@@ -55,7 +55,8 @@ class OutgoingCalls:
         if reported is not None:
             self._reports.tell(reported)
             return
-        if connection is None:
+        if connection is None or connection.leaving:
+            # config sends it again on the station's next connection.
             ended = Ended(command.command_id, CallOutcome.NOT_CONNECTED)
             self._report(command, command.connection_id, ended)
             return

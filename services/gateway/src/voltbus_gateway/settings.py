@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, field_validator, model_validator
 
 from voltbus_backbone.settings import ServiceSettings
 from voltbus_gateway.domain.schemas import Extras
@@ -17,7 +20,9 @@ class Settings(ServiceSettings):
 
     # The door.
     ocpp_host: str = "127.0.0.1"
-    ocpp_port: int = Field(ge=0, le=65535)
+    ocpp_port: int | None = Field(
+        default=None, ge=0, le=65535, description="security profile 1: a password, no TLS"
+    )
     ocpp_path: str = "/ocpp"
     allow_no_password: bool = Field(
         default=False, description="security profile 0: no password is asked; for development only"
@@ -32,6 +37,23 @@ class Settings(ServiceSettings):
         default=5, ge=1, description="wrong passwords in a row before a station has to wait"
     )
     failed_login_wait_s: float = Field(default=30.0, ge=0, description="the longest such wait")
+
+    # TLS listeners. The second key pair is there so that RSA and ECDSA can be served at once.
+    ocpp_tls_port: int | None = Field(
+        default=None, ge=0, le=65535, description="security profile 2: TLS and password"
+    )
+    ocpp_mtls_port: int | None = Field(
+        default=None, ge=0, le=65535, description="security profile 3: client certificates"
+    )
+    tls_cert_file: Path | None = None
+    tls_key_file: Path | None = None
+    tls_second_cert_file: Path | None = None
+    tls_second_key_file: Path | None = None
+    tls_client_ca_file: Path | None = None
+    tls_organization: str | None = Field(
+        default=None, description="the O that a station's certificate must have (A00.FR.405)"
+    )
+    tls_reload_s: float = Field(default=10.0, gt=0, description="files are looked at so often")
 
     # Admission: a fleet that comes back at once is let in at a bounded rate.
     connect_rate_per_s: float = Field(default=400.0, gt=0)
@@ -77,6 +99,27 @@ class Settings(ServiceSettings):
     )
     close_batch: int = Field(default=200, ge=1)
     close_pause_s: float = Field(default=0.1, ge=0)
+
+    @model_validator(mode="after")
+    def _tls(self) -> Self:
+        if self.ocpp_tls_port is None and self.ocpp_mtls_port is None:
+            if self.ocpp_port is None:
+                raise ValueError(
+                    "give VOLTBUS_OCPP_PORT, VOLTBUS_OCPP_TLS_PORT or VOLTBUS_OCPP_MTLS_PORT"
+                )
+            return self
+        if self.tls_cert_file is None or self.tls_key_file is None:
+            raise ValueError("a TLS port needs VOLTBUS_TLS_CERT_FILE and VOLTBUS_TLS_KEY_FILE")
+        if (self.tls_second_cert_file is None) != (self.tls_second_key_file is None):
+            raise ValueError("VOLTBUS_TLS_SECOND_CERT_FILE and _KEY_FILE go together")
+        if self.ocpp_mtls_port is not None and (
+            self.tls_client_ca_file is None or self.tls_organization is None
+        ):
+            raise ValueError(
+                "VOLTBUS_OCPP_MTLS_PORT needs VOLTBUS_TLS_CLIENT_CA_FILE and "
+                "VOLTBUS_TLS_ORGANIZATION"
+            )
+        return self
 
     @field_validator("ocpp_path")
     @classmethod

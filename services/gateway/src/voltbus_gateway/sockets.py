@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from voltbus_backbone.errors import SettingsError
 from voltbus_gateway import door
 from voltbus_gateway.door import Knock, Refused
 from voltbus_gateway.metrics import REFUSALS
+from voltbus_gateway.tls import KeyPair, ServerTls, client_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +42,13 @@ log = structlog.get_logger(__name__)
 # What the library would log holds values of the wire; close codes and metrics tell enough.
 _quiet = logging.getLogger("voltbus.websockets")
 _quiet.setLevel(logging.CRITICAL)
+
+_PORT_NAMES = {
+    door.NO_PASSWORD: "OCPP_PORT",
+    door.BASIC: "OCPP_PORT",
+    door.TLS_BASIC: "OCPP_TLS_PORT",
+    door.MUTUAL_TLS: "OCPP_MTLS_PORT",
+}
 
 _PROTOCOL_ERROR = 1002
 _ABNORMAL = 1006
@@ -84,7 +93,7 @@ class SocketLink:
 
 
 class Sockets:
-    """The listener for stations."""
+    """The listeners for stations, one per security profile."""
 
     def __init__(
         self, settings: Settings, *, door: Door, connections: Connections, flow: Flow
@@ -93,22 +102,38 @@ class Sockets:
         self._door = door
         self._connections = connections
         self._flow = flow
-        self._server: Server | None = None
+        self._servers: dict[int, Server] = {}
+        self._tls: list[ServerTls] = []
 
     async def start(self) -> None:
         """Listen.
 
         Raises:
-            SettingsError: the address cannot be listened on.
+            SettingsError: an address cannot be listened on, or a TLS file cannot be used.
         """
         settings = self._settings
+        if settings.ocpp_port is not None:
+            profile = door.NO_PASSWORD if settings.allow_no_password else door.BASIC
+            await self._listen(profile, settings.ocpp_port, None)
+        pairs = _key_pairs(settings)
+        if settings.ocpp_tls_port is not None:
+            await self._listen(door.TLS_BASIC, settings.ocpp_tls_port, ServerTls(pairs))
+        if settings.ocpp_mtls_port is not None:
+            tls = ServerTls(pairs, settings.tls_client_ca_file)
+            await self._listen(door.MUTUAL_TLS, settings.ocpp_mtls_port, tls)
+
+    async def _listen(self, profile: int, port: int, tls: ServerTls | None) -> None:
+        settings = self._settings
+        if tls is not None:
+            self._tls.append(tls)
         try:
-            self._server = await serve(
+            self._servers[profile] = await serve(
                 self._converse,
                 settings.ocpp_host,
-                settings.ocpp_port,
+                port,
+                ssl=tls.context if tls is not None else None,
                 create_connection=StationSocket,
-                process_request=self._open,
+                process_request=partial(self._open, profile),
                 select_subprotocol=_selected,
                 subprotocols=None,
                 server_header=None,
@@ -126,27 +151,34 @@ class Sockets:
             )
         except OSError as error:
             raise SettingsError(
-                f"cannot listen on {settings.ocpp_host}:{settings.ocpp_port} ({error.strerror}): "
-                "set VOLTBUS_OCPP_PORT to a free port"
+                f"cannot listen on {settings.ocpp_host}:{port} ({error.strerror}): "
+                f"set VOLTBUS_{_PORT_NAMES[profile]} to a free port"
             ) from None
+        log.info("gateway.listening", port=self.port(profile), security_profile=profile)
 
-    @property
-    def port(self) -> int:
-        """The port that is listened on."""
-        assert self._server is not None  # noqa: S101 - start() comes first
-        number: int = next(iter(self._server.sockets)).getsockname()[1]
+    def port(self, profile: int | None = None) -> int:
+        """The port of a security profile's listener (default: the first one)."""
+        server = self._servers[profile if profile is not None else next(iter(self._servers))]
+        number: int = next(iter(server.sockets)).getsockname()[1]
         return number
+
+    def reload_tls(self) -> None:
+        """Take up new certificates."""
+        for tls in self._tls:
+            tls.reload()
 
     def stop_accepting(self) -> None:
         """Take no new socket; open ones stay."""
-        if self._server is not None:
-            self._server.close(close_connections=False)
+        for server in self._servers.values():
+            server.close(close_connections=False)
 
-    async def _open(self, socket: ServerConnection, request: Request) -> Response | None:
+    async def _open(
+        self, profile: int, socket: ServerConnection, request: Request
+    ) -> Response | None:
         """Before the upgrade: let the station in, or say why not."""
         assert isinstance(socket, StationSocket)  # noqa: S101 - create_connection makes them
         try:
-            knock = self._knock(socket, request)
+            knock = self._knock(profile, socket, request)
             if knock is not None:
                 await self._door.admit(knock)
                 socket.knock = knock
@@ -163,7 +195,7 @@ class Sockets:
             return socket.respond(HTTPStatus.INTERNAL_SERVER_ERROR, "This failed. Try again.\n")
         return None
 
-    def _knock(self, socket: StationSocket, request: Request) -> Knock | None:
+    def _knock(self, profile: int, socket: StationSocket, request: Request) -> Knock | None:
         """What the station shows; None: upgrade it only to close it (the A3 switch)."""
         settings = self._settings
         station_id = door.identity(request.path, settings.ocpp_path)
@@ -176,8 +208,9 @@ class Sockets:
             station_id=station_id,
             protocol=protocol,
             address=str((socket.remote_address or ("",))[0]),
-            security_profile=door.NO_PASSWORD if settings.allow_no_password else door.BASIC,
+            security_profile=profile,
             authorization=request.headers.get_all("Authorization"),
+            certificate=client_certificate(socket.transport.get_extra_info("peercert")),
         )
 
     async def _converse(self, socket: ServerConnection) -> None:
@@ -193,7 +226,7 @@ class Sockets:
             protocol=knock.protocol,
             link=link,
             security_profile=knock.security_profile,
-            certificate_cn=knock.certificate_cn,
+            certificate_cn=knock.certificate.common_name if knock.certificate else None,
         )
         try:
             await self._read(socket, connection, link)
@@ -215,6 +248,14 @@ class Sockets:
                 await flow.room()
             if link.congested:
                 await link.drain()
+
+
+def _key_pairs(settings: Settings) -> tuple[KeyPair, ...]:
+    files = (
+        (settings.tls_cert_file, settings.tls_key_file),
+        (settings.tls_second_cert_file, settings.tls_second_key_file),
+    )
+    return tuple(KeyPair(cert, key) for cert, key in files if cert is not None and key is not None)
 
 
 def _offered(request: Request) -> Sequence[str]:

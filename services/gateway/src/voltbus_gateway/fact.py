@@ -1,0 +1,77 @@
+"""A fact with an answer: two futures, and the order in which they come is open."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from voltbus_backbone.errors import DeadlineExceeded, Unavailable
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from voltbus_backbone.contract.values import Message
+
+
+class Fact:
+    """Calls exactly one of three: ``answered``, ``silent`` or ``lost``.
+
+    An answer proves that Kafka has the fact. Silence counts only once Kafka has confirmed it.
+    Otherwise it is lost: whoever told it must tell it again.
+    """
+
+    __slots__ = ("_answered", "_done", "_lost", "_no_answer", "_silent", "_stored")
+
+    def __init__(
+        self,
+        stored: asyncio.Future[None],
+        answer: asyncio.Future[Message],
+        *,
+        answered: Callable[[Message], None],
+        silent: Callable[[], None],
+        lost: Callable[[], None],
+    ) -> None:
+        self._answered = answered
+        self._silent = silent
+        self._lost = lost
+        self._done = False
+        self._stored = False
+        self._no_answer = False
+        stored.add_done_callback(self._on_stored)
+        answer.add_done_callback(self._on_answer)
+
+    def _on_stored(self, stored: asyncio.Future[None]) -> None:
+        error = error_of(stored)
+        if self._done:
+            return
+        if error is not None:
+            self._done = True
+            self._lost()
+        elif self._no_answer:
+            self._done = True
+            self._silent()
+        else:
+            self._stored = True
+
+    def _on_answer(self, answer: asyncio.Future[Message]) -> None:
+        error = error_of(answer)
+        if self._done:
+            return
+        if error is None:
+            self._done = True
+            self._answered(answer.result())
+        elif self._stored:
+            self._done = True
+            self._silent()
+        elif isinstance(error, DeadlineExceeded):
+            # Not stored within our budget: the station hears an error before it times out.
+            self._done = True
+            self._lost()
+        else:
+            # A service says that it can't decide, faster than Kafka confirms to us.
+            self._no_answer = True
+
+
+def error_of(future: asyncio.Future[Any]) -> BaseException | None:
+    """Why a future that is done has no result; None when it has one."""
+    return Unavailable("cancelled") if future.cancelled() else future.exception()

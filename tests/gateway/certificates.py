@@ -1,0 +1,112 @@
+"""Authorities, servers and stations with certificates, made for a test."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+
+
+def new_key(kind: str = "ec") -> Key:
+    """An RSA or an elliptic curve key."""
+    if kind == "rsa":
+        return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def name(common_name: str, organization: str = "Operator AB") -> x509.Name:
+    """A subject."""
+    return x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization),
+            x509.NameAttribute(NameOID.COMMON_NAME, common_name),
+        ]
+    )
+
+
+class Authority:
+    """Signs certificates and writes PEM files into a folder."""
+
+    def __init__(self, folder: Path, common_name: str = "Test CA") -> None:
+        self._folder = folder
+        self._key = new_key()
+        self._name = name(common_name)
+        self._count = 0
+        usage = x509.KeyUsage(
+            digital_signature=True,
+            content_commitment=False,
+            key_encipherment=False,
+            data_encipherment=False,
+            key_agreement=False,
+            key_cert_sign=True,
+            crl_sign=True,
+            encipher_only=False,
+            decipher_only=False,
+        )
+        builder = self._builder(self._name, self._key, 3650)
+        builder = builder.add_extension(
+            x509.BasicConstraints(ca=True, path_length=0), critical=True
+        )
+        self.certificate = builder.add_extension(usage, critical=True).sign(
+            self._key, hashes.SHA256()
+        )
+        self.file = self._write(f"{common_name}.pem", self.certificate)
+
+    def server(self, kind: str = "ec", file: str = "server") -> tuple[Path, Path]:
+        """A certificate for 127.0.0.1: (certificate file, key file)."""
+        key = new_key(kind)
+        names = x509.SubjectAlternativeName([x509.DNSName("localhost")])
+        builder = self._builder(name("localhost"), key, 30).add_extension(names, critical=False)
+        return self._finish(builder, key, ExtendedKeyUsageOID.SERVER_AUTH, file)
+
+    def station(
+        self, common_name: str, organization: str = "Operator AB", days: int = 30
+    ) -> tuple[Path, Path]:
+        """A station's certificate; negative ``days``: it has expired."""
+        key = new_key()
+        builder = self._builder(name(common_name, organization), key, days)
+        self._count += 1
+        return self._finish(builder, key, ExtendedKeyUsageOID.CLIENT_AUTH, f"station-{self._count}")
+
+    def _builder(self, subject: x509.Name, key: Key, days: int) -> x509.CertificateBuilder:
+        now = datetime.now(UTC)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=60))
+            .not_valid_after(now + timedelta(days=days))
+        )
+
+    def _finish(
+        self, builder: x509.CertificateBuilder, key: Key, usage: x509.ObjectIdentifier, file: str
+    ) -> tuple[Path, Path]:
+        extended = x509.ExtendedKeyUsage([usage])
+        certificate = builder.add_extension(extended, critical=False).sign(
+            self._key, hashes.SHA256()
+        )
+        key_file = self._folder / f"{file}.key"
+        key_file.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+        return self._write(f"{file}.pem", certificate), key_file
+
+    def _write(self, file: str, certificate: x509.Certificate) -> Path:
+        path = self._folder / file
+        path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        return path
