@@ -81,7 +81,6 @@ class Variable:
 
 def standard_variables(evses: int, *, payments: bool) -> list[Variable]:
     """Return what a station leaves the factory with; ``payments``: 2.1's controllers too."""
-    tokens = "Central,eMAID,ISO14443,ISO15693,KeyCode,Local,MacAddress,NoAuthorization"
     found = [
         Variable("OCPPCommCtrlr", "HeartbeatInterval", "300", "integer", unit="s"),
         Variable(
@@ -116,21 +115,11 @@ def standard_variables(evses: int, *, payments: bool) -> list[Variable]:
         Variable("SmartChargingCtrlr", "ProfileStackLevel", "8", "integer", "ReadOnly"),
         Variable("SmartChargingCtrlr", "RateUnit", "A,W", "MemberList", "ReadOnly"),
         Variable("SmartChargingCtrlr", "PeriodsPerSchedule", "24", "integer", "ReadOnly"),
-        Variable(
-            "DeviceDataCtrlr",
-            "ItemsPerMessage",
-            "20",
-            "integer",
-            "ReadOnly",
-            instance="GetVariables",
-        ),
-        Variable(
-            "DeviceDataCtrlr",
-            "ItemsPerMessage",
-            "20",
-            "integer",
-            "ReadOnly",
-            instance="SetVariables",
+        *(
+            Variable(
+                "DeviceDataCtrlr", "ItemsPerMessage", "20", "integer", "ReadOnly", instance=one
+            )
+            for one in ("GetVariables", "SetVariables")
         ),
         Variable("ChargingStation", "AvailabilityState", "Available", mutability="ReadOnly"),
         Variable("ClockCtrlr", "TimeZone", "Etc/UTC"),
@@ -139,20 +128,24 @@ def standard_variables(evses: int, *, payments: bool) -> list[Variable]:
         Variable("EVSE", "Power", "22000", "decimal", "ReadOnly", "W", evse=evse)
         for evse in range(1, evses + 1)
     ]
-    if payments:
-        found += [
-            Variable("AuthCtrlr", "SupportedIdTokenType", "ISO14443,Central", "MemberList",
-                     values_list=tokens + ",DirectPayment,EVCCID,VIN"),
-            Variable("PaymentCtrlr", "Enabled", "false", "boolean"),
-            Variable("PaymentCtrlr", "AuthorizeDirectPayment", "false", "boolean"),
-            Variable("PaymentCtrlr", "AuthorizationAmount", "50", "decimal"),
-            Variable("PaymentCtrlr", "SettlementByCSMS", "false", "boolean"),
-            Variable("PaymentCtrlr", "ReceiptByCSMS", "false", "boolean"),
-            Variable("WebPaymentsCtrlr", "URLTemplate", ""),
-            Variable("WebPaymentsCtrlr", "TOTPVersion", "v1"),
-            Variable("WebPaymentsCtrlr", "SharedSecret", "", mutability="WriteOnly"),
-        ]  # fmt: skip
-    return found
+    return found + (_payment_variables() if payments else [])
+
+
+def _payment_variables() -> list[Variable]:
+    """Return 2.1's controllers for paying at the station."""
+    tokens = "Central,eMAID,ISO14443,ISO15693,KeyCode,Local,MacAddress,NoAuthorization"
+    return [
+        Variable("AuthCtrlr", "SupportedIdTokenType", "ISO14443,Central", "MemberList",
+                 values_list=tokens + ",DirectPayment,EVCCID,VIN"),
+        Variable("PaymentCtrlr", "Enabled", "false", "boolean"),
+        Variable("PaymentCtrlr", "AuthorizeDirectPayment", "false", "boolean"),
+        Variable("PaymentCtrlr", "AuthorizationAmount", "50", "decimal"),
+        Variable("PaymentCtrlr", "SettlementByCSMS", "false", "boolean"),
+        Variable("PaymentCtrlr", "ReceiptByCSMS", "false", "boolean"),
+        Variable("WebPaymentsCtrlr", "URLTemplate", ""),
+        Variable("WebPaymentsCtrlr", "TOTPVersion", "v1"),
+        Variable("WebPaymentsCtrlr", "SharedSecret", "", mutability="WriteOnly"),
+    ]  # fmt: skip
 
 
 @dataclass(slots=True)
