@@ -96,7 +96,7 @@ async def test_auth_is_killed_between_a_request_and_its_answer(
 
 
 def said(answer: dict[str, Any]) -> dict[str, Any]:
-    """An answer without its cache expiry: a decision is made anew each time, from the same facts."""
+    """An answer without its cache expiry: each time decided anew."""
     moving = {"expiryDate", "cacheExpiryDateTime"}
     return {
         name: said(value) if isinstance(value, dict) else value
