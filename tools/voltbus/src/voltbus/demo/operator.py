@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 
 from voltbus.demo.errors import DemoError
 
@@ -34,9 +35,20 @@ class Operator:
         self, method: str, service: str, path: str, body: Body | None = None, **more: Any
     ) -> Body:
         """Make a request and return the answer's JSON object; raises DemoError."""
+        answer = await self._send(method, service, path, json=body, **more)
+        found = answer.json() if answer.content else {}
+        return found if isinstance(found, dict) else {}
+
+    async def counted(self, service: str, name: str) -> int:
+        """Return a counter of a service, added up over its labels."""
+        answer = await self._send("GET", service, "/metrics")
+        families = text_string_to_metric_families(answer.text)
+        return int(sum(one.value for each in families for one in each.samples if one.name == name))
+
+    async def _send(self, method: str, service: str, path: str, **more: Any) -> httpx.Response:
         url = f"{self._addresses[service]}{path}"
         try:
-            answer = await self._http.request(method, url, json=body, **more)
+            answer = await self._http.request(method, url, **more)
         except httpx.HTTPError as failure:
             kind = type(failure).__name__
             raise DemoError(f"{method} {path} of {service} got no answer: {kind}.") from failure
@@ -45,8 +57,7 @@ class Operator:
                 f"{method} {path} of {service} was answered with {answer.status_code}: "
                 f"{_detail(answer)}"
             )
-        found = answer.json() if answer.content else {}
-        return found if isinstance(found, dict) else {}
+        return answer
 
     async def register(self, station: str) -> str:
         """Register a station and return the password it was given."""

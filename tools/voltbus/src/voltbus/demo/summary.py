@@ -58,6 +58,7 @@ async def services_table(operator: Operator, actors: Sequence[Actor], agreement_
     table = Table(title="What the services recorded", title_justify="left")
     for column in ("service", "about", "what it says"):
         table.add_column(column)
+    table.add_row("gateway", "both", await _gateway(operator))
     for actor in actors:
         recorded = await operator.transactions(actor.id)
         wh = sum(one.get("energy_wh") or 0 for one in recorded)
@@ -69,6 +70,13 @@ async def services_table(operator: Operator, actors: Sequence[Actor], agreement_
     usage = await operator.usage(agreement_id)
     table.add_row("agreements", str(agreement["name"]), _usage(agreement, usage))
     return table
+
+
+async def _gateway(operator: Operator) -> str:
+    calls = await operator.counted("gateway", "voltbus_gateway_calls_total")
+    commands = await operator.counted("gateway", "voltbus_gateway_commands_total")
+    refused = await operator.counted("gateway", "voltbus_gateway_refusals_total")
+    return f"{calls} calls of stations, {commands} to them, {refused} refused"
 
 
 def _sessions(count: int) -> str:
