@@ -205,15 +205,39 @@ async def test_invalid_patches(replica: Replica, patch: Any, where: list[str]) -
     assert [error["field"] for error in found.get("errors", [])] == where
 
 
-async def test_a_deeply_nested_patch_is_refused(replica: Replica) -> None:
-    """Nesting cannot exhaust the process."""
+HOSTILE = [
+    b"[" * 100_000,
+    b'{"name":' * 5000,
+    b'{"scope":' * 900 + b"1" + b"}" * 900,
+    b"\xff\xfe",
+    b"",
+    b"null",
+    b'{"name": "\\ud800"}',
+    b'{"metadata": {"a": 123456789012345678901234567890}}',
+    b'{"limits": {"max_power_w": NaN}}',
+    b'{"limits": {"energy_cap_wh": 1e400}}',
+    b'{"timezone": "../../etc/passwd"}',
+    b'{"valid_from": "9999-12-31T23:59:59-14:00"}',
+    b'{"schedule": {"timezone": "UTC", "weekly": {"\\u0000": []}}}',
+    b'{"scope": {"evses": "S1/1"}}',
+]
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=range(len(HOSTILE)))
+async def test_hostile_bodies_are_the_senders_fault(replica: Replica, hostile: bytes) -> None:
+    """Whatever is sent as a body or a patch: a 4xx problem, and nothing changes."""
     made = await replica.made(activate=False)
-    answer = await replica.client.patch(
-        f"/v1/agreements/{made['id']}",
-        content=b'{"metadata":' * 1000 + b"1" + b"}" * 1000,
-        headers=PATCH | {"If-Match": "*"},
-    )
-    assert answer.status_code == 422
+    for answer in (
+        await replica.client.post(
+            "/v1/agreements", content=hostile, headers={"Content-Type": "application/json"}
+        ),
+        await replica.client.patch(
+            f"/v1/agreements/{made['id']}", content=hostile, headers=PATCH | {"If-Match": "*"}
+        ),
+    ):
+        assert answer.status_code in {400, 422}, answer.text
+        assert answer.headers["content-type"] == "application/problem+json"
+    assert (await replica.client.get("/v1/agreements")).json()["data"] == [made]
 
 
 async def test_a_patch_in_another_format_is_415(replica: Replica) -> None:

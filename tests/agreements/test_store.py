@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo.errors import BulkWriteError
 
 from agreements.conftest import NOW, TOPIC, body
 from voltbus_agreements.domain import lifecycle
-from voltbus_agreements.domain.agreement import Policy
+from voltbus_agreements.domain.agreement import Command, Policy
 from voltbus_agreements.store import Store
 from voltbus_backbone import envelope
 from voltbus_backbone.contract.agreements import RetrieveAgreement
@@ -216,9 +217,13 @@ async def test_a_failed_outbox_undoes_the_change(
     await replica.database.command(
         "collMod", "outbox", validator={"never": {"$exists": True}}, validationLevel="strict"
     )
+
+    def suspend(agreement: Agreement, _: int) -> Change:
+        return lifecycle.act(agreement, Command.SUSPEND, now=NOW, policy=Policy())
+
     try:
-        answer = await replica.client.post(f"/v1/agreements/{made['id']}/suspend")
-        assert answer.status_code == 500
+        with pytest.raises(BulkWriteError):
+            await replica.store.change(made["id"], suspend)
         assert (await replica.read(made["id"]))["status"] == "active"
     finally:
         await replica.database.command("collMod", "outbox", validator={})

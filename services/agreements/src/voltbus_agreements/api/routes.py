@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
 import orjson
@@ -172,7 +173,7 @@ def _add_command(router: APIRouter, desk: Desk, command: Command) -> None:
         if_match: IfMatch = None,
         key: Key = None,
     ) -> Response:
-        reason = None if body is None else body.reason
+        reason = (body.reason or None) if body else None
 
         async def operation() -> StoredAnswer:
             found = await desk.act(agreement_id, command, if_match=if_match, reason=reason)
@@ -213,8 +214,9 @@ async def _merge_patch_of(request: Request) -> Any:
             headers={"Accept-Patch": MERGE_PATCH},
         )
     try:
-        return orjson.loads(await request.body())
-    except orjson.JSONDecodeError:
+        # Not orjson: it would read a whole number of more than 64 bits as another number.
+        return json.loads(await request.body())
+    except (ValueError, RecursionError):
         raise Problem(400, "invalid-json", "The body is not JSON.") from None
 
 
