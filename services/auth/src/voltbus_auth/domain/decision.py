@@ -220,12 +220,13 @@ def _location(case: _Case) -> _Refusal | None:
     words = _PAYS_AS.get(token.type.casefold())
     if methods and words is not None and not words & methods:
         return _elsewhere("The station does not take this kind of token.")
-    evses = _evses(case)
-    if evses is not None and not evses:
-        return _elsewhere("The agreement does not cover this station.")
+    named = case.coverage.evses_at(place) if case.coverage is not None else None
     evse_id = case.question.evse_id
-    if evses is not None and evse_id is not None and evse_id not in evses:
+    if named is not None and evse_id is not None and evse_id not in named:
         return _elsewhere("The agreement does not cover this EVSE.")
+    usable = _evses(case) if evse_id is None else named
+    if usable is not None and not usable:
+        return _elsewhere("The agreement does not cover this station.")
     return None
 
 

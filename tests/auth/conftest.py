@@ -1,0 +1,267 @@
+"""Auth without its process: a store in memory or on real MongoDB, a clock that stands still."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+import httpx
+import pytest
+import pytest_asyncio
+from pydantic import SecretStr
+
+from auth.auth_examples import CARD, KEY, NOW, POLICY
+from auth.memory_store import MemoryStore
+from voltbus.embedded.keys import make_keys, operator_token
+from voltbus_auth import api
+from voltbus_auth.domain.identifiers import masked
+from voltbus_auth.domain.tokens import Token
+from voltbus_auth.handlers.bookkeeping import Bookkeeping
+from voltbus_auth.handlers.knowledge import Library
+from voltbus_auth.handlers.ports import Books, Doors, Knowing, Projections
+from voltbus_auth.handlers.requests import Requests
+from voltbus_auth.handlers.samples import Samples
+from voltbus_auth.settings import Settings
+from voltbus_auth.store import Store, Value
+from voltbus_auth.store.documents import record_of
+from voltbus_backbone import http
+from voltbus_backbone.access import Operators
+from voltbus_backbone.contract.registry import TYPES
+from voltbus_backbone.store import open_database
+from voltbus_backbone.testing import MemoryBus
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from voltbus_auth.domain.decision import Policy
+    from voltbus_auth.domain.record import Record
+    from voltbus_backbone.envelope import Event
+    from voltbus_backbone.envelope import Record as Outgoing
+    from voltbus_backbone.store import Database
+
+
+class Shelf(Knowing, Doors, Projections, Protocol):
+    """What tests need of a store, whichever it is."""
+
+    async def add_token(self, token: Token, refs: Sequence[str]) -> None: ...
+
+    async def change_token(self, token: Token) -> None: ...
+
+    async def transaction_records(self) -> list[Record]: ...
+
+
+class Clock:
+    """Time that a test moves."""
+
+    def __init__(self) -> None:
+        self.time = NOW
+
+    def __call__(self) -> datetime:
+        return self.time
+
+
+@dataclass
+class Told:
+    """What a batch came to: the answers by place in the log, and the events."""
+
+    answers: dict[str, Any] = field(default_factory=dict)
+    events: list[tuple[str, str, Any]] = field(default_factory=list)
+
+    @property
+    def answer(self) -> Any:
+        """The only answer."""
+        (found,) = self.answers.values()
+        return found
+
+
+def told(records: Sequence[Outgoing]) -> Told:
+    """Read what a handler returned: events as (last word of the type, ce_id, message)."""
+    found = Told()
+    for record in records:
+        headers = dict(record.headers)
+        row = TYPES[headers["ce_type"].decode()]
+        message = row.decoder.decode(record.value or b"")
+        if "correlation-id" in headers:
+            found.answers[headers["correlation-id"].decode()] = message
+        else:
+            word = row.name.rsplit(".", 2)[-2]
+            found.events.append((word, headers["ce_id"].decode(), message))
+    return found
+
+
+class Replica:
+    """One replica of the service on a store that others may share."""
+
+    def __init__(
+        self, shelf: Shelf, books: Books, clock: Clock, *, policy: Policy = POLICY
+    ) -> None:
+        self.shelf = shelf
+        self.books = books
+        self.clock = clock
+        library = Library(shelf, policy)
+        source = "/voltbus/auth/auth-1"
+        bookkeeping = Bookkeeping(books=books, library=library, key=KEY, source=source, now=clock)
+        self._requests = Requests(
+            doors=shelf, library=library, bookkeeping=bookkeeping, key=KEY, source=source, now=clock
+        )
+        self._samples = Samples(bookkeeping, shelf)
+
+    async def handle(self, *events: Event) -> Told:
+        """A batch of requests."""
+        return told(await self._requests.handle(events))
+
+    async def measure(self, *events: Event) -> Told:
+        """A batch of station events."""
+        return told(await self._samples.handle(events))
+
+    async def records(self) -> list[Record]:
+        """What is recorded."""
+        return await self.shelf.transaction_records()
+
+    async def token(self, value: str = CARD, kind: str = "ISO14443", **fields: Any) -> Token:
+        """Register a token."""
+        refs = KEY.all_of(kind, value)
+        made = Token(ref=refs[0], type=kind, **fields)
+        await self.shelf.add_token(made, refs)
+        return made
+
+
+class MongoShelf(Store):
+    """The real store, with the handles that tests use."""
+
+    async def add_token(self, token: Token, refs: Sequence[str]) -> None:
+        value = Value("any", masked(token.type, "any"), refs, KEY.id)
+        await self.token.create(token, value, NOW)
+
+    async def change_token(self, token: Token) -> None:
+        stored = await self.token.find(token.ref)
+        assert stored is not None
+        await self.token.update(replace(token, revision=stored.token.revision), NOW)
+
+    async def transaction_records(self) -> list[Record]:
+        documents = await self._database["transactions"].find().to_list(None)
+        return [record_of(document) for document in documents]
+
+    async def put_agreements(self, snapshots: Any) -> None:
+        await self.projection.put_agreements(snapshots)
+
+    async def drop_agreements(self, snapshots: Any) -> None:
+        await self.projection.drop_agreements(snapshots)
+
+    async def put_stations(self, states: Any) -> None:
+        await self.projection.put_stations(states)
+
+    async def drop_stations(self, removed: Any) -> None:
+        await self.projection.drop_stations(removed)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def memory() -> MemoryStore:
+    return MemoryStore()
+
+
+@dataclass
+class Served:
+    """The store on MongoDB with the REST interface before it."""
+
+    store: MongoShelf
+    bus: MemoryBus
+    database: Database
+    client: httpx.AsyncClient
+    as_operator: Any
+
+    async def events(self, topic: str) -> list[Event]:
+        """Relay what waits; every event so far."""
+        while await self.store.outbox.relay():
+            pass
+        return self.bus.events(topic)
+
+
+@pytest_asyncio.fixture(loop_scope="session", scope="session")
+async def database_of_auth(mongo_uri: str) -> AsyncIterator[str]:
+    """One database for the whole run: making indexes takes longer than most tests."""
+    name = f"test_auth_{secrets.token_hex(4)}"
+    yield name
+    settings = Settings(
+        http_port=0, mongo_uri=SecretStr(mongo_uri), mongo_database=name, token_key_file="/none"
+    )
+    database = await open_database(settings)
+    await database.client.drop_database(name)
+    database.client.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def served(
+    mongo_uri: str, database_of_auth: str, tmp_path: Path, clock: Clock
+) -> AsyncIterator[Served]:
+    """A fresh store and its API."""
+    keys = make_keys(tmp_path)
+    field_key = tmp_path / "field.key"
+    field_key.write_bytes(base64.b64encode(bytes(range(96))))
+    settings = Settings(
+        http_port=0,
+        mongo_uri=SecretStr(mongo_uri),
+        mongo_database=database_of_auth,
+        operator_key_file=keys.operator_public,
+        token_key_file=keys.token_key,
+        field_key_file=field_key,
+        instance_id="auth-1",
+    )
+    bus = MemoryBus()
+    store = await MongoShelf.open(settings, publisher=bus, source="/voltbus/auth/1", now=clock)
+    assert isinstance(store, MongoShelf)
+    for name in await store._database.list_collection_names():
+        if name != "field_keys":
+            await store._database[name].delete_many({})
+    library = Library(store, POLICY)
+    app = http.build_app("auth", Operators(settings), lambda: {"mongo": True})
+    app.include_router(api.credentials_router(store, clock))
+    app.include_router(api.tokens_router(store, KEY, clock))
+    app.include_router(api.transactions_router(store))
+    app.include_router(api.authorizations_router(store, library, KEY, clock))
+
+    def as_operator(scope: str) -> dict[str, str]:
+        return {"Authorization": f"Bearer {operator_token(keys, scope=scope)}"}
+
+    client = httpx.AsyncClient(
+        transport=httpx.ASGITransport(app, raise_app_exceptions=False),
+        base_url="http://auth",
+        headers=as_operator(
+            "tokens:read tokens:write transactions:read stations:read stations:write "
+            "authorizations:read"
+        ),
+    )
+    async with client:
+        yield Served(store, bus, store._database, client, as_operator)
+    await store.close()
+
+
+@pytest.fixture(params=["memory", pytest.param("mongo", marks=pytest.mark.stack)])
+def shelf(request: pytest.FixtureRequest) -> Shelf:
+    """A store; each test that asks for it runs on both."""
+    if request.param == "memory":
+        memory: MemoryStore = request.getfixturevalue("memory")
+        return memory
+    served: Served = request.getfixturevalue("served")
+    return served.store
+
+
+@pytest.fixture
+def replica(shelf: Shelf, clock: Clock) -> Replica:
+    """A replica of the service."""
+    return replica_on(shelf, clock)
+
+
+def replica_on(shelf: Shelf, clock: Clock, *, policy: Policy = POLICY) -> Replica:
+    """Another replica, or the same one after a restart."""
+    books: Books = shelf if isinstance(shelf, MemoryStore) else shelf.transaction  # type: ignore[attr-defined]
+    return Replica(shelf, books, clock, policy=policy)
