@@ -113,18 +113,22 @@ def _patched(manifests: list[Manifest], patch: Manifest) -> list[Manifest]:
         return [item for item in manifests if item not in hit]
     for item in hit:
         for step in change:
-            _replace(item, step)
+            _apply(item, copy.deepcopy(step))
     return manifests
 
 
-def _replace(manifest: Manifest, step: Manifest) -> None:
-    if step["op"] != "replace":
-        raise ValueError(f"only 'replace' is known here, not {step['op']}")
+def _apply(manifest: Manifest, step: Manifest) -> None:
+    """One step of a JSON patch (RFC 6902)."""
+    if step["op"] not in {"add", "replace"}:
+        raise ValueError(f"only 'add' and 'replace' are known here, not {step['op']}")
     *way, last = step["path"].removeprefix("/").split("/")
     place: Any = manifest
     for part in way:
         place = place[int(part)] if isinstance(place, list) else place[part]
-    place[int(last) if isinstance(place, list) else last] = step["value"]
+    if last == "-":
+        place.append(step["value"])
+    else:
+        place[int(last) if isinstance(place, list) else last] = step["value"]
 
 
 def _transform(manifest: Manifest, plan: Manifest) -> None:

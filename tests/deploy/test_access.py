@@ -24,7 +24,8 @@ def consumptions(service: str) -> Iterator[tuple[str, set[str]]]:
     for path in (ROOT / "services" / service / "src").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Consumption":
-                arguments = {item.arg: item.value for item in node.keywords}
+                arguments = dict(zip(("group", "topics"), node.args, strict=False))
+                arguments |= {item.arg: item.value for item in node.keywords if item.arg}
                 group: Any = arguments["group"]
                 yield (
                     group.value,
@@ -97,5 +98,6 @@ def test_subscribers_see_no_request_and_no_inbox() -> None:
 def test_a_database_has_one_user() -> None:
     """Services never share a database; the gateway has none."""
     assert ACCESS["mongodb"] == {
-        name: [{"role": "readWrite", "db": name}] for name in ("auth", "config", "agreements")
+        f"voltbus-{name}": [{"role": "readWrite", "db": f"voltbus_{name}"}]
+        for name in ("auth", "config", "agreements")
     }
