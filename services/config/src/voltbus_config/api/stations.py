@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Any
 
 import msgspec
@@ -9,6 +10,7 @@ import orjson
 from fastapi import APIRouter, Depends, Header, Query, Response
 
 from voltbus_backbone import rest
+from voltbus_backbone.contract.config import CommandStatus
 from voltbus_backbone.contract.registry import STATION_REGISTERED
 from voltbus_backbone.contract.stations import StationRegistered
 from voltbus_backbone.errors import Problem, not_found
@@ -16,13 +18,17 @@ from voltbus_backbone.http import scope
 from voltbus_backbone.rest import Idempotency, Paging, StoredAnswer
 from voltbus_config.api import views
 from voltbus_config.api.bodies import NewStation, StationChange, checked
-from voltbus_config.domain.emissions import Emission, registration_changed
-from voltbus_config.domain.stations import Registration, Station, standing
+from voltbus_config.domain.commands import Command, Purpose
+from voltbus_config.domain.emissions import Emission, changed, registration_changed
+from voltbus_config.domain.stations import Registration, Station, must_boot_again, standing
 from voltbus_config.handlers.records import Shell
 from voltbus_config.handlers.tending import Tending
 from voltbus_config.store import Session
 
 Patch = dict[str, Any]
+
+# A station that was away for longer boots by itself, or is asked again by its next change.
+_TRIGGER_WITHIN = timedelta(minutes=5)
 
 
 def router(shell: Shell, tending: Tending) -> APIRouter:
@@ -212,7 +218,28 @@ class Stations:
             )
         await self._shell.store.stations.put([after], session)
         await self._tell(before, after, session)
+        if before is not None and must_boot_again(before, after):
+            await self._ask_to_boot(after, session)
         await self._tending.tend([after.id], session)
+
+    async def _ask_to_boot(self, station: Station, session: Session) -> None:
+        """The station learns of its new registration by the answer to a Boot (B02.FR.01)."""
+        shell, now = self._shell, self._shell.now()
+        presence = await shell.store.presence.one(station.id, session)
+        if presence is None or presence.connection is None or not presence.connection.open:
+            return
+        command = Command(
+            id=shell.terms.new_id(now),
+            station_id=station.id,
+            action="trigger",
+            status=CommandStatus.QUEUED,
+            purpose=Purpose.REGISTRATION,
+            created_at=now,
+            payload={"message": "boot"},
+            expires_at=now + _TRIGGER_WITHIN,
+        )
+        await shell.store.commands.put([command], session)
+        await shell.tell([changed(command, now)], now, session)
 
     async def _tell(self, before: Station | None, after: Station | None, session: Session) -> None:
         """An event for everyone, and the gateway that holds the station learns how it stands."""

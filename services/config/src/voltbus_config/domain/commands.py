@@ -100,6 +100,7 @@ class Command(Message, frozen=True, rename={"id": "_id"}):
     timeout_s: float = 30.0
     attempt: int = 0
     connection_id: str | None = None
+    earlier_connections: tuple[str, ...] = ()
     sent_at: datetime | None = None
     give_up_at: datetime | None = None
     ended_at: datetime | None = None
@@ -156,7 +157,14 @@ def sent(command: Command, connection: Connection, now: datetime, margin: timede
 
 def requeued(command: Command) -> Command:
     """The station was not there: the command waits again, in its old place."""
-    return _moved(command, QUEUED, connection_id=None, sent_at=None, give_up_at=None)
+    return _moved(
+        command,
+        QUEUED,
+        connection_id=None,
+        earlier_connections=(*command.earlier_connections, command.connection_id or ""),
+        sent_at=None,
+        give_up_at=None,
+    )
 
 
 def ended(
@@ -189,8 +197,8 @@ def heard(command: Command, end: CallEnded, now: datetime) -> Command | None:
         case CallOutcome.ANSWERED:
             return ended(command, CommandStatus.ANSWERED, now, answer=end.payload or {})
         case CallOutcome.NOT_CONNECTED:
-            if end.connection_id != command.connection_id:
-                return None  # of an earlier attempt
+            if end.connection_id in command.earlier_connections:
+                return None  # of an earlier attempt, delivered again
             return requeued(command)
         case CallOutcome.TIMED_OUT:
             return ended(command, CommandStatus.TIMED_OUT, now)
@@ -221,22 +229,19 @@ def deadline(command: Command) -> datetime | None:
     return command.expires_at if command.status is QUEUED else command.give_up_at
 
 
-def allowed(action: str, standing: Registration) -> bool:
-    """Whether a station that stands so may be sent this action (2.x B02, B03.FR.03)."""
-    if standing is Registration.ACCEPTED:
+def allowed(action: str, reach: Registration) -> bool:
+    """Whether a station within this reach may be sent this OCPP action (2.x B02, B03.FR.03)."""
+    if reach is Registration.ACCEPTED:
         return True
-    return standing is Registration.PENDING and action in WHILE_PENDING
+    return reach is Registration.PENDING and action in WHILE_PENDING
 
 
-def next_to_send(commands: Iterable[Command], standing: Registration) -> Command | None:
-    """The first in the station's queue, unless one is out already (ocpp-rules A13)."""
-    queue = sorted(commands, key=lambda command: command.id)
-    if any(command.status is SENT for command in queue):
-        return None
-    for command in queue:
-        if command.status is QUEUED and allowed(command.action, standing):
-            return command
-    return None
+def queue(commands: Iterable[Command]) -> list[Command]:
+    """What may go out next, in order; nothing while a command is out (ocpp-rules A13)."""
+    ordered = sorted(commands, key=lambda command: command.id)
+    if any(command.status is SENT for command in ordered):
+        return []
+    return [command for command in ordered if command.status is QUEUED]
 
 
 def _moved(command: Command, to: CommandStatus, **changes: Any) -> Command:

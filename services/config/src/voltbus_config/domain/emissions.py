@@ -54,15 +54,17 @@ def changed(command: Command, at: datetime) -> Emission:
     )
 
 
-def send(command: Command, connection: Connection) -> Emission:
+def send(
+    command: Command, action: str, payload: dict[str, Any], connection: Connection
+) -> Emission:
     """The call on its way to the gateway that holds the station."""
     message = SendCall(
         command_id=command.id,
         gateway_id=connection.gateway_id,
         station_id=command.station_id,
         connection_id=connection.connection_id,
-        action=command.action,
-        payload=command.payload or {},
+        action=action,
+        payload=payload,
         timeout_s=command.timeout_s,
     )
     return Emission(

@@ -103,11 +103,33 @@ def standing(station: Station | None, policy: Registration) -> Registration:
     """
     if station is None:
         return policy
-    if station.registration is Registration.ACCEPTED and (
-        station.boot is None or station.boot.status is not Registration.ACCEPTED
-    ):
-        return Registration.PENDING
-    return station.registration
+    told = Registration.PENDING if station.boot is None else station.boot.status
+    return _lower(station.registration, told)
+
+
+def reach(station: Station | None) -> Registration:
+    """What may be sent to a station.
+
+    Nothing before its first Boot was answered, nor after a refusal until it boots again
+    (B03.FR.03); little while Pending (B02); then everything.
+    """
+    if station is None or station.boot is None:
+        return Registration.REJECTED
+    return _lower(station.registration, station.boot.status)
+
+
+def _lower(one: Registration, other: Registration) -> Registration:
+    order = [Registration.REJECTED, Registration.PENDING, Registration.ACCEPTED]
+    return min(one, other, key=order.index)
+
+
+def must_boot_again(before: Station, after: Station) -> bool:
+    """Whether a changed registration is to reach the station by a triggered Boot (rules C)."""
+    return (
+        before.registration is not after.registration
+        and after.registration is not Registration.REJECTED
+        and reach(before) is not Registration.REJECTED
+    )
 
 
 def booted(

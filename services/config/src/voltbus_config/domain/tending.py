@@ -19,9 +19,17 @@ from voltbus_backbone.contract.stations import SettingChanged, StationState
 from voltbus_backbone.contract.values import OpeningHours, Protocol
 from voltbus_backbone.hours import is_open, next_change
 from voltbus_config.domain import commands as life
-from voltbus_config.domain import emissions
+from voltbus_config.domain import emissions, shapes
 from voltbus_config.domain.commands import Command, Purpose, SettingRef
-from voltbus_config.domain.compile import Options, Target, Verdict, calls, judge, of_error
+from voltbus_config.domain.compile import (
+    Options,
+    Target,
+    Unsupported,
+    Verdict,
+    calls,
+    judge,
+    of_error,
+)
 from voltbus_config.domain.desired import (
     REFUSED,
     Desired,
@@ -34,7 +42,7 @@ from voltbus_config.domain.desired import (
 )
 from voltbus_config.domain.emissions import Emission
 from voltbus_config.domain.layers import OPENING_HOURS, PAYMENT_METHODS
-from voltbus_config.domain.stations import Registration, Station, standing
+from voltbus_config.domain.stations import Registration, Station, reach, standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -148,6 +156,7 @@ class _Look:
         self._commands = {command.id: command for command in case.commands}
         self._decision = Decision(case.desired)
         self._standing = standing(case.station, terms.policy)
+        self._reach = reach(case.station)
 
     def decide(self) -> Decision:
         for command in list(self._commands.values()):
@@ -160,7 +169,7 @@ class _Look:
         self._desired = wanting(self._desired, self._case.wanted, self._now)
         self._turn_by_the_clock()
         self._reconsider()
-        if self._case.presence.ready(self._now) and self._standing is not Registration.REJECTED:
+        if self._case.presence.ready(self._now) and self._reach is not Registration.REJECTED:
             self._compile()
             self._send()
         self._publish(self._case.station)
@@ -281,12 +290,27 @@ class _Look:
     def _send(self) -> None:
         """The next call in the station's queue goes out, unless one is out already."""
         connection = self._case.presence.connection
-        command = life.next_to_send(self._commands.values(), self._standing)
-        if command is None or connection is None:
+        if connection is None:
             return
-        out = life.sent(command, connection, self._now, self._terms.margin)
-        self._store(out)
-        self._decision.emissions.append(emissions.send(out, connection))
+        for command in life.queue(self._commands.values()):
+            try:
+                action, payload = shapes.as_call(command, connection.protocol)
+            except Unsupported as error:
+                self._store(
+                    life.ended(
+                        command,
+                        CommandStatus.REJECTED,
+                        self._now,
+                        error_code="NotSupported",
+                        error_description=str(error),
+                    )
+                )
+                continue
+            if life.allowed(action, self._reach):
+                out = life.sent(command, connection, self._now, self._terms.margin)
+                self._store(out)
+                self._decision.emissions.append(emissions.send(out, action, payload, connection))
+                return
 
     def _publish(self, station: Station) -> None:
         """The snapshot that others keep of this station, when it changed."""

@@ -1,0 +1,130 @@
+"""Commands that read the same for every version, as OCPP calls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from config.config_examples import EVERY_PROTOCOL, NOW, assert_valid
+from voltbus_backbone.contract.config import CommandStatus
+from voltbus_backbone.contract.values import Protocol
+from voltbus_config.domain.commands import Command, Purpose
+from voltbus_config.domain.compile import Unsupported
+from voltbus_config.domain.shapes import SHAPES, as_call, problem
+
+AT = "2026-06-01T12:00:00+02:00"
+EXAMPLES: list[tuple[str, dict[str, Any]]] = [
+    ("remote_start", {"id_token": "ABC"}),
+    ("remote_start", {"id_token": "ABC", "type": "ISO14443", "evse_id": 2, "remote_start_id": 7}),
+    ("remote_stop", {"transaction_id": "42"}),
+    ("remote_stop", {"transaction_id": 42}),
+    ("reset", {}),
+    ("reset", {"type": "immediate"}),
+    ("unlock", {}),
+    ("unlock", {"evse_id": 2}),
+    ("change_availability", {"operative": False}),
+    ("change_availability", {"operative": True, "evse_id": 1, "connector_id": 1}),
+    *(
+        ("trigger", {"message": message})
+        for message in (
+            "boot",
+            "heartbeat",
+            "status",
+            "meter_values",
+            "firmware_status",
+            "log_status",
+            "sign_certificate",
+        )
+    ),
+    ("trigger", {"message": "status", "evse_id": 1, "connector_id": 1}),
+    ("get_log", {"location": "https://example.test/logs"}),
+    ("get_log", {"location": "https://example.test/logs", "since": AT, "until": AT, "retries": 2}),
+    ("get_log", {"location": "https://example.test/logs", "kind": "security"}),
+    ("update_firmware", {"location": "https://example.test/fw", "retrieve_at": AT}),
+    (
+        "update_firmware",
+        {
+            "location": "https://example.test/fw",
+            "retrieve_at": AT,
+            "install_at": AT,
+            "signature": "c2ln",
+            "signing_certificate": "-----BEGIN CERTIFICATE-----",
+            "retries": 3,
+            "retry_interval_s": 60,
+        },
+    ),
+    ("clear_cache", {}),
+]
+
+
+def command(action: str, payload: dict[str, Any]) -> Command:
+    return Command(
+        id="cmd-1",
+        station_id="CS-1",
+        action=action,
+        status=CommandStatus.QUEUED,
+        purpose=Purpose.OPERATOR,
+        created_at=NOW,
+        payload=payload,
+    )
+
+
+def test_every_shape_has_an_example() -> None:
+    """What is offered is tested."""
+    assert {action for action, _ in EXAMPLES} == set(SHAPES)
+
+
+@pytest.mark.parametrize("protocol", EVERY_PROTOCOL)
+@pytest.mark.parametrize(("action", "payload"), EXAMPLES)
+def test_a_shape_is_a_valid_call_in_every_version(
+    action: str, payload: dict[str, Any], protocol: Protocol
+) -> None:
+    """The payload holds against the version's own schema, with no empty optional (A18)."""
+    assert problem(action, payload) is None
+    name, made = as_call(command(action, payload), protocol)
+    assert_valid(protocol, name, made)
+    assert None not in made.values()
+
+
+def test_a_remote_start_is_told_by_its_command() -> None:
+    """2.x needs a remoteStartId; the same command has the same one, whenever it is sent."""
+    first = as_call(command("remote_start", {"id_token": "A"}), Protocol.OCPP201)
+    again = as_call(command("remote_start", {"id_token": "A"}), Protocol.OCPP201)
+    assert first == again
+
+
+@pytest.mark.parametrize(
+    ("action", "payload"),
+    [("reset", {"evse_id": 1}), ("remote_stop", {"transaction_id": "abc"})],
+)
+def test_what_1_6_can_not_do_is_unsupported(action: str, payload: dict[str, Any]) -> None:
+    """A whole-station reset only, and transaction ids that are numbers (1.6 §5.14, §5.12)."""
+    assert problem(action, payload) is None
+    with pytest.raises(Unsupported):
+        as_call(command(action, payload), Protocol.OCPP16)
+
+
+@pytest.mark.parametrize(
+    ("action", "payload"),
+    [
+        ("remote_start", {}),
+        ("remote_start", {"id_token": "A", "colour": "red"}),
+        ("reset", {"type": "hard"}),
+        ("trigger", {"message": "dance"}),
+        ("update_firmware", {"location": "x", "retrieve_at": "tomorrow"}),
+        ("remote_strat", {"id_token": "A"}),
+    ],
+)
+def test_a_mistake_is_said_in_words_without_values(action: str, payload: dict[str, Any]) -> None:
+    """The operator learns what is wrong; no value is repeated (it may be an id token)."""
+    found = problem(action, payload)
+    assert found
+    assert not any(str(value) in found for value in payload.values())
+
+
+def test_ocpp_s_own_actions_pass_as_they_are() -> None:
+    """A CamelCase action is the version's own; the gateway checks it against its schema."""
+    assert problem("SetNetworkProfile", {"anything": 1}) is None
+    made = as_call(command("GetVariables", {"a": 1}), Protocol.OCPP21)
+    assert made == ("GetVariables", {"a": 1})
