@@ -26,7 +26,7 @@ from voltbus_backbone.contract.values import OpeningHours  # noqa: TC001 - as ab
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_EVSE = re.compile(r"[^/]+/\d+")
+_EVSE = re.compile(r"[^/]+/[0-9]+")
 _SPEED_UNITS = ("W", "A")
 
 
