@@ -1,0 +1,113 @@
+"""References of tokens, and the passwords of stations (ocpp-rules A5, A6, B, design 8)."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+import pytest
+
+from auth.auth_examples import CARD, KEY, STATION, card
+from voltbus_auth.domain import credentials
+from voltbus_auth.domain.credentials import Credentials
+from voltbus_auth.domain.identifiers import TokenKey, masked, read_key
+from voltbus_backbone.contract.auth import PasswordVerifier
+
+
+def test_equal_whatever_the_case() -> None:
+    """C01.FR.25: type and value are compared case-insensitively, and both count."""
+    assert KEY.ref("ISO14443", "04a1") == KEY.ref("iso14443", "04A1")
+    assert KEY.ref("ISO14443", "04A1") != KEY.ref("ISO15693", "04A1")
+    assert KEY.ref("ISO14443", "04A1") != KEY.ref("ISO14443", "04A1 ")
+
+
+def test_type_and_value_do_not_run_together() -> None:
+    """No type and value give the reference of another pair."""
+    assert KEY.ref("ab", "c") != KEY.ref("a", "bc")
+
+
+def test_emaid_with_and_without_hyphens() -> None:
+    """An eMAID is the same contract however it is written; 1.6 may present either."""
+    written, bare = "NL-TNM-C00122045-K", "NLTNMC00122045K"
+    assert KEY.ref("eMAID", written) == KEY.ref("eMAID", bare)
+    refs = KEY.all_of("eMAID", written)
+    assert KEY.presented(card(bare, "")) in refs
+    assert KEY.presented(card(written, "")) in refs
+    assert refs[0] == KEY.ref("eMAID", bare)
+
+
+def test_another_key_gives_other_references() -> None:
+    """A reference tells nothing without the key, and a key is named without being told."""
+    other = TokenKey(b"x" * 32)
+    assert other.ref("", CARD) != KEY.ref("", CARD)
+    assert other.id != KEY.id
+    assert "x" * 8 not in repr(other)
+
+
+def test_key_files() -> None:
+    """A key file holds bytes, or base64 text with a line's end; less than 32 bytes is no key."""
+    raw = bytes(range(200, 240))
+    assert read_key(raw) == raw
+    assert read_key(base64.b64encode(raw) + b"\n") == raw
+    with pytest.raises(ValueError, match="at least 32 bytes"):
+        read_key(b"short")
+    with pytest.raises(ValueError, match="at least 32 bytes"):
+        TokenKey(b"short")
+
+
+def test_masks() -> None:
+    """An operator sees the end of a token, and nothing of a key code (C04.FR.04)."""
+    assert masked("ISO14443", "04A1B2C3") == "…C3"
+    assert masked("eMAID", "NLTNMC00122045K") == "…045K"
+    assert masked("KeyCode", "12345678") == "…"
+    assert masked("ISO14443", "04A") == "…"
+
+
+def test_generated_password() -> None:
+    """40 hex digits of 160 random bits: fits 1.6 (20 bytes as hex) and 2.x (16-40 characters)."""
+    password = credentials.generate(bytes)
+    assert len(bytes.fromhex(password)) == 20
+    assert credentials.problems(password) == []
+
+
+def test_fast_verifier() -> None:
+    """A generated password is kept as a salted SHA-256 (A6, design 8)."""
+    made = credentials.fast_verifier("pass", lambda size: b"s" * size)
+    assert made.algorithm == "sha256"
+    assert made.digest == hashlib.sha256(bytes.fromhex(made.salt) + b"pass").hexdigest()
+
+
+def test_slow_verifier() -> None:
+    """A chosen password is kept as scrypt."""
+    made = credentials.slow_verifier("a chosen password", lambda size: b"s" * size)
+    digest = hashlib.scrypt(
+        b"a chosen password", salt=bytes.fromhex(made.salt), n=made.n, r=made.r, p=made.p, dklen=32
+    )
+    assert (made.algorithm, made.digest) == ("scrypt", digest.hex())
+
+
+@pytest.mark.parametrize("password", ["short", "x" * 65, "sixteen\x00characters"])
+def test_unusable_passwords(password: str) -> None:
+    """A5: 16 to 64 characters, none of them a control character."""
+    assert credentials.problems(password)
+
+
+@pytest.mark.parametrize(
+    ("minimum", "presented", "allowed"), [(1, 1, True), (2, 1, False), (2, 3, True), (1, 0, False)]
+)
+def test_minimum_profile(minimum: int, presented: int, *, allowed: bool) -> None:
+    """A00.FR.002: a listener below the station's profile is refused."""
+    verifier = PasswordVerifier(algorithm="sha256", salt="00", digest="00")
+    known = Credentials(STATION, minimum, (verifier,))
+    answer = credentials.answer(known, registered=True, security_profile=presented)
+    assert (answer.known, answer.allowed) == (True, allowed)
+
+
+def test_nobody_and_somebody_without_a_password() -> None:
+    """A1: who is unknown is not known; a registered station has no way in without credentials."""
+    nobody = credentials.answer(None, registered=False, security_profile=1)
+    assert (nobody.known, nobody.allowed) == (False, False)
+    registered = credentials.answer(None, registered=True, security_profile=1)
+    assert (registered.known, registered.allowed) == (True, False)
+    development = credentials.answer(None, registered=True, security_profile=0)
+    assert development.allowed
