@@ -23,7 +23,7 @@ AUDIENCE = "voltbus"
 SUBJECT = "local-operator"
 SCOPE = (
     "stations:read stations:write tokens:read tokens:write transactions:read agreements:read "
-    "agreements:write commands:write authorizations:read"
+    "agreements:write commands:read commands:write authorizations:read"
 )
 LIFETIME = timedelta(days=30)
 TOKEN_KEY_BYTES = 32
