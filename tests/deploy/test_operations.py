@@ -1,0 +1,101 @@
+"""docs/operations.md: every setting with its default, and every metric."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from voltbus_backbone.settings import KafkaSettings, ServiceSettings, StoreSettings
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from pydantic.fields import FieldInfo
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/operations.md").read_text()
+SERVICES = ("gateway", "auth", "config", "agreements")
+ROWS = dict(re.findall(r"^\| `(VOLTBUS_\w+)` \| ([^|]*) \|", PAGE, re.MULTILINE))
+
+# Shared by services that set it differently.
+BY_SERVICE = {"VOLTBUS_MONGO_DATABASE"}
+
+
+def fields(settings: type[BaseModel], prefix: str = "VOLTBUS_") -> dict[str, FieldInfo]:
+    return {
+        prefix + name.upper(): field
+        for name, field in settings.model_fields.items()
+        if name != "kafka"
+    }
+
+
+def everything() -> dict[str, FieldInfo]:
+    """Every variable of every service."""
+    found = fields(ServiceSettings) | fields(StoreSettings)
+    found |= fields(KafkaSettings, "VOLTBUS_KAFKA_")
+    for service in SERVICES:
+        found |= fields(importlib.import_module(f"voltbus_{service}.settings").Settings)
+    return found
+
+
+def shown(field: FieldInfo) -> str:
+    """A default as the page writes it."""
+    if field.is_required():
+        return "required"
+    default: Any = field.default
+    if isinstance(default, Enum):
+        default = default.value
+    if default is None or field.default_factory is dict:
+        return "-"
+    return "made" if field.default_factory is not None else f"`{default}`"
+
+
+def metrics() -> set[str]:
+    """The names under which our processes register metrics."""
+    found = set()
+    for path in [*ROOT.glob("libs/*/src/**/*.py"), *ROOT.glob("services/*/src/**/*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if (
+                isinstance(node, ast.Call)
+                and getattr(node.func, "id", "") in {"Counter", "Gauge", "Histogram"}
+                and node.args
+                and isinstance(node.args[0], ast.Constant)
+            ):
+                found.add(str(node.args[0].value))
+    return found
+
+
+def test_every_setting_is_explained() -> None:
+    """A variable that a service reads has a row, and a row is of a variable that is read."""
+    assert ROWS.keys() == everything().keys()
+
+
+@pytest.mark.parametrize("variable", sorted(ROWS.keys() - BY_SERVICE))
+def test_a_default_is_the_one_that_holds(variable: str) -> None:
+    """What the page says happens when a variable is not set."""
+    assert ROWS[variable] == shown(everything()[variable])
+
+
+def test_every_metric_is_explained() -> None:
+    """A metric that is counted has a row, and a row is of a metric that is counted."""
+    explained = set(re.findall(r"^\| `(voltbus_\w+)` \| [^|]*\|$", PAGE, re.MULTILINE))
+    assert explained == metrics()
+
+
+def test_alerts_ask_for_metrics_that_exist() -> None:
+    """An alert on a name that nobody counts never rings."""
+    alerts = PAGE.partition("## Alerts")[2]
+    asked = {name.removesuffix("_bucket") for name in re.findall(r"\bvoltbus_[a-z_]+", alerts)}
+    assert asked <= metrics()
+
+
+def test_groups_that_the_page_names_exist() -> None:
+    """The consumer groups to reset are ones that a service joins."""
+    sources = "".join(path.read_text() for path in ROOT.glob("services/*/src/*/__main__.py"))
+    for group in re.findall(r"`voltbus\.((?:auth|config|agreements)-\w+)`", PAGE):
+        assert f'"{group}"' in sources
