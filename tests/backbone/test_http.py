@@ -23,6 +23,7 @@ from voltbus_backbone.observability import READY
 from voltbus_backbone.settings import ServiceSettings, StoreSettings, load
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from fastapi import FastAPI
@@ -221,3 +222,18 @@ async def test_a_service_with_unusable_settings_exits_2_with_one_line(service: s
     assert process.returncode == 2
     assert len(errors.decode().splitlines()) == 1
     assert "VOLTBUS_HTTP_PORT" in errors.decode()
+
+
+async def test_a_body_without_end_is_refused(settings: ServiceSettings) -> None:
+    """More than 16 MiB is 413 before it fills the memory, with or without Content-Length."""
+
+    async def endless() -> AsyncIterator[bytes]:
+        for _ in range(40):
+            yield b"x" * 1024 * 1024
+
+    async with client(app_with(settings)) as http:
+        answer = await http.post(
+            "/v1/things", headers=token(scope="things:write"), content=endless()
+        )
+    assert answer.status_code == 413
+    assert answer.headers["content-type"] == "application/problem+json"

@@ -139,3 +139,14 @@ async def test_idempotency_keys_are_claimed_once(database: Any) -> None:
     assert done == StoredAnswer("f", 201, b"{}", {"Location": "/x"})
     await keys.release("k")
     assert await keys.claim("k", "f") is None
+
+
+async def test_a_claim_of_a_dead_process_lapses(database: Any) -> None:
+    """Killed between claim and answer: after a minute the same request may try its key again."""
+    clock = Clock()
+    keys = MongoKeyStore(database["lapsing"], now=clock)
+    assert await keys.claim("k", "f") is None
+    assert await keys.claim("k", "f") is not None
+    clock.time += timedelta(seconds=61)
+    assert await keys.claim("k", "other") is not None
+    assert await keys.claim("k", "f") is None

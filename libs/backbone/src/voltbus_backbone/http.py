@@ -10,11 +10,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from voltbus_backbone.errors import Problem, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, MutableMapping
+
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from voltbus_backbone.access import Operators
 
@@ -33,6 +36,7 @@ def build_app(name: str, operators: Operators, readiness: Callable[[], dict[str,
         openapi_url="/openapi.json",
     )
     app.state.operators = operators
+    app.add_middleware(BodyLimit)
     _add_health(app, readiness)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -40,6 +44,45 @@ def build_app(name: str, operators: Operators, readiness: Callable[[], dict[str,
     app.add_exception_handler(Unavailable, _unavailable)
     app.add_exception_handler(Exception, _broken)
     return app
+
+
+class BodyLimit:
+    """Refuses bodies over 16 MiB before they are read into memory (413)."""
+
+    LIMIT_BYTES = 16 * 1024 * 1024
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope_: Scope, receive: Receive, send: Send) -> None:
+        """Count what arrives, whatever Content-Length says."""
+        if scope_["type"] != "http":
+            await self._app(scope_, receive, send)
+            return
+        received = 0
+        over = False
+
+        async def counted() -> MutableMapping[str, Any]:
+            nonlocal received, over
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self.LIMIT_BYTES:
+                over = True
+                return {"type": "http.disconnect"}  # whoever reads the body gives up
+            return message
+
+        async def unless_over(message: MutableMapping[str, Any]) -> None:
+            if not over:
+                await send(message)
+
+        try:
+            await self._app(scope_, counted, unless_over)
+        except ClientDisconnect:
+            if not over:
+                raise
+        if over:
+            too_large = Problem(413, "too-large", "A body may have 16 MiB at most.")
+            await answer(too_large)(scope_, receive, send)
 
 
 def scope(wanted: str) -> Any:
@@ -98,7 +141,12 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
 
 async def _http_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for it only
-    kinds = {404: "not-found", 405: "method-not-allowed", 415: "unsupported-media-type"}
+    kinds = {
+        400: "unreadable-request",
+        404: "not-found",
+        405: "method-not-allowed",
+        415: "unsupported-media-type",
+    }
     kind = kinds.get(error.status_code, "http-error")
     return answer(
         Problem(error.status_code, kind, str(error.detail), headers=dict(error.headers or {}))

@@ -14,7 +14,7 @@ from voltbus_backbone.errors import SettingsError, Unavailable
 from voltbus_backbone.rest import KEEP_KEYS_S, StoredAnswer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from motor.motor_asyncio import (
         AsyncIOMotorClientSession,
@@ -35,6 +35,7 @@ _AWAY = (
     errors.WTimeoutError,
     errors.WaitQueueTimeoutError,
 )
+_LEASE = timedelta(seconds=60)
 _NOT_NOW = frozenset({11600, 11602, 10107, 13435, 13436, 189, 91, 112, 251})
 
 
@@ -128,8 +129,11 @@ class Reachable:
 class MongoKeyStore:
     """Idempotency keys in a collection that forgets them after a day."""
 
-    def __init__(self, collection: Collection) -> None:
+    def __init__(
+        self, collection: Collection, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
         self._collection = collection
+        self._now = now
 
     async def prepare(self) -> None:
         """Create the index that forgets."""
@@ -137,14 +141,27 @@ class MongoKeyStore:
             await self._collection.create_index("expires_at", expireAfterSeconds=0)
 
     async def claim(self, key: str, fingerprint: str) -> StoredAnswer | None:
-        """Take the key, or tell who has it."""
-        expires_at = datetime.now(UTC) + timedelta(seconds=KEEP_KEYS_S)
+        """Take the key, or tell who has it.
+
+        A claim whose process died unfinished lapses after a minute: the same request may then be
+        made again under its key.
+        """
+        now = self._now()
+        entry = {
+            "fingerprint": fingerprint,
+            "claimed_at": now,
+            "expires_at": now + timedelta(seconds=KEEP_KEYS_S),
+        }
+        lapsed = {"_id": key, "status": None, "claimed_at": {"$lt": now - _LEASE}}
         with translating():
             try:
-                await self._collection.insert_one(
-                    {"_id": key, "fingerprint": fingerprint, "expires_at": expires_at}
-                )
+                await self._collection.insert_one({"_id": key, **entry})
             except errors.DuplicateKeyError:
+                taken = await self._collection.update_one(
+                    {**lapsed, "fingerprint": fingerprint}, {"$set": entry}
+                )
+                if taken.modified_count:
+                    return None
                 found = await self._collection.find_one({"_id": key})
             else:
                 return None
