@@ -200,7 +200,7 @@ class Replica:
     async def settle(self) -> None:
         """Do everything that is due now, and send what waits in the outbox."""
         for _ in range(50):
-            due = await self.store.take_due(self.shell.now(), timedelta(seconds=30), 500)
+            due = await self.store.due.take(self.shell.now(), timedelta(seconds=30), 500)
             if due:
                 await self.store.transact(
                     lambda session, due=due: self.tending.tend(due, session)  # type: ignore[misc]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from voltbus_config.api import commands, settings, stations
+from voltbus_config.api import commands, layers, settings, stations
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
@@ -18,5 +18,6 @@ def routers(shell: Shell, tending: Tending) -> list[APIRouter]:
     return [
         stations.router(shell, tending),
         settings.router(shell, tending),
+        layers.router(shell, tending),
         commands.router(shell, tending),
     ]

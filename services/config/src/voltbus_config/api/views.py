@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from voltbus_config.domain.commands import Command
     from voltbus_config.domain.connections import Presence
     from voltbus_config.domain.desired import Desired, Item
+    from voltbus_config.domain.layers import Settings
     from voltbus_config.domain.stations import Station
 
 HIDDEN = "(secret)"
@@ -90,6 +91,14 @@ def _item(item: Item) -> dict[str, Any]:
         "command_id": item.command_id,
         "attempts": item.attempts,
         "retry_at": moment(item.retry_at),
+    }
+
+
+def layer(name: str, found: Settings) -> dict[str, Any]:
+    """What a layer says."""
+    return {
+        "name": name,
+        "settings": {key: HIDDEN if is_secret(key) else value for key, value in found.items()},
     }
 
 

@@ -54,7 +54,7 @@ class Agreements:
                 touched.extend(each for each in (old, new) if each is not None)
             await store.agreements.put(writes)
             affected = await store.covered(touched)
-            await store.mark_due(dict.fromkeys(affected, self._shell.now()))
+            await store.due.mark(dict.fromkeys(affected, self._shell.now()))
         self._tending.wake()
         return []
 

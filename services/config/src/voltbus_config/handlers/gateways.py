@@ -56,7 +56,7 @@ class Silence:
         """Declare one silent gateway's connections lost; False when there is none."""
         store, now = self._shell.store, self._shell.now()
         since = now - self._patience
-        gateway_id = await store.take_silent(since, now, _LEASE)
+        gateway_id = await store.gateways.take_silent(since, now, _LEASE)
         if gateway_id is None:
             return False
         count, after = 0, ""
@@ -64,7 +64,7 @@ class Silence:
             await self._declare(found, gateway_id, now)
             count += len(found)
             after = found[-1].id
-        await store.swept(gateway_id, since)
+        await store.gateways.swept(gateway_id, since)
         if count:
             log.warning("gateway.silent", gateway_id=gateway_id, connections=count)
         return True

@@ -113,7 +113,7 @@ class Requests:
         # A booted station is looked at after its answer had the time to reach it.
         soon = now + timedelta(seconds=self._shell.settings.boot_lag_s)
         booted = [station_id for station_id in batch.booted if station_id not in batch.tend]
-        await store.mark_due(dict.fromkeys(booted, soon), session)
+        await store.due.mark(dict.fromkeys(booted, soon), session)
         return batch
 
     # Boot and registration.

@@ -55,14 +55,14 @@ class StationEvents:
                 timed = msgspec.structs.replace(message, at=stored_time(message.at))
                 told.setdefault(message.station_id, []).append((timed, event.offset))
         with store.reachable.watching():
-            await store.heard(beats.values(), now)
+            await store.gateways.heard(beats.values(), now)
             folded = await self._fold(told, now) if told else []
             arrived = {
                 each.presence.id: max(now, each.presence.connection.ready_at)
                 for each in folded
                 if each.arrived and each.presence.connection is not None
             }
-            await store.mark_due(arrived)
+            await store.due.mark(arrived)
         takeovers = [close(each.presence.id, old) for each in folded for old in each.takeovers]
         return self._shell.records(takeovers, now)
 

@@ -58,7 +58,7 @@ class Tending:
         while True:
             self._wake.clear()
             try:
-                ids = await self._shell.store.take_due(self._shell.now(), _LEASE, _MOST)
+                ids = await self._shell.store.due.take(self._shell.now(), _LEASE, _MOST)
                 if ids:
                     await self._look(ids)
                     continue
@@ -128,6 +128,6 @@ class Tending:
         await store.desired.put(
             [each.desired for each in decisions.values() if each.desired_changed], session
         )
-        await store.set_due({name: each.due for name, each in decisions.items()}, session)
+        await store.due.set({name: each.due for name, each in decisions.items()}, session)
         emissions = [one for decision in decisions.values() for one in decision.emissions]
         await self._shell.tell(emissions, now, session)

@@ -17,7 +17,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
-from pymongo import DeleteOne, UpdateOne
+from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
 from voltbus_backbone.errors import Unavailable
@@ -27,7 +27,9 @@ from voltbus_config.domain.connections import Presence
 from voltbus_config.domain.desired import Desired
 from voltbus_config.domain.layers import Settings, StationAgreement
 from voltbus_config.domain.stations import Station
-from voltbus_config.store.shelf import Shelf, document
+from voltbus_config.store.due import Due
+from voltbus_config.store.gateways import Gateways
+from voltbus_config.store.shelf import Shelf
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
 
     from motor.motor_asyncio import AsyncIOMotorClientSession
 
-    from voltbus_backbone.contract.stations import GatewayBeat
     from voltbus_backbone.store import Database
 
     Session = AsyncIOMotorClientSession
@@ -68,8 +69,8 @@ class Store:
         self.commands = Shelf(database["commands"], Command)
         self.agreements = Shelf(database["agreements"], StationAgreement)
         self._layers = Shelf(database["layers"], StoredLayer)
-        self._gateways = database["gateways"]
-        self._due = database["due"]
+        self.gateways = Gateways(database["gateways"], self.reachable)
+        self.due = Due(database["due"], self.reachable)
         self.outbox = database["outbox"]
         self.keys = MongoKeyStore(database["idempotency_keys"])
 
@@ -93,7 +94,8 @@ class Store:
             await commands.create_index(
                 "ended_at", expireAfterSeconds=int(commands_kept.total_seconds())
             )
-            await self._due.create_index("at")
+            await self.due.prepare()
+            await self.gateways.prepare()
             stations = self.stations.collection
             await stations.create_index("group_id", sparse=True)
             await stations.create_index("site_id", sparse=True)
@@ -142,6 +144,27 @@ class Store:
             await self._layers.collection.delete_one({"_id": name}, session=session)
         else:
             await self._layers.put([StoredLayer(name, settings)], session)
+
+    async def page_of_layers(
+        self, *, limit: int, after: str | None, before: str | None
+    ) -> tuple[list[tuple[str, Settings]], bool]:
+        """The layers that several stations share, in the order of their names."""
+        query = {"_id": {"$not": {"$regex": "^station:"}}}
+        found, more = await self._layers.page(query, limit=limit, after=after, before=before)
+        return [(layer.id, layer.settings) for layer in found], more
+
+    async def stations_of_layer(self, name: str, session: Session) -> list[str]:
+        """The ids of the stations that a shared layer shapes."""
+        kind, _, value = name.partition(":")
+        vendor, _, model = value.partition("/")
+        query: dict[str, Any] = {
+            "default": {},
+            "model": {"vendor": vendor, "model": model},
+            "group": {"group_id": value},
+            "site": {"site_id": value},
+        }[kind]
+        cursor = self.stations.collection.find(query, {"_id": 1}, session=session)
+        return [found["_id"] for found in await cursor.to_list(None)]
 
     async def agreements_for(
         self, stations: Iterable[Station], session: Session | None
@@ -227,48 +250,6 @@ class Store:
             {"$and": [query, bound]}, limit=limit, after=after, before=before
         )
 
-    # When to look again.
-
-    async def mark_due(self, times: Mapping[str, datetime], session: Session | None = None) -> None:
-        """Look at these stations at these times at the latest."""
-        writes = [
-            UpdateOne({"_id": station_id}, {"$min": {"at": at}}, upsert=True)
-            for station_id, at in times.items()
-        ]
-        if writes:
-            await self._due.bulk_write(writes, ordered=False, session=session)
-
-    async def set_due(self, times: Mapping[str, datetime | None], session: Session) -> None:
-        """These stations were looked at: the next times, or None for none."""
-        writes = [
-            DeleteOne({"_id": station_id})
-            if at is None
-            else UpdateOne({"_id": station_id}, {"$set": {"at": at}}, upsert=True)
-            for station_id, at in times.items()
-        ]
-        if writes:
-            await self._due.bulk_write(writes, ordered=False, session=session)
-
-    async def take_due(self, now: datetime, lease: timedelta, most: int) -> list[str]:
-        """Stations to be looked at now. Whoever takes them and dies leaves them to the next.
-
-        Two replicas may take the same one: looking twice changes nothing.
-        """
-        with self.reachable.watching():
-            cursor = self._due.find({"at": {"$lte": now}}, {"_id": 1}).sort("at", 1).limit(most)
-            ids = [found["_id"] for found in await cursor.to_list(most)]
-            if ids:
-                await self._due.update_many(
-                    {"_id": {"$in": ids}, "at": {"$lte": now}}, {"$set": {"at": now + lease}}
-                )
-        return ids
-
-    async def next_due(self) -> datetime | None:
-        """The earliest time at which something is due."""
-        with self.reachable.watching():
-            found = await self._due.find_one({}, {"at": 1}, sort=[("at", 1)])
-        return None if found is None else found["at"]
-
     # Connections.
 
     async def ready(self, connections: Mapping[str, str], at: datetime) -> None:
@@ -306,49 +287,6 @@ class Store:
                     "$inc": {"revision": 1},
                 },
                 session=session,
-            )
-
-    # Gateways.
-
-    async def heard(self, beats: Iterable[GatewayBeat], now: datetime) -> None:
-        """Gateways are alive."""
-        writes = [
-            UpdateOne(
-                {"_id": beat.gateway_id},
-                {
-                    "$set": {
-                        **document(beat),
-                        "heard_at": now,
-                        "leaving": beat.leaving,
-                        "swept": False,
-                    }
-                },
-                upsert=True,
-            )
-            for beat in beats
-        ]
-        if writes:
-            await self._gateways.bulk_write(writes, ordered=True)
-
-    async def take_silent(self, since: datetime, now: datetime, lease: timedelta) -> str | None:
-        """A gateway not heard of since then whose connections nobody else is declaring lost."""
-        with self.reachable.watching():
-            found = await self._gateways.find_one_and_update(
-                {
-                    "heard_at": {"$lt": since},
-                    "swept": False,
-                    "$or": [{"taken_until": None}, {"taken_until": {"$lt": now}}],
-                },
-                {"$set": {"taken_until": now + lease}},
-            )
-        return str(found["_id"]) if found else None
-
-    async def swept(self, gateway_id: str, since: datetime) -> None:
-        """Its connections are declared lost, if it is still silent."""
-        with self.reachable.watching():
-            await self._gateways.update_one(
-                {"_id": gateway_id, "heard_at": {"$lt": since}},
-                {"$set": {"swept": True, "taken_until": None}},
             )
 
     async def connected_to(self, gateway_id: str, after: str, most: int) -> list[Presence]:

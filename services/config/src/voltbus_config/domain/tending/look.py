@@ -1,150 +1,51 @@
-"""What a station needs now: one pure decision over everything that config knows of it.
-
-Called when something happened to the station or one of its times came. Commands whose time is up
-end, the layers are laid anew, what is not at the station becomes commands, the next command goes
-out, and what others should know is told. Called twice, the second call changes nothing.
-"""
+"""One look at one station, step by step."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from voltbus_backbone.contract.config import CommandStatus
-from voltbus_backbone.contract.registry import SETTING_CHANGED, STATION_STATE
-from voltbus_backbone.contract.stations import SettingChanged, StationState
+from voltbus_backbone.contract.registry import STATION_STATE
+from voltbus_backbone.contract.stations import StationState
 from voltbus_backbone.contract.values import OpeningHours, Protocol
 from voltbus_backbone.hours import is_open, next_change
 from voltbus_config.domain import commands as life
 from voltbus_config.domain import emissions, shapes
 from voltbus_config.domain.commands import Command, Purpose, SettingRef
 from voltbus_config.domain.compile import (
-    Options,
     Target,
     Unsupported,
-    Verdict,
     calls,
-    judge,
-    of_error,
 )
 from voltbus_config.domain.desired import (
     REFUSED,
     Desired,
     Item,
     State,
-    acknowledged,
     refused,
-    retried,
     wanting,
 )
 from voltbus_config.domain.emissions import Emission
 from voltbus_config.domain.layers import OPENING_HOURS, PAYMENT_METHODS
 from voltbus_config.domain.stations import Registration, Station, reach, standing
+from voltbus_config.domain.tending.answers import ended, setting_events
+from voltbus_config.domain.tending.case import Decision
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from voltbus_config.domain.connections import Presence
-    from voltbus_config.domain.layers import Wanted
+    from voltbus_config.domain.tending.case import Case, Terms
 
 OPERATIVE, INOPERATIVE = "Operative", "Inoperative"
 
 
-@dataclass(frozen=True)
-class Terms:
-    """What the operator configures, and where new ids come from.
-
-    ``margin``: how long after a call's own timeout its gateway is given up.
-    """
-
-    new_id: Callable[[datetime], str]
-    options: Callable[[Station], Options]
-    policy: Registration = Registration.REJECTED
-    margin: timedelta = timedelta(seconds=10)
-    setting_timeout_s: float = 30.0
-
-
-@dataclass(frozen=True)
-class Case:
-    """Everything that the decision depends on. ``commands`` are those that have not ended.
-
-    ``station`` None: unknown, or removed. ``agreements_change``: when the layers change by the
-    clock alone.
-    """
-
-    station_id: str
-    station: Station | None
-    presence: Presence
-    wanted: Mapping[str, Wanted]
-    desired: Desired
-    commands: Sequence[Command]
-    agreements_change: datetime | None = None
-
-
-@dataclass
-class Decision:
-    """What is to be stored and sent. ``commands`` holds only what changed or is new.
-
-    ``due``: when to look at this station again, if nothing happens before.
-    """
-
-    desired: Desired
-    desired_changed: bool = False
-    commands: dict[str, Command] = field(default_factory=dict)
-    emissions: list[Emission] = field(default_factory=list)
-    due: datetime | None = None
-
-
 def decide(case: Case, now: datetime, terms: Terms) -> Decision:
     """Look at one station."""
-    return _Look(case, now, terms).decide()
+    return Look(case, now, terms).decide()
 
 
-def ended(desired: Desired, command: Command, now: datetime) -> Desired:
-    """The desired state after a command for settings ended: answered, refused or unheard."""
-    if not command.settings:
-        return desired
-    refs = {ref.key: ref for ref in command.settings}
-    verdicts = _verdicts(command, list(refs))
-    items = [
-        _told(item, refs[item.key], verdicts.get(item.key), command, now)
-        if item.key in refs and item.command_id == command.id
-        else item
-        for item in desired.items
-    ]
-    kept = tuple(item for item in items if item.wanted is not None or item.state is State.PENDING)
-    return msgspec.structs.replace(desired, items=kept)
-
-
-def _verdicts(command: Command, keys: list[str]) -> dict[str, Verdict | None]:
-    if command.status is CommandStatus.ANSWERED and command.protocol is not None:
-        found = judge(command.protocol, command.action, keys, command.answer or {}, command.notes)
-        missing = Verdict(State.REJECTED, "the station left it out of its answer")
-        return {key: found.get(key, missing) for key in keys}
-    if command.status is CommandStatus.REJECTED:
-        return dict.fromkeys(keys, of_error(command.error_code))
-    return dict.fromkeys(keys)
-
-
-def _told(
-    item: Item, ref: SettingRef, verdict: Verdict | None, command: Command, now: datetime
-) -> Item:
-    if verdict is None:
-        return retried(item, f"no answer: {command.status}", command.station_id, now)
-    item = msgspec.structs.replace(item, protocol=command.protocol)
-    if verdict.state in REFUSED:
-        if item.wanted is None:
-            # It was to be taken away; the station has no such thing, or keeps it: nothing is left
-            # to be done about it.
-            return refused(item, State.UNSUPPORTED, verdict.detail)
-        return refused(item, verdict.state, verdict.detail)
-    return acknowledged(item, verdict.state, ref.target, verdict.detail, now)
-
-
-class _Look:
+class Look:
     """One look at one station, step by step."""
 
     def __init__(self, case: Case, now: datetime, terms: Terms) -> None:
@@ -159,6 +60,7 @@ class _Look:
         self._reach = reach(case.station)
 
     def decide(self) -> Decision:
+        """All steps, in order."""
         for command in list(self._commands.values()):
             over = life.overdue(command, self._now)
             if over is not None:
@@ -394,29 +296,6 @@ class _Look:
     def _protocol(self) -> Protocol | None:
         connection = self._case.presence.connection
         return None if connection is None else connection.protocol
-
-
-def setting_events(before: Desired, after: Desired, at: datetime) -> list[Emission]:
-    """Every setting whose state, or wanted generation, moved. Values stay out."""
-    known = {item.key: item for item in before.items}
-    result = []
-    for item in after.items:
-        old = known.get(item.key)
-        if old is not None and (old.state, old.generation) == (item.state, item.generation):
-            continue
-        message = SettingChanged(
-            station_id=after.id,
-            key=item.key,
-            state=item.state.value,
-            generation=item.generation,
-            at=at,
-            layer=item.layer,
-            detail=item.detail,
-        )
-        result.append(
-            Emission(SETTING_CHANGED, message, f"setting:{after.id}:{item.key}:{after.revision}")
-        )
-    return result
 
 
 def _hours(item: Item) -> OpeningHours:

@@ -1,0 +1,99 @@
+"""REST: the layers below a station's own: default, model, group and site."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Response
+
+from voltbus_backbone import rest
+from voltbus_backbone.errors import Problem, not_found
+from voltbus_backbone.http import scope
+from voltbus_backbone.rest import Paging
+from voltbus_config.api import views
+from voltbus_config.api.bodies import SettingsBody
+from voltbus_config.api.settings import as_layer
+from voltbus_config.domain.layers import Settings
+from voltbus_config.handlers.records import Shell
+from voltbus_config.handlers.tending import Tending
+from voltbus_config.store import Session
+
+Name = Annotated[
+    str,
+    Path(
+        max_length=220,
+        description="default, model:Vendor/Model, group:id or site:id.",
+        examples=["default", "group:north", "model:Acme/Fast 2"],
+    ),
+]
+
+
+def router(shell: Shell, tending: Tending) -> APIRouter:
+    """The routes of layers."""
+    routes = APIRouter(prefix="/v1/layers", tags=["settings"])
+
+    @routes.get("", dependencies=[scope("stations:read")], summary="List the layers")
+    async def listed(paging: Annotated[Paging, Depends()]) -> dict[str, Any]:
+        with shell.store.reachable.watching():
+            found, more = await shell.store.page_of_layers(
+                limit=paging.limit, after=paging.starting_after, before=paging.ending_before
+            )
+        return rest.page([views.layer(name, each) for name, each in found], has_more=more)
+
+    @routes.put(
+        "/{name:path}",
+        dependencies=[scope("stations:write")],
+        summary="Set how every station of a layer should be set",
+    )
+    async def put(name: Name, body: SettingsBody) -> dict[str, Any]:
+        settings = as_layer(body)
+        await _write(shell, tending, name, settings)
+        return views.layer(name, settings)
+
+    @routes.get("/{name:path}", dependencies=[scope("stations:read")], summary="See a layer")
+    async def get(name: Name) -> dict[str, Any]:
+        _check(name)
+        with shell.store.reachable.watching():
+            found = (await shell.store.layers([name], None)).get(name)
+        if found is None:
+            raise not_found("layer")
+        return views.layer(name, found)
+
+    @routes.delete(
+        "/{name:path}",
+        status_code=204,
+        dependencies=[scope("stations:write")],
+        summary="Remove a layer",
+    )
+    async def remove(name: Name) -> Response:
+        await _write(shell, tending, name, None)
+        return Response(status_code=204)
+
+    return routes
+
+
+async def _write(shell: Shell, tending: Tending, name: str, settings: Settings | None) -> None:
+    """Store it; every station that it shapes is looked at, soon rather than at once."""
+    _check(name)
+
+    async def work(session: Session) -> None:
+        if settings is None and name not in await shell.store.layers([name], session):
+            raise not_found("layer")
+        await shell.store.put_layer(name, settings, session)
+        affected = await shell.store.stations_of_layer(name, session)
+        await shell.store.due.mark(dict.fromkeys(affected, shell.now()), session)
+
+    await shell.store.transact(work)
+    tending.wake()
+
+
+def _check(name: str) -> None:
+    kind, _, rest_of_it = name.partition(":")
+    shared = kind in {"model", "group", "site"} and rest_of_it
+    if name != "default" and not (shared and (kind != "model" or "/" in rest_of_it)):
+        raise Problem(
+            422,
+            "invalid-request",
+            "A layer is default, model:Vendor/Model, group:id or site:id.",
+            errors=[{"field": "name", "message": "no such kind of layer"}],
+        )

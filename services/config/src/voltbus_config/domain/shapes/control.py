@@ -1,0 +1,147 @@
+"""Start, stop, reset, unlock, availability, trigger, cache."""
+
+from typing import Any, Literal
+
+from voltbus_config.domain.compile.forms import Unsupported
+from voltbus_config.domain.shapes.shape import Call, Shape
+
+
+class RemoteStart(Shape, frozen=True, kw_only=True):
+    """Start charging for this token. ``type`` is OCPP 2.x's kind of token."""
+
+    id_token: str
+    type: str = "Central"
+    evse_id: int | None = None
+    connector_id: int | None = None
+    remote_start_id: int | None = None
+
+    def _v16(self, _number: int) -> Call:
+        place = self.evse_id if self.connector_id is None else self.connector_id
+        return "RemoteStartTransaction", {"idTag": self.id_token, "connectorId": place}
+
+    def _v2(self, number: int) -> Call:
+        return "RequestStartTransaction", {
+            "idToken": {"idToken": self.id_token, "type": self.type},
+            "remoteStartId": number if self.remote_start_id is None else self.remote_start_id,
+            "evseId": self.evse_id,
+        }
+
+
+class RemoteStop(Shape, frozen=True, kw_only=True):
+    """Stop this transaction; the id is the one that the station knows."""
+
+    transaction_id: str | int
+
+    def _v16(self, _number: int) -> Call:
+        if not str(self.transaction_id).isdigit():
+            raise Unsupported("transaction ids of OCPP 1.6 are whole numbers")
+        return "RemoteStopTransaction", {"transactionId": int(self.transaction_id)}
+
+    def _v2(self, _number: int) -> Call:
+        return "RequestStopTransaction", {"transactionId": str(self.transaction_id)}
+
+
+class Reset(Shape, frozen=True, kw_only=True):
+    """Restart the station, or in 2.x one of its EVSEs: at once, or when nobody charges."""
+
+    type: Literal["immediate", "on_idle"] = "on_idle"
+    evse_id: int | None = None
+
+    def _v16(self, _number: int) -> Call:
+        if self.evse_id is not None:
+            raise Unsupported("OCPP 1.6 resets whole stations only")
+        return "Reset", {"type": "Hard" if self.type == "immediate" else "Soft"}
+
+    def _v2(self, _number: int) -> Call:
+        kind = "Immediate" if self.type == "immediate" else "OnIdle"
+        return "Reset", {"type": kind, "evseId": self.evse_id}
+
+
+class Unlock(Shape, frozen=True, kw_only=True):
+    """Release the cable. 1.6 counts connectors through the whole station: there, give only one."""
+
+    evse_id: int | None = None
+    connector_id: int = 1
+
+    def _v16(self, _number: int) -> Call:
+        place = self.connector_id if self.evse_id is None else self.evse_id
+        return "UnlockConnector", {"connectorId": place}
+
+    def _v2(self, _number: int) -> Call:
+        evse = 1 if self.evse_id is None else self.evse_id
+        return "UnlockConnector", {"evseId": evse, "connectorId": self.connector_id}
+
+
+class ChangeAvailability(Shape, frozen=True, kw_only=True):
+    """Take the station, an EVSE or a connector in or out of use."""
+
+    operative: bool
+    evse_id: int | None = None
+    connector_id: int | None = None
+
+    def _v16(self, _number: int) -> Call:
+        place = self.evse_id if self.connector_id is None else self.connector_id
+        return "ChangeAvailability", {"connectorId": place or 0, "type": self._word()}
+
+    def _v2(self, _number: int) -> Call:
+        place = _evse(self.evse_id, self.connector_id)
+        return "ChangeAvailability", {"operationalStatus": self._word(), "evse": place}
+
+    def _word(self) -> str:
+        return "Operative" if self.operative else "Inoperative"
+
+
+_TRIGGERS = {
+    "boot": "BootNotification",
+    "heartbeat": "Heartbeat",
+    "status": "StatusNotification",
+    "meter_values": "MeterValues",
+    "firmware_status": "FirmwareStatusNotification",
+}
+
+
+class Trigger(Shape, frozen=True, kw_only=True):
+    """Make the station send a message now."""
+
+    message: Literal[
+        "boot",
+        "heartbeat",
+        "status",
+        "meter_values",
+        "firmware_status",
+        "log_status",
+        "sign_certificate",
+    ]
+    evse_id: int | None = None
+    connector_id: int | None = None
+
+    def _v16(self, _number: int) -> Call:
+        if self.message == "sign_certificate":  # only the security extension can ask for it
+            return "ExtendedTriggerMessage", {"requestedMessage": "SignChargePointCertificate"}
+        wanted = _TRIGGERS.get(self.message, "DiagnosticsStatusNotification")
+        place = self.evse_id if self.connector_id is None else self.connector_id
+        return "TriggerMessage", {"requestedMessage": wanted, "connectorId": place}
+
+    def _v2(self, _number: int) -> Call:
+        others = {
+            "log_status": "LogStatusNotification",
+            "sign_certificate": "SignChargingStationCertificate",
+        }
+        return "TriggerMessage", {
+            "requestedMessage": {**_TRIGGERS, **others}[self.message],
+            "evse": _evse(self.evse_id, self.connector_id),
+        }
+
+
+class ClearCache(Shape, frozen=True, kw_only=True):
+    """Forget the authorization cache."""
+
+    def _v16(self, _number: int) -> Call:
+        return "ClearCache", {}
+
+    def _v2(self, _number: int) -> Call:
+        return "ClearCache", {}
+
+
+def _evse(evse_id: int | None, connector_id: int | None) -> dict[str, Any] | None:
+    return None if evse_id is None else {"id": evse_id, "connectorId": connector_id}

@@ -1,0 +1,88 @@
+"""What makes a station fetch or deliver a file."""
+
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from voltbus_config.domain.shapes.shape import Call, Shape
+
+
+class GetLog(Shape, frozen=True, kw_only=True):
+    """Upload diagnostics, or the security log, to a location (a URL)."""
+
+    location: str
+    kind: Literal["diagnostics", "security"] = "diagnostics"
+    since: datetime | None = None
+    until: datetime | None = None
+    retries: int | None = None
+    retry_interval_s: int | None = None
+
+    def _v16(self, number: int) -> Call:
+        if self.kind == "security":
+            return self._v2(number)  # the security extension has 2.x's message
+        return "GetDiagnostics", {
+            "location": self.location,
+            "startTime": _time(self.since),
+            "stopTime": _time(self.until),
+            "retries": self.retries,
+            "retryInterval": self.retry_interval_s,
+        }
+
+    def _v2(self, number: int) -> Call:
+        return "GetLog", {
+            "logType": "SecurityLog" if self.kind == "security" else "DiagnosticsLog",
+            "requestId": number,
+            "log": {
+                "remoteLocation": self.location,
+                "oldestTimestamp": _time(self.since),
+                "latestTimestamp": _time(self.until),
+            },
+            "retries": self.retries,
+            "retryInterval": self.retry_interval_s,
+        }
+
+
+class UpdateFirmware(Shape, frozen=True, kw_only=True):
+    """Fetch firmware from a location (a URL) and install it; signed when a signature is given."""
+
+    location: str
+    retrieve_at: datetime
+    install_at: datetime | None = None
+    signature: str | None = None
+    signing_certificate: str | None = None
+    retries: int | None = None
+    retry_interval_s: int | None = None
+
+    def _v16(self, number: int) -> Call:
+        if self.signature is not None:
+            return "SignedUpdateFirmware", self._signed(number)
+        return "UpdateFirmware", {
+            "location": self.location,
+            "retrieveDate": _time(self.retrieve_at),
+            "retries": self.retries,
+            "retryInterval": self.retry_interval_s,
+        }
+
+    def _v2(self, number: int) -> Call:
+        return "UpdateFirmware", self._signed(number)
+
+    def _signed(self, number: int) -> dict[str, Any]:
+        return {
+            "requestId": number,
+            "firmware": {
+                "location": self.location,
+                "retrieveDateTime": _time(self.retrieve_at),
+                "installDateTime": _time(self.install_at),
+                "signature": self.signature,
+                "signingCertificate": self.signing_certificate,
+            },
+            "retries": self.retries,
+            "retryInterval": self.retry_interval_s,
+        }
+
+
+def _time(moment: datetime | None) -> str | None:
+    if moment is None:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

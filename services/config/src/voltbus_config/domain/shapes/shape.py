@@ -1,0 +1,35 @@
+"""What the shapes have in common."""
+
+from typing import Any
+
+import msgspec
+
+from voltbus_backbone.contract.values import Protocol
+
+Call = tuple[str, dict[str, Any]]
+
+
+class Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the shapes have in common: unknown members are mistakes."""
+
+    def call(self, protocol: Protocol, number: int) -> Call:
+        """The OCPP call in this version, with its empty optionals left out (ocpp-rules A18).
+
+        Raises:
+            Unsupported: this version can't do it.
+        """
+        made = self._v16 if protocol is Protocol.OCPP16 else self._v2
+        action, payload = made(number)
+        return action, _without_nones(payload)
+
+    def _v16(self, number: int) -> Call:
+        raise NotImplementedError
+
+    def _v2(self, number: int) -> Call:
+        raise NotImplementedError
+
+
+def _without_nones(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nones(each) for key, each in value.items() if each is not None}
+    return value

@@ -1,0 +1,91 @@
+"""What an ended command makes of the settings that it was to bring."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from voltbus_backbone.contract.config import CommandStatus
+from voltbus_backbone.contract.registry import SETTING_CHANGED
+from voltbus_backbone.contract.stations import SettingChanged
+from voltbus_config.domain.compile import Verdict, judge, of_error
+from voltbus_config.domain.desired import (
+    REFUSED,
+    Desired,
+    Item,
+    State,
+    acknowledged,
+    refused,
+    retried,
+)
+from voltbus_config.domain.emissions import Emission
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from voltbus_config.domain.commands import Command, SettingRef
+
+
+def ended(desired: Desired, command: Command, now: datetime) -> Desired:
+    """The desired state after a command for settings ended: answered, refused or unheard."""
+    if not command.settings:
+        return desired
+    refs = {ref.key: ref for ref in command.settings}
+    verdicts = _verdicts(command, list(refs))
+    items = [
+        _told(item, refs[item.key], verdicts.get(item.key), command, now)
+        if item.key in refs and item.command_id == command.id
+        else item
+        for item in desired.items
+    ]
+    kept = tuple(item for item in items if item.wanted is not None or item.state is State.PENDING)
+    return msgspec.structs.replace(desired, items=kept)
+
+
+def _verdicts(command: Command, keys: list[str]) -> dict[str, Verdict | None]:
+    if command.status is CommandStatus.ANSWERED and command.protocol is not None:
+        found = judge(command.protocol, command.action, keys, command.answer or {}, command.notes)
+        missing = Verdict(State.REJECTED, "the station left it out of its answer")
+        return {key: found.get(key, missing) for key in keys}
+    if command.status is CommandStatus.REJECTED:
+        return dict.fromkeys(keys, of_error(command.error_code))
+    return dict.fromkeys(keys)
+
+
+def _told(
+    item: Item, ref: SettingRef, verdict: Verdict | None, command: Command, now: datetime
+) -> Item:
+    if verdict is None:
+        return retried(item, f"no answer: {command.status}", command.station_id, now)
+    item = msgspec.structs.replace(item, protocol=command.protocol)
+    if verdict.state in REFUSED:
+        if item.wanted is None:
+            # It was to be taken away; the station has no such thing, or keeps it: nothing is left
+            # to be done about it.
+            return refused(item, State.UNSUPPORTED, verdict.detail)
+        return refused(item, verdict.state, verdict.detail)
+    return acknowledged(item, verdict.state, ref.target, verdict.detail, now)
+
+
+def setting_events(before: Desired, after: Desired, at: datetime) -> list[Emission]:
+    """Every setting whose state, or wanted generation, moved. Values stay out."""
+    known = {item.key: item for item in before.items}
+    result = []
+    for item in after.items:
+        old = known.get(item.key)
+        if old is not None and (old.state, old.generation) == (item.state, item.generation):
+            continue
+        message = SettingChanged(
+            station_id=after.id,
+            key=item.key,
+            state=item.state.value,
+            generation=item.generation,
+            at=at,
+            layer=item.layer,
+            detail=item.detail,
+        )
+        result.append(
+            Emission(SETTING_CHANGED, message, f"setting:{after.id}:{item.key}:{after.revision}")
+        )
+    return result

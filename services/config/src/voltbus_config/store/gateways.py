@@ -1,0 +1,69 @@
+"""When each gateway was last heard of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pymongo import UpdateOne
+
+from voltbus_config.store.shelf import document
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime, timedelta
+
+    from voltbus_backbone.contract.stations import GatewayBeat
+    from voltbus_backbone.store import Collection, Reachable
+
+
+class Gateways:
+    """The gateways, and which of the silent ones are being dealt with."""
+
+    def __init__(self, collection: Collection, reachable: Reachable) -> None:
+        self._collection = collection
+        self._reachable = reachable
+
+    async def prepare(self) -> None:
+        """Create the index."""
+        await self._collection.create_index([("swept", 1), ("heard_at", 1)])
+
+    async def heard(self, beats: Iterable[GatewayBeat], now: datetime) -> None:
+        """Gateways are alive."""
+        writes = [
+            UpdateOne(
+                {"_id": beat.gateway_id},
+                {
+                    "$set": {
+                        **document(beat),
+                        "heard_at": now,
+                        "leaving": beat.leaving,
+                        "swept": False,
+                    }
+                },
+                upsert=True,
+            )
+            for beat in beats
+        ]
+        if writes:
+            await self._collection.bulk_write(writes, ordered=True)
+
+    async def take_silent(self, since: datetime, now: datetime, lease: timedelta) -> str | None:
+        """A gateway not heard of since then whose connections nobody else is declaring lost."""
+        with self._reachable.watching():
+            found = await self._collection.find_one_and_update(
+                {
+                    "heard_at": {"$lt": since},
+                    "swept": False,
+                    "$or": [{"taken_until": None}, {"taken_until": {"$lt": now}}],
+                },
+                {"$set": {"taken_until": now + lease}},
+            )
+        return str(found["_id"]) if found else None
+
+    async def swept(self, gateway_id: str, since: datetime) -> None:
+        """Its connections are declared lost, if it is still silent."""
+        with self._reachable.watching():
+            await self._collection.update_one(
+                {"_id": gateway_id, "heard_at": {"$lt": since}},
+                {"$set": {"swept": True, "taken_until": None}},
+            )
