@@ -156,6 +156,8 @@ class _Process(Generic[S]):
             log.info("service.started", http_port=listener.getsockname()[1])
             await _until(stopping, work)
             failures = await self._leave(work)
+        except SettingsError:
+            raise  # main() says it in one line
         except VoltbusError as error:
             log.error("service.failed", reason=str(error))  # noqa: TRY400 - one line is the point
             failures = [error]

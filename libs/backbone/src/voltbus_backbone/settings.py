@@ -5,31 +5,39 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Literal, Self, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from voltbus_backbone.errors import SettingsError
 
-S = TypeVar("S", bound="ServiceSettings")
+S = TypeVar("S", bound=BaseSettings)
 
 
 class KafkaSettings(BaseSettings):
-    """How to reach Kafka. ``security_protocol`` as in Kafka: PLAINTEXT, SSL, SASL_SSL, ..."""
+    """How to reach Kafka; the words are Kafka's own."""
 
     model_config = SettingsConfigDict(env_prefix="VOLTBUS_KAFKA_", extra="ignore")
 
     bootstrap: str = "127.0.0.1:9005"
-    security_protocol: str = "PLAINTEXT"
-    sasl_mechanism: str = "SCRAM-SHA-512"
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
     username: str | None = None
     password: SecretStr | None = None
     ca_file: Path | None = None
     cert_file: Path | None = None
     key_file: Path | None = None
-    compression: str | None = None
-    request_timeout_s: float = 10.0
+    compression: Literal["gzip", "snappy", "lz4", "zstd"] | None = None
+    request_timeout_s: float = Field(default=10.0, gt=0)
+
+    @model_validator(mode="after")
+    def _log_in(self) -> Self:
+        if self.security_protocol.startswith("SASL") and not (self.username and self.password):
+            raise ValueError(
+                f"{self.security_protocol} needs VOLTBUS_KAFKA_USERNAME and VOLTBUS_KAFKA_PASSWORD"
+            )
+        return self
 
 
 class ServiceSettings(BaseSettings):
@@ -59,17 +67,28 @@ class StoreSettings(ServiceSettings):
     mongo_timeout_s: float = 5.0
 
 
-def load(settings: type[S]) -> S:
-    """The settings from the environment.
+def load(settings: type[S], **given: Any) -> S:
+    """The settings from the environment; what is ``given`` goes before it.
 
     Raises:
         SettingsError: something is missing or malformed; one line that names the variables.
     """
     try:
-        return settings()
+        return settings(**given)
     except ValidationError as error:
-        problems = "; ".join(
-            f"VOLTBUS_{'_'.join(str(part) for part in item['loc']).upper()}: {item['msg']}"
-            for item in error.errors(include_input=False, include_url=False)
-        )
-        raise SettingsError(problems) from None
+        # The Kafka settings are made while the service's are, and have a prefix of their own.
+        prefix = KafkaSettings.model_config if error.title == "KafkaSettings" else _SERVICE
+        raise SettingsError("; ".join(_problems(error, prefix["env_prefix"]))) from None
+
+
+_SERVICE = ServiceSettings.model_config
+
+
+def _problems(error: ValidationError, prefix: str) -> list[str]:
+    """What is wrong, by variable and without the values, which may be secrets."""
+    found = []
+    for item in error.errors(include_input=False, include_url=False):
+        name = "_".join(str(part) for part in item["loc"]).upper()
+        sentence = item["msg"].removeprefix("Value error, ")
+        found.append(f"{prefix}{name}: {sentence}" if name else sentence)
+    return found

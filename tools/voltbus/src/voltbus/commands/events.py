@@ -117,9 +117,9 @@ async def _follow(
 ) -> None:
     from voltbus.events.feed import PUBLIC_TOPICS  # noqa: PLC0415 - see events
     from voltbus_backbone.kafka import Tail  # noqa: PLC0415 - see events
-    from voltbus_backbone.settings import KafkaSettings  # noqa: PLC0415 - see events
+    from voltbus_backbone.settings import KafkaSettings, load  # noqa: PLC0415 - see events
 
-    settings = KafkaSettings(bootstrap=broker)
+    settings = load(KafkaSettings, bootstrap=broker)
     tail = Tail(settings, PUBLIC_TOPICS, prefix=prefix, from_beginning=from_beginning)
     async with tail as passing:
         show = _shower(as_json=as_json)

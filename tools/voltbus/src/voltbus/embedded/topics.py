@@ -17,15 +17,15 @@ async def make_topics(
     """Create the topics that are missing, and return their names.
 
     `ours` says that the broker is the embedded one, which wants no password whatever the
-    environment holds. Raises CommandError when the broker cannot be reached or refuses.
+    environment holds. Raises CommandError when the broker cannot be reached or refuses, and
+    SettingsError when the environment's Kafka settings are malformed.
     """
     # Imported here because they bring the Kafka client, which a stack without topics does not need.
     from voltbus_backbone.kafka import ensure_topics  # noqa: PLC0415 - see above
-    from voltbus_backbone.settings import KafkaSettings  # noqa: PLC0415 - see above
+    from voltbus_backbone.settings import KafkaSettings, load  # noqa: PLC0415 - see above
 
-    settings = KafkaSettings(bootstrap=bootstrap)
-    if ours:
-        settings = settings.model_copy(update={"security_protocol": "PLAINTEXT"})
+    given = {"security_protocol": "PLAINTEXT"} if ours else {}
+    settings = load(KafkaSettings, bootstrap=bootstrap, **given)
     try:
         return await ensure_topics(settings, prefix, partitions=partitions, replication=replication)
     except Unavailable as error:
