@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from voltbus_auth.domain.coverage import Coverage, coverage_of
-from voltbus_auth.domain.decision import Policy
 from voltbus_auth.domain.identifiers import TokenKey
 from voltbus_auth.domain.places import Place, place_of
 from voltbus_auth.domain.tokens import Token
+from voltbus_auth.domain.verdict import Policy
 from voltbus_backbone.contract.agreements import (
     AgreementSnapshot,
     AgreementStatus,

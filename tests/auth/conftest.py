@@ -20,7 +20,7 @@ from voltbus_auth.domain.identifiers import masked
 from voltbus_auth.domain.tokens import Token
 from voltbus_auth.handlers.bookkeeping import Bookkeeping
 from voltbus_auth.handlers.knowledge import Library
-from voltbus_auth.handlers.ports import Books, Doors, Knowing, Projections
+from voltbus_auth.handlers.ports import Books, Doors, Knowing, Occupancy, Projections
 from voltbus_auth.handlers.requests import Requests
 from voltbus_auth.handlers.samples import Samples
 from voltbus_auth.settings import Settings
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from voltbus_auth.domain.decision import Policy
     from voltbus_auth.domain.record import Record
+    from voltbus_auth.domain.verdict import Policy
     from voltbus_backbone.envelope import Event
     from voltbus_backbone.envelope import Record as Outgoing
     from voltbus_backbone.store import Database
@@ -97,14 +97,22 @@ class Replica:
     """One replica of the service on a store that others may share."""
 
     def __init__(
-        self, shelf: Shelf, books: Books, clock: Clock, *, policy: Policy = POLICY
+        self,
+        shelf: Shelf,
+        books: Books,
+        occupancy: Occupancy,
+        clock: Clock,
+        *,
+        policy: Policy = POLICY,
     ) -> None:
         self.shelf = shelf
         self.books = books
         self.clock = clock
         library = Library(shelf, policy)
         source = "/voltbus/auth/auth-1"
-        bookkeeping = Bookkeeping(books=books, library=library, key=KEY, source=source, now=clock)
+        bookkeeping = Bookkeeping(
+            books=books, occupancy=occupancy, library=library, key=KEY, source=source, now=clock
+        )
         self._requests = Requests(
             doors=shelf, library=library, bookkeeping=bookkeeping, key=KEY, source=source, now=clock
         )
@@ -263,5 +271,7 @@ def replica(shelf: Shelf, clock: Clock) -> Replica:
 
 def replica_on(shelf: Shelf, clock: Clock, *, policy: Policy = POLICY) -> Replica:
     """Another replica, or the same one after a restart."""
-    books: Books = shelf if isinstance(shelf, MemoryStore) else shelf.transaction  # type: ignore[attr-defined]
-    return Replica(shelf, books, clock, policy=policy)
+    if isinstance(shelf, MemoryStore):
+        return Replica(shelf, shelf, shelf, clock, policy=policy)
+    assert isinstance(shelf, Store)
+    return Replica(shelf, shelf.transaction, shelf.occupancy, clock, policy=policy)

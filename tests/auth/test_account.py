@@ -82,7 +82,7 @@ def test_samples_go_backwards_within_a_message() -> None:
 
 
 def test_zero_at_the_beginning() -> None:
-    """A start at 0 whose first sample is a meter's whole life is doubted; one per session is not."""
+    """A start at 0 with a whole life in the first sample is doubted; one per session is not."""
     record = charged(0, 5_003_000, sampled(5_000_000, 1))
     assert "zero_at_start" in doubts(record)
     assert doubts(charged(0, 3000, sampled(100, 1))) == ()

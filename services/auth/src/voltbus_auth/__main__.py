@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from voltbus_auth import api
-from voltbus_auth.domain.decision import Policy
 from voltbus_auth.domain.identifiers import TokenKey, read_key
+from voltbus_auth.domain.verdict import Policy
 from voltbus_auth.handlers import projections, requests, samples
 from voltbus_auth.handlers.bookkeeping import Bookkeeping
 from voltbus_auth.handlers.knowledge import Library
@@ -30,7 +30,12 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
     )
     library = Library(store, policy)
     bookkeeping = Bookkeeping(
-        books=store.transaction, library=library, key=key, source=runtime.source, now=now
+        books=store.transaction,
+        occupancy=store.occupancy,
+        library=library,
+        key=key,
+        source=runtime.source,
+        now=now,
     )
     asked = requests.Requests(
         doors=store,

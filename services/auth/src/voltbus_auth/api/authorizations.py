@@ -9,8 +9,8 @@ from typing import Annotated, Self
 from fastapi import APIRouter
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from voltbus_auth.domain.decision import Question, Verdict
 from voltbus_auth.domain.identifiers import TokenKey
+from voltbus_auth.domain.verdict import Question, Verdict
 from voltbus_auth.handlers.knowledge import Library
 from voltbus_auth.store import Store
 from voltbus_backbone.http import scope
@@ -71,7 +71,7 @@ def authorizations_router(
         question = Question(body.type, at, body.evse_id, body.starting)
         verdict = knowledge.verdict(ref, body.station_id, question)
         if body.starting and verdict.limits:
-            full = await store.transaction.full(verdict.limits)
+            full = await store.occupancy.full(verdict.limits)
             verdict = knowledge.verdict(ref, body.station_id, question, full=full)
         return _explained(verdict, at, knowledge.token_ref(ref))
 

@@ -84,8 +84,8 @@ def transactions_router(store: Store) -> APIRouter:
         record = await store.transaction.find(ref)
         if record is None:
             raise not_found("transaction")
-        kept = await store.transaction.samples_of(ref, _MOST_SAMPLE_SETS)
-        return {**_shown(record), "samples": [one for each in kept for one in each["samples"]]}
+        samples = await store.transaction.samples_of(ref, _MOST_SAMPLE_SETS)
+        return {**_shown(record), "samples": msgspec.to_builtins(samples)}
 
     return router
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from voltbus_auth.domain.decision import Limit
+    from voltbus_auth.domain.verdict import Limit
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from voltbus_auth.domain import account, ledger
-from voltbus_auth.domain.decision import Question, Rule, Verdict
 from voltbus_auth.domain.intake import clean
-from voltbus_auth.domain.ledger import Entry, Ledger
+from voltbus_auth.domain.ledger import Ledger
 from voltbus_auth.domain.record import (
     Presented,
     open_record,
     start_ref,
     wire_key,
 )
-from voltbus_auth.domain.reservations import Occupy, Release
 from voltbus_auth.domain.samples import sample_set
 from voltbus_auth.domain.tokens import NO_AUTHORIZATION
+from voltbus_auth.domain.verdict import Question, Rule, Verdict
+from voltbus_auth.handlers.jobs import Job, reserve
 from voltbus_auth.handlers.knowledge import Knowledge, evse_of, judged_at
 from voltbus_backbone import envelope
 from voltbus_backbone.contract.auth import Decision, Phase, TransactionAnswer, TransactionMessage
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     from voltbus_auth.domain.record import Record
     from voltbus_auth.domain.samples import SampleSet
     from voltbus_auth.handlers.knowledge import Library
-    from voltbus_auth.handlers.ports import Books
+    from voltbus_auth.handlers.ports import Books, Occupancy
     from voltbus_backbone.envelope import Event
 
 _ROWS = {
@@ -52,33 +51,21 @@ _ROWS = {
 _TRIES = 8
 
 
-@dataclass(slots=True)
-class Job:
-    """One message on its way. ``token_ref`` of what was presented; ``ref`` of a 1.6 start."""
-
-    event: Event
-    message: TransactionMessage
-    presented_ref: str | None = None
-    ref: str | None = None
-    denied: set[str] = field(default_factory=set)
-    verdict: Verdict | None = None
-    entry: Entry | None = None
-    first_sight: bool = False
-
-
 class Bookkeeping:
-    """Handles transaction messages; ``opens`` false passes over those that belong to no record."""
+    """Handles the transaction messages of a batch."""
 
     def __init__(
         self,
         *,
         books: Books,
+        occupancy: Occupancy,
         library: Library,
         key: TokenKey,
         source: str,
         now: Callable[[], datetime],
     ) -> None:
         self._books = books
+        self._occupancy = occupancy
         self._library = library
         self._key = key
         self._source = source
@@ -94,7 +81,10 @@ class Bookkeeping:
         return [record for record in records if record is not None]
 
     async def record(self, jobs: Sequence[Job], *, opens: bool = True) -> None:
-        """Decide and store; afterwards each job has its entry and verdict."""
+        """Decide and store; afterwards each job has its entry and verdict.
+
+        ``opens`` false: a message that belongs to no record is passed over.
+        """
         presented = {job.presented_ref for job in jobs if job.presented_ref is not None}
         stations = {job.message.station_id for job in jobs}
         knowledge, records = await asyncio.gather(
@@ -156,7 +146,7 @@ class Bookkeeping:
         ids = await self._books.take_ids(len(fresh)) if fresh else []
         wire_ids = dict(zip(sorted(fresh), ids, strict=True))
         pages = self._enter(jobs, knowledge, records, wire_ids, opens=opens)
-        while await self._reserve(jobs):
+        while await reserve(jobs, self._occupancy):
             pages = self._enter(jobs, knowledge, records, wire_ids, opens=opens)
         changed = pages.changed()
         samples = _sample_sets(jobs)
@@ -229,26 +219,6 @@ class Bookkeeping:
             )
         return presented
 
-    async def _reserve(self, jobs: Sequence[Job]) -> bool:
-        """Take and give back places under limits; whether a start must be decided again."""
-        steps, starts = _steps(jobs)
-        if not steps:
-            return False
-        held = await self._books.occupy(steps)
-        give_back: list[Release] = []
-        denied = False
-        for job, step in starts:
-            short = {limit.key for limit in step.limits if (step.ref, limit.key) not in held}
-            if short:
-                denied = True
-                job.denied |= short
-                got = tuple(limit.key for limit in step.limits if limit.key not in short)
-                if got:
-                    give_back.append(Release(step.ref, got))
-        if give_back:
-            await self._books.occupy(give_back)
-        return denied
-
     def _reply(self, job: Job, now: datetime) -> envelope.Record | None:
         if job.event.asking is None:
             return None
@@ -277,36 +247,6 @@ def _was_one_too_many(known: Presented, presented: Presented) -> bool:
     return (
         known.status is AuthorizationStatus.CONCURRENT_TX and known.token_ref == presented.token_ref
     )
-
-
-def _steps(
-    jobs: Sequence[Job],
-) -> tuple[list[Occupy | Release], list[tuple[Job, Occupy]]]:
-    """What a batch does to the limits, in its order. A session that is over takes no place."""
-    over = {
-        job.entry.record.ref
-        for job in jobs
-        if job.entry is not None and job.entry.record.stop is not None
-    }
-    steps: list[Occupy | Release] = []
-    starts: list[tuple[Job, Occupy]] = []
-    for job in jobs:
-        entry, verdict = job.entry, job.verdict
-        if entry is None:
-            continue
-        record = entry.record
-        if record.stop is not None and record.holds:
-            steps.append(Release(record.ref, record.holds))
-        elif job.first_sight and verdict is not None and verdict.limits and record.ref not in over:
-            step = Occupy(record.ref, verdict.limits, _outlet(job.message), job.message.at)
-            steps.append(step)
-            starts.append((job, step))
-    return steps, starts
-
-
-def _outlet(message: TransactionMessage) -> str:
-    evse = evse_of(message.protocol, message.evse_id, message.connector_id)
-    return f"{message.station_id}/{evse}" if evse is not None else ""
 
 
 def _sample_sets(jobs: Sequence[Job]) -> list[SampleSet]:

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from voltbus_auth.domain.decision import Policy, Question, Verdict, decide
+from voltbus_auth.domain.decision import decide
 from voltbus_auth.domain.places import Place
 from voltbus_backbone.contract.values import Protocol
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from voltbus_auth.domain.coverage import Coverage
     from voltbus_auth.domain.tokens import Token
+    from voltbus_auth.domain.verdict import Policy, Question, Verdict
     from voltbus_auth.handlers.ports import Knowing
 
 _HINTS = 100_000

@@ -58,16 +58,20 @@ class Books(Protocol):
         """So many transaction ids for 1.6, unique in the fleet."""
         ...
 
-    async def occupy(self, steps: Sequence[Occupy | Release]) -> set[tuple[str, str]]:
-        """Do these in order, each atomically; the (transaction, key) pairs that hold afterwards."""
-        ...
-
     async def write(self, records: Sequence[Record], loaded: Mapping[str, int]) -> set[str]:
         """Store each unless it was changed since its loaded revision; those that were."""
         ...
 
     async def keep_samples(self, samples: Sequence[SampleSet]) -> None:
         """Store samples; those that are there already stay as they are."""
+        ...
+
+
+class Occupancy(Protocol):
+    """Counts open transactions against limits."""
+
+    async def occupy(self, steps: Sequence[Occupy | Release]) -> set[tuple[str, str]]:
+        """Do these in order, each atomically; the (transaction, key) pairs that hold afterwards."""
         ...
 
 

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from voltbus_auth.domain import credentials
-from voltbus_auth.domain.decision import Question
+from voltbus_auth.domain.verdict import Question
 from voltbus_auth.handlers.knowledge import evse_of, judged_at
 from voltbus_backbone.contract.auth import (
     Authorize,

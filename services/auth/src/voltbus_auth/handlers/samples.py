@@ -10,13 +10,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from voltbus_auth.domain.intake import clean
-from voltbus_auth.handlers.bookkeeping import Bookkeeping, Job
+from voltbus_auth.handlers.jobs import Job
 from voltbus_backbone.contract.auth import Phase, TransactionMessage
 from voltbus_backbone.contract.registry import METER_VALUES, STATION_REGISTERED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from voltbus_auth.handlers.bookkeeping import Bookkeeping
     from voltbus_auth.handlers.ports import Projections
     from voltbus_backbone.contract.stations import MeterValuesReported
     from voltbus_backbone.envelope import Event, Record

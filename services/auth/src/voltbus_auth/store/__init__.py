@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from voltbus_auth.store.credentials import CredentialStore
+from voltbus_auth.store.occupancy import OccupancyStore
 from voltbus_auth.store.projections import ProjectionStore
 from voltbus_auth.store.tokens import TokenStore, Value
 from voltbus_auth.store.transactions import TransactionStore
@@ -52,7 +53,8 @@ class Store:
             database, self.reachable, outbox=self.outbox, vault=self.vault, source=source
         )
         self.credential = CredentialStore(database, self.reachable)
-        self.transaction = TransactionStore(
+        self.transaction = TransactionStore(database, self.reachable)
+        self.occupancy = OccupancyStore(
             database,
             self.reachable,
             now=now,

@@ -1,30 +1,33 @@
-"""Transactions in MongoDB: records guarded by revision, samples, limits, 1.6 transaction ids."""
+"""Transactions in MongoDB: records guarded by revision, samples, 1.6 transaction ids."""
 
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from pymongo import InsertOne, ReplaceOne, ReturnDocument, UpdateOne
+from pymongo import InsertOne, ReplaceOne, ReturnDocument
 from pymongo.errors import BulkWriteError
 
-from voltbus_auth.domain.reservations import Occupy
 from voltbus_auth.store.documents import record_document, record_of
+from voltbus_backbone.contract.values import Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
-    from voltbus_auth.domain.decision import Limit
     from voltbus_auth.domain.record import Record
-    from voltbus_auth.domain.reservations import Release
     from voltbus_auth.domain.samples import SampleSet
     from voltbus_backbone.store import Database, Document, Reachable
 
 _DUPLICATE = 11000
 _LAST_ID = 2**31 - 1
 _BLOCK = 500
+# A station that counts from "0" after every restart uses one id for ever; late messages find the
+# last few of its uses.
+_USES_FOUND = 4
+
+_encode = msgspec.json.encode
+_decode_samples = msgspec.json.Decoder(tuple[Sample, ...]).decode
 
 
 class TransactionStore:
@@ -34,17 +37,11 @@ class TransactionStore:
         self,
         database: Database,
         reachable: Reachable,
-        *,
-        now: Callable[[], datetime],
-        forget_open: timedelta,
     ) -> None:
         self._transactions = database["transactions"]
         self._samples = database["samples"]
-        self._open = database["open_transactions"]
         self._counters = database["counters"]
         self._reachable = reachable
-        self._now = now
-        self._forget_open = forget_open
         self._ids: list[int] = []
         self._taking = asyncio.Lock()
 
@@ -112,7 +109,16 @@ class TransactionStore:
             lost = {records[index].ref for index in taken}
             if matched < len(replaced):
                 lost |= await self._overtaken(replaced)
+            await self._forget_uses([one for one in records if one.generation >= _USES_FOUND])
         return lost
+
+    async def _forget_uses(self, records: Sequence[Record]) -> None:
+        """Let the oldest uses of a transaction id no longer be found by it."""
+        for record in records:
+            oldest = {"$lte": record.generation - _USES_FOUND}
+            await self._transactions.update_many(
+                {"key": record.key, "generation": oldest}, {"$unset": {"key": ""}}
+            )
 
     async def _overtaken(self, replaced: Sequence[Record]) -> set[str]:
         """Which of these writes did not take place, told by what the stored record remembers."""
@@ -137,7 +143,7 @@ class TransactionStore:
                     "_id": one.id,
                     "ref": one.ref,
                     "at": one.at,
-                    "samples": msgspec.to_builtins(one.samples, builtin_types=(datetime,)),
+                    "data": _encode(one.samples),
                 }
             )
             for one in samples
@@ -158,90 +164,18 @@ class TransactionStore:
             return details["nMatched"], [one["index"] for one in found]
         return result.matched_count, []
 
-    async def occupy(self, steps: Sequence[Occupy | Release]) -> set[tuple[str, str]]:
-        """Take and give back places in order; the (transaction, key) pairs that hold afterwards."""
-        now = self._now()
-        writes: list[UpdateOne] = []
-        keys: set[str] = set()
-        for step in steps:
-            if isinstance(step, Occupy):
-                keys.update(limit.key for limit in step.limits)
-                writes.extend(self._occupying(step, limit, now) for limit in step.limits)
-            else:
-                writes.extend(
-                    UpdateOne({"_id": key}, {"$pull": {"open": {"ref": step.ref}}})
-                    for key in step.keys
-                )
-        with self._reachable.watching():
-            await self._open.bulk_write(writes, ordered=True)
-            if not keys:
-                return set()
-            query = {"_id": {"$in": list(keys)}}
-            documents = await self._open.find(query, {"open.ref": 1}).to_list(None)
-        return {(one["ref"], document["_id"]) for document in documents for one in document["open"]}
-
-    def _occupying(self, step: Occupy, limit: Limit, now: datetime) -> UpdateOne:
-        """One atomic step: drop what is over, then join if there is room or we are in already.
-
-        Over is what has been open for too long to be believed, and an older transaction on the
-        same outlet, which can carry only one.
-        """
-        outlet = {"$literal": step.outlet}
-        stays = {
-            "$and": [
-                {"$gt": ["$$one.since", now - self._forget_open]},
-                {
-                    "$or": [
-                        {"$eq": ["$$one.ref", step.ref]},
-                        {"$eq": [outlet, ""]},
-                        {"$ne": ["$$one.outlet", outlet]},
-                        {"$gt": ["$$one.at", step.at]},
-                    ]
-                },
-            ]
-        }
-        kept = {"$filter": {"input": {"$ifNull": ["$open", []]}, "as": "one", "cond": stays}}
-        entry = {"ref": step.ref, "outlet": outlet, "at": step.at, "since": now}
-        joined = {
-            "$cond": [
-                {
-                    "$or": [
-                        {"$in": [step.ref, "$$kept.ref"]},
-                        {"$gte": [{"$size": "$$kept"}, limit.most]},
-                    ]
-                },
-                "$$kept",
-                {"$concatArrays": ["$$kept", [entry]]},
-            ]
-        }
-        pipeline = [{"$set": {"open": {"$let": {"vars": {"kept": kept}, "in": joined}}}}]
-        return UpdateOne({"_id": limit.key}, pipeline, upsert=True)
-
-    async def full(self, limits: Sequence[Limit]) -> set[str]:
-        """The keys of those limits that have no room now."""
-        most = {limit.key: limit.most for limit in limits}
-        with self._reachable.watching():
-            documents = await self._open.find({"_id": {"$in": list(most)}}).to_list(None)
-        since = self._now() - self._forget_open
-        return {
-            document["_id"]
-            for document in documents
-            if sum(one["since"] > since for one in document["open"]) >= most[document["_id"]]
-        }
-
     async def find(self, ref: str) -> Record | None:
         """One transaction."""
         with self._reachable.watching():
             document = await self._transactions.find_one({"_id": ref})
         return record_of(document) if document is not None else None
 
-    async def samples_of(self, ref: str, most: int) -> list[Document]:
-        """The samples of a transaction in the order of time."""
+    async def samples_of(self, ref: str, most: int) -> list[Sample]:
+        """The samples of a transaction by the time of their messages; of ``most`` messages."""
         with self._reachable.watching():
-            found: list[Document] = (
-                await self._samples.find({"ref": ref}).sort("at", 1).limit(most).to_list(None)
-            )
-        return found
+            cursor = self._samples.find({"ref": ref}).sort("at", 1).limit(most)
+            documents = await cursor.to_list(None)
+        return [sample for document in documents for sample in _decode_samples(document["data"])]
 
     async def page(
         self, query: Document, *, limit: int, after: Record | None, before: Record | None

@@ -1,0 +1,72 @@
+"""A decision's question, policy and outcome, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
+    from voltbus_backbone.contract.auth import Decision
+
+
+class Rule(StrEnum):
+    """What decided, in the order of asking."""
+
+    NO_AUTHORIZATION = "no_authorization"
+    UNKNOWN = "unknown"
+    BLOCKED = "blocked"
+    EXPIRED = "expired"
+    NO_AGREEMENT = "no_agreement"
+    EVSE_KIND = "evse_kind"
+    LOCATION = "location"
+    TIME = "time"
+    CREDIT = "credit"
+    CONCURRENT = "concurrent"
+    ACCEPTED = "accepted"
+
+
+ORDER = {rule: position for position, rule in enumerate(Rule)}
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The operator's switches. ``cache``: how long a station may rely on an acceptance."""
+
+    cache: timedelta
+    require_agreement: bool = False
+    default_max_concurrent: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked. ``evse_id`` None: about the station as a whole.
+
+    ``starting``: a transaction begins with this token, so that it takes one of those it may have.
+    """
+
+    type: str
+    at: datetime
+    evse_id: int | None = None
+    starting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """No more than ``most`` open transactions at once under this key."""
+
+    key: str
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The decision, what decided, and why in words. ``limits`` must hold when it starts."""
+
+    decision: Decision
+    rule: Rule
+    reason: str
+    agreement_id: str | None = None
+    limits: tuple[Limit, ...] = ()

@@ -1,0 +1,83 @@
+"""A transaction message on its way, and the places under limits that a batch of them takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from voltbus_auth.domain.reservations import Occupy, Release
+from voltbus_auth.handlers.knowledge import evse_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from voltbus_auth.domain.ledger import Entry
+    from voltbus_auth.domain.verdict import Verdict
+    from voltbus_auth.handlers.ports import Occupancy
+    from voltbus_backbone.contract.auth import TransactionMessage
+    from voltbus_backbone.envelope import Event
+
+
+@dataclass(slots=True)
+class Job:
+    """One message on its way. ``token_ref`` of what was presented; ``ref`` of a 1.6 start."""
+
+    event: Event
+    message: TransactionMessage
+    presented_ref: str | None = None
+    ref: str | None = None
+    denied: set[str] = field(default_factory=set)
+    verdict: Verdict | None = None
+    entry: Entry | None = None
+    first_sight: bool = False
+
+
+async def reserve(jobs: Sequence[Job], occupancy: Occupancy) -> bool:
+    """Take and give back places under limits; whether a start must be decided again."""
+    steps, starts = _steps(jobs)
+    if not steps:
+        return False
+    held = await occupancy.occupy(steps)
+    give_back: list[Release] = []
+    denied = False
+    for job, step in starts:
+        short = {limit.key for limit in step.limits if (step.ref, limit.key) not in held}
+        if short:
+            denied = True
+            job.denied |= short
+            got = tuple(limit.key for limit in step.limits if limit.key not in short)
+            if got:
+                give_back.append(Release(step.ref, got))
+    if give_back:
+        await occupancy.occupy(give_back)
+    return denied
+
+
+def _steps(
+    jobs: Sequence[Job],
+) -> tuple[list[Occupy | Release], list[tuple[Job, Occupy]]]:
+    """What a batch does to the limits, in its order. A session that is over takes no place."""
+    over = {
+        job.entry.record.ref
+        for job in jobs
+        if job.entry is not None and job.entry.record.stop is not None
+    }
+    steps: list[Occupy | Release] = []
+    starts: list[tuple[Job, Occupy]] = []
+    for job in jobs:
+        entry, verdict = job.entry, job.verdict
+        if entry is None:
+            continue
+        record = entry.record
+        if record.stop is not None and record.holds:
+            steps.append(Release(record.ref, record.holds))
+        elif job.first_sight and verdict is not None and verdict.limits and record.ref not in over:
+            step = Occupy(record.ref, verdict.limits, _outlet(job.message), job.message.at)
+            steps.append(step)
+            starts.append((job, step))
+    return steps, starts
+
+
+def _outlet(message: TransactionMessage) -> str:
+    evse = evse_of(message.protocol, message.evse_id, message.connector_id)
+    return f"{message.station_id}/{evse}" if evse is not None else ""
