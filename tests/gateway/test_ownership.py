@@ -35,11 +35,12 @@ BOOT = {"chargePointVendor": "Acme", "chargePointModel": "One"}
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def three() -> AsyncIterator[Operator]:
     """A stack of our own with three gateways; config soon gives up a silent one."""
-    async with temporary_stack() as stack:
-        await stack.restart("config", {"VOLTBUS_GATEWAY_SILENCE_S": str(SILENCE_S)})
-        for _ in GATEWAYS[1:]:
-            await stack.add_replica("gateway", {"VOLTBUS_BEAT_S": "0.5"})
-        await stack.restart("gateway", {"VOLTBUS_BEAT_S": "0.5"})
+    environment = {
+        "gateway": {"VOLTBUS_BEAT_S": "0.5"},
+        "config": {"VOLTBUS_GATEWAY_SILENCE_S": str(SILENCE_S)},
+    }
+    async with temporary_stack(environment=environment) as stack:
+        await asyncio.gather(*(stack.add_replica("gateway") for _ in GATEWAYS[1:]))
         async with operating(stack) as operator:
             yield operator
 
