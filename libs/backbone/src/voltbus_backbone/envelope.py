@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 
 Headers = list[tuple[str, bytes]]
 
-CONTENT_TYPE = b"application/json"
 _SPEC = ("ce_specversion", b"1.0")
-_JSON = ("content-type", CONTENT_TYPE)
 _encoder = msgspec.json.Encoder()
 
 
@@ -96,7 +94,8 @@ def _path_of(error: Exception) -> str:
 
 def timestamp(now: datetime) -> str:
     """RFC 3339 in UTC with milliseconds, as ``ce_time`` wants it."""
-    return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+    utc = now if now.tzinfo is UTC else now.astimezone(UTC)
+    return utc.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def event(
@@ -120,14 +119,11 @@ def event(
     if key is None and partition is None:
         key = row.key_of(message)
     headers: Headers = [
-        _SPEC,
+        *row.fixed_headers,
         ("ce_id", id.encode()),
         ("ce_source", source.encode()),
-        ("ce_type", row.name.encode()),
         ("ce_time", timestamp(now).encode()),
         ("ce_subject", (subject.encode() if subject is not None else key or b"")),
-        ("ce_dataschema", row.schema_id.encode()),
-        _JSON,
     ]
     if traceparent is not None:
         headers.append(("traceparent", traceparent))
@@ -154,15 +150,14 @@ def reply(
     asking = to.asking
     if asking is None:
         return None
+    correlation = asking.correlation_id.encode()
     headers: Headers = [
-        _SPEC,
-        ("ce_id", f"{asking.correlation_id}:reply".encode()),
+        ("correlation-id", correlation),
+        *row.fixed_headers,
+        ("ce_id", correlation + b":reply"),
         ("ce_source", source.encode()),
-        ("ce_type", row.name.encode()),
         ("ce_time", timestamp(now).encode()),
         ("ce_subject", to.subject.encode()),
-        _JSON,
-        ("correlation-id", asking.correlation_id.encode()),
     ]
     if to.traceparent is not None:
         headers.append(("traceparent", to.traceparent))

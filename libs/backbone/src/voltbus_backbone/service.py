@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import secrets
 import signal
 import socket
@@ -43,6 +44,7 @@ log = structlog.get_logger(__name__)
 S = TypeVar("S", bound=ServiceSettings)
 
 _START_TRIES_S = 60.0
+_GC_THRESHOLDS = (20_000, 20, 50)
 _OUTAGE_S = 5.0  # a produce unacknowledged for longer means that Kafka is not there
 
 
@@ -151,6 +153,7 @@ class _Process(Generic[S]):
             assert self._parts is not None  # noqa: S101 - set by _start
             for router in self._parts.routers:
                 app.include_router(router)
+            _spare_the_collector()
             work = self._work(self._parts)
             READY.set(1)
             log.info("service.started", http_port=listener.getsockname()[1])
@@ -243,6 +246,17 @@ class _Process(Generic[S]):
         for failure in failures:
             log.error("service.broke", exc_info=failure)
         return failures
+
+
+def _spare_the_collector() -> None:
+    """Keep what a process is made of out of garbage collection, and collect less often.
+
+    Schemas, validators and modules live as long as the process; walking them again and again
+    costs several per cent, in pauses of tens of milliseconds.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
 
 
 async def _as_coroutine(job: Callable[[], Awaitable[None]]) -> None:

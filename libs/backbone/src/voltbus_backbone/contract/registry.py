@@ -69,6 +69,16 @@ class MessageType(Generic[M]):
         return f"urn:voltbus:schema:{self.name}"
 
     @cached_property
+    def fixed_headers(self) -> tuple[tuple[str, bytes], ...]:
+        """The CloudEvents headers that are the same in all its records, made once."""
+        return (
+            ("ce_specversion", b"1.0"),
+            ("content-type", b"application/json"),
+            ("ce_type", self.name.encode()),
+            ("ce_dataschema", self.schema_id.encode()),
+        )
+
+    @cached_property
     def decoder(self) -> msgspec.json.Decoder[M]:
         """Compiled once; raises msgspec.ValidationError with the path of what is wrong."""
         return msgspec.json.Decoder(self.body)
