@@ -12,11 +12,12 @@ from fastapi.responses import JSONResponse
 
 from voltbus_agreements.api import bodies
 from voltbus_agreements.api.desk import Desk
-from voltbus_agreements.domain import emaid, ids
+from voltbus_agreements.domain import ids
 from voltbus_agreements.domain.agreement import Agreement, Command
 from voltbus_agreements.domain.lifecycle import BY_CLOCK
 from voltbus_agreements.domain.terms import Kind
 from voltbus_agreements.store import Filters
+from voltbus_backbone import emaid
 from voltbus_backbone.contract.agreements import AgreementStatus as Status
 from voltbus_backbone.errors import Problem
 from voltbus_backbone.http import scope

@@ -6,5 +6,5 @@
 ``overlap``    which two agreements exclude each other
 ``usage``      energy, counted once per transaction
 ``refusals``   every way of saying no
-``emaid``      contract ids; ``ids`` our own
+``ids``        our own identifiers
 """

@@ -9,9 +9,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from voltbus_agreements.domain import emaid
 from voltbus_agreements.domain.refusals import FieldError, InvalidTerms
-from voltbus_backbone import hours
+from voltbus_backbone import emaid, hours
 
 # Not only for the checker: the store rebuilds terms from documents by their annotations.
 from voltbus_backbone.contract.agreements import (

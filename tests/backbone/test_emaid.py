@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from voltbus_agreements.domain.emaid import check_digit, normalise
+from voltbus_backbone.emaid import check_digit, normalise, same
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 bodies = st.from_regex(r"[A-Z]{2}[A-Z0-9]{12}", fullmatch=True)
@@ -77,3 +77,20 @@ def test_the_normal_form_is_stable(body: str) -> None:
     """Normalising twice is normalising once."""
     once = normalise(body)
     assert normalise(once) == once
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "equal"),
+    [
+        ("NL-TNM-C00122045-K", "nltnmc00122045k", True),
+        ("NL-TNM-C00122045-K", "NLTNMC00122045", True),
+        ("NL-TNM-C00122045-K", "NL-TNM-C00122046-K", False),
+        # No EMAID by their form or digit: spelled alike but for hyphens and case.
+        ("DE-8EO-123", "de8eo123", True),
+        ("NL-TNM-C00122045-X", "NLTNMC00122045X", True),
+        ("NL-TNM-C00122045-X", "NLTNMC00122045K", False),
+    ],
+)
+def test_two_spellings_of_one_contract(left: str, right: str, *, equal: bool) -> None:
+    """Hyphens, case and an optional check digit make no difference; anything else does (D)."""
+    assert same(left, right) is equal
