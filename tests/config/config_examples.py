@@ -11,13 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema_rs
 
+from voltbus_backbone import envelope
 from voltbus_backbone.contract.values import Protocol
+from voltbus_backbone.envelope import Asking
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from voltbus_backbone.contract.registry import MessageType
+    from voltbus_backbone.contract.values import Message
+    from voltbus_backbone.envelope import Event
+
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)  # a Monday; 14:00 in Stockholm
 EVERY_PROTOCOL = list(Protocol)
+_ids = itertools.count(1)
+_offsets = itertools.count(1)
 _FOLDERS = {Protocol.OCPP16: "v16", Protocol.OCPP201: "v201", Protocol.OCPP21: "v21"}
 
 
@@ -38,3 +46,26 @@ def ids() -> Callable[[datetime], str]:
     """Command ids that count."""
     numbers = itertools.count(1)
     return lambda _: f"cmd-{next(numbers):06}"
+
+
+def event(
+    row: MessageType[Any],
+    message: Message,
+    *,
+    id: str | None = None,  # noqa: A002 - CloudEvents' own name
+    offset: int | None = None,
+) -> Event:
+    """The message as it comes from Kafka, asking for an answer where its row has one."""
+    record = envelope.event(
+        row, message, id=id or f"e-{next(_ids)}", source="/test", now=NOW, key=b"k"
+    )
+    found = envelope.parse(
+        record.headers,
+        record.value,
+        topic=str(row.topic),
+        offset=next(_offsets) if offset is None else offset,
+    )
+    if row.answer is not None:
+        found.asking = Asking(f"c-{found.id}", "voltbus.test.inbox", 0, 2**53)
+    found.decode()
+    return found

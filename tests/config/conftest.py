@@ -6,7 +6,7 @@ import itertools
 import secrets
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 from pydantic import SecretStr
 
+from config.config_examples import NOW, event
 from voltbus.embedded.keys import make_keys, operator_token
 from voltbus_backbone import envelope, http
 from voltbus_backbone.access import Operators
@@ -22,7 +23,6 @@ from voltbus_backbone.contract.config import Boot, BootAnswer, CallEnded, CallOu
 from voltbus_backbone.contract.gateway import SendCall
 from voltbus_backbone.contract.stations import StationConnected, StationDisconnected
 from voltbus_backbone.contract.values import Protocol
-from voltbus_backbone.envelope import Asking, Event
 from voltbus_backbone.outbox import Outbox
 from voltbus_backbone.store import open_database
 from voltbus_backbone.testing import MemoryBus
@@ -42,13 +42,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from voltbus_backbone.contract.values import Message
+    from voltbus_backbone.envelope import Event
     from voltbus_backbone.store import Database
 
-NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)  # a Monday; 14:00 in Stockholm
 SCOPES = "stations:read stations:write commands:read commands:write"
 
 _ids = itertools.count(1)
-_offsets = itertools.count(1)
 
 
 class Hands:
@@ -62,29 +61,6 @@ class Hands:
 
     def move(self, seconds: float) -> None:
         self.time += timedelta(seconds=seconds)
-
-
-def event(
-    row: registry.MessageType[Any],
-    message: Message,
-    *,
-    id: str | None = None,  # noqa: A002 - CloudEvents' own name
-    offset: int | None = None,
-) -> Event:
-    """The message as it comes from Kafka, asking for an answer where its row has one."""
-    record = envelope.event(
-        row, message, id=id or f"e-{next(_ids)}", source="/test", now=NOW, key=b"k"
-    )
-    found = envelope.parse(
-        record.headers,
-        record.value,
-        topic=str(row.topic),
-        offset=next(_offsets) if offset is None else offset,
-    )
-    if row.answer is not None:
-        found.asking = Asking(f"c-{found.id}", "voltbus.test.inbox", 0, 2**53)
-    found.decode()
-    return found
 
 
 @dataclass
@@ -101,6 +77,7 @@ class Replica:
     silence: Silence
     client: httpx.AsyncClient
     database: Database
+    replicas: list[Replica]  # all of them: an outbox is relayed by its own replica first
     connections: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -205,7 +182,8 @@ class Replica:
                 await self.store.transact(
                     lambda session, due=due: self.tending.tend(due, session)  # type: ignore[misc]
                 )
-            if not due and not await self.shell.outbox.relay():
+            sent = [await replica.shell.outbox.relay() for replica in self.replicas]
+            if not due and not any(sent):
                 return
         raise AssertionError("the service does not come to rest")
 
@@ -324,6 +302,7 @@ async def make_replica(
     keys = make_keys(tmp_path)
     bus = MemoryBus()
     numbers = itertools.count(1)
+    replicas: list[Replica] = []
 
     @asynccontextmanager
     async def opened(**options: Any) -> AsyncIterator[Replica]:
@@ -349,7 +328,7 @@ async def make_replica(
             headers={"Authorization": f"Bearer {operator_token(keys, scope=SCOPES)}"},
         )
         async with client:
-            yield Replica(
+            replica = Replica(
                 shell,
                 bus,
                 hands,
@@ -360,7 +339,10 @@ async def make_replica(
                 Silence(shell),
                 client,
                 database,
+                replicas,
             )
+            replicas.append(replica)
+            yield replica
         await store.close()
 
     async with AsyncExitStack() as exits:
