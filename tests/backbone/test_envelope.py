@@ -70,6 +70,28 @@ def test_a_reply_goes_to_the_partition_of_whoever_asked() -> None:
     assert envelope.header(answer.headers, "correlation-id") == b"g-1/a/7"
 
 
+def test_a_forwarded_request_is_answered_to_its_first_asker() -> None:
+    """It keeps its id, key, body and how its asker wants the answer; type and topic are new."""
+    asking = envelope.Asking("g-1/a/7", "voltbus.gateway.inbox", 3, 1_700_000_000_000)
+    made = record(asking=asking)
+    event = envelope.parse(made.headers, made.value, key=made.key)
+    row = registry.CONTRACT_AUTHORIZE
+    passed = envelope.forward(event, row, source="/voltbus/auth/a-1", now=NOW)
+    assert passed is not None
+    again = envelope.parse(passed.headers, passed.value, key=passed.key)
+    assert (passed.topic, again.type) == (row.topic, row.name)
+    assert (again.id, again.key, again.data) == (event.id, event.key, event.data)
+    assert again.asking == asking
+
+
+def test_what_nobody_asked_is_not_forwarded() -> None:
+    """Without reply headers there is no one to answer."""
+    made = record()
+    event = envelope.parse(made.headers, made.value)
+    row = registry.CONTRACT_AUTHORIZE
+    assert envelope.forward(event, row, source="/voltbus/auth/a-1", now=NOW) is None
+
+
 def test_nobody_is_answered_who_did_not_ask() -> None:
     """A request without reply headers gets no reply record."""
     made = record()

@@ -166,6 +166,26 @@ def reply(
     )
 
 
+def forward(request: Event, row: MessageType[Any], *, source: str, now: datetime) -> Record | None:
+    """The same request under another type on another topic: its answer goes to the first asker.
+
+    None where nobody asked for an answer.
+    """
+    if request.asking is None or row.topic is None:
+        return None
+    headers: Headers = [
+        *row.fixed_headers,
+        ("ce_id", request.id.encode()),
+        ("ce_source", source.encode()),
+        ("ce_time", timestamp(now).encode()),
+        ("ce_subject", request.subject.encode()),
+        *asking_headers(request.asking),
+    ]
+    if request.traceparent is not None:
+        headers.append(("traceparent", request.traceparent))
+    return Record(str(row.topic), request.key, request.data, headers)
+
+
 def tombstone(topic: Topic, key: bytes, *, source: str, now: datetime, id: str) -> Record:  # noqa: A002 - CloudEvents' own name
     """A record without data: on a compacted topic it removes the key."""
     headers: Headers = [

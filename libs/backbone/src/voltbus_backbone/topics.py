@@ -39,8 +39,10 @@ PLANS: tuple[TopicPlan, ...] = (
         _kept(topic, HOUR_MS)
         for topic in (
             Topic.AUTH_REQUESTS,
+            Topic.AUTH_CERTIFICATE_REQUESTS,
             Topic.CONFIG_REQUESTS,
             Topic.AGREEMENTS_REQUESTS,
+            Topic.PROVIDERS_REQUESTS,
             Topic.GATEWAY_INBOX,
             Topic.AUTH_INBOX,
             Topic.CONFIG_INBOX,

@@ -68,13 +68,17 @@ class StationLoginAnswer(Message, frozen=True):
 
 
 class OcspHash(Message, frozen=True):
-    """OCPP 2.x OCSPRequestDataType."""
+    """OCPP 2.x OCSPRequestDataType: a certificate by its issuer and number (RFC 6960 CertID).
+
+    ``further_urls`` are responders to try after ``responder_url`` (2.1 names up to five).
+    """
 
     hash_algorithm: str
     issuer_name_hash: str
     issuer_key_hash: str
     serial_number: str
     responder_url: str = ""
+    further_urls: tuple[str, ...] = ()
 
 
 class Authorize(Message, frozen=True):
@@ -112,6 +116,65 @@ class AuthorizeAnswer(Message, frozen=True):
     """The answer to Authorize."""
 
     decision: Decision
+
+
+class GetCertificateStatus(Message, frozen=True):
+    """What do the OCSP responders say of these certificates? (request; 2.x M06)"""
+
+    station_id: str
+    protocol: Protocol
+    certificates: tuple[OcspHash, ...]
+
+
+class Revocation(StrEnum):
+    """What a responder says of a certificate; ``failed`` when none could be asked or believed."""
+
+    GOOD = "good"
+    REVOKED = "revoked"
+    UNKNOWN = "unknown"
+    FAILED = "failed"
+
+
+class CertificateStatus(Message, frozen=True):
+    """``ocsp_response``: the responder's own answer (RFC 6960), DER in base64."""
+
+    status: Revocation
+    ocsp_response: str | None = None
+    next_update: datetime | None = None
+
+
+class GetCertificateStatusAnswer(Message, frozen=True):
+    """One status for each certificate, in the order in which they were asked for."""
+
+    certificates: tuple[CertificateStatus, ...]
+
+
+class GetEvCertificate(Message, frozen=True):
+    """A car wants its contract certificate installed or updated. (request; 2.x M01, M02)
+
+    Answered by a provider of contract certificates, another system. ``exi_request`` is the car's
+    message, base64 as it came; it holds identifiers of the car and its contract.
+    """
+
+    station_id: str
+    protocol: Protocol
+    schema_version: str
+    action: str
+    exi_request: str
+    max_chains: int | None = None
+    prioritized_emaids: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """Show nothing of the car."""
+        return f"GetEvCertificate(station_id={self.station_id!r}, action={self.action!r})"
+
+
+class GetEvCertificateAnswer(Message, frozen=True):
+    """``status`` is Accepted or Failed; ``exi_response`` goes to the car as it is (base64)."""
+
+    status: str
+    exi_response: str = ""
+    remaining_contracts: int | None = None
 
 
 class Phase(StrEnum):

@@ -23,8 +23,10 @@ class Topic(StrEnum):
     """Every topic, without the operator's prefix."""
 
     AUTH_REQUESTS = "auth.requests"
+    AUTH_CERTIFICATE_REQUESTS = "auth.certificate-requests"
     CONFIG_REQUESTS = "config.requests"
     AGREEMENTS_REQUESTS = "agreements.requests"
+    PROVIDERS_REQUESTS = "providers.requests"
     GATEWAY_INBOX = "gateway.inbox"
     AUTH_INBOX = "auth.inbox"
     CONFIG_INBOX = "config.inbox"
@@ -122,6 +124,36 @@ TRANSACTION = _row(
     _Q,
     fact=True,
     answer=TRANSACTION_ANSWER.name,
+)
+
+# Certificates: what waits for servers elsewhere waits on a topic of its own.
+_Y = Topic.AUTH_CERTIFICATE_REQUESTS
+CONTRACT_AUTHORIZE = _row(
+    "voltbus.auth.contract-authorize.v1", auth.Authorize, _Y, answer=AUTHORIZE_ANSWER.name
+)
+CERTIFICATE_STATUS_ANSWER = _row(
+    "voltbus.auth.certificate-status.answered.v1", auth.GetCertificateStatusAnswer, None
+)
+CERTIFICATE_STATUS = _row(
+    "voltbus.auth.certificate-status.v1",
+    auth.GetCertificateStatus,
+    _Y,
+    answer=CERTIFICATE_STATUS_ANSWER.name,
+)
+EV_CERTIFICATE_ANSWER = _row(
+    "voltbus.auth.ev-certificate.answered.v1", auth.GetEvCertificateAnswer, None
+)
+EV_CERTIFICATE = _row(
+    "voltbus.auth.ev-certificate.v1",
+    auth.GetEvCertificate,
+    _Y,
+    answer=EV_CERTIFICATE_ANSWER.name,
+)
+PROVIDER_EV_CERTIFICATE = _row(
+    "voltbus.provider.ev-certificate.v1",
+    auth.GetEvCertificate,
+    Topic.PROVIDERS_REQUESTS,
+    answer=EV_CERTIFICATE_ANSWER.name,
 )
 
 # What auth tells.

@@ -50,11 +50,23 @@ NOTES: dict[Topic, Note] = {
     Topic.AUTH_REQUESTS: _requests(
         "auth", "Log-ins, authorizations and what stations say of transactions."
     ),
+    Topic.AUTH_CERTIFICATE_REQUESTS: Note(
+        "the gateway, auth",
+        "auth",
+        "What must ask servers elsewhere about certificates, apart from what must be quick. An "
+        "Authorize with a contract certificate comes here from `auth.requests`, by way of auth.",
+    ),
     Topic.CONFIG_REQUESTS: _requests(
         "config", "Boots, registrations, commands to stations and what became of calls."
     ),
     Topic.AGREEMENTS_REQUESTS: _requests(
         "agreements", "Questions about an agreement.", "agreement id"
+    ),
+    Topic.PROVIDERS_REQUESTS: Note(
+        "auth",
+        "a provider of contract certificates: another system",
+        "What only a provider of contract certificates can answer. Whoever reads it answers the "
+        "asker directly; when nobody does, the station hears Failed.",
     ),
     Topic.GATEWAY_INBOX: Note(
         "the services",
