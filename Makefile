@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 STAMP := $(VENV)/.installed
 MEMBERS := libs/backbone services/gateway services/auth services/config services/agreements tools/voltbus
-SOURCES := libs services tools tests benchmarks
+SOURCES := libs services tools tests benchmarks deploy
 
 export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := $(if $(CI),1,0)
@@ -32,13 +32,13 @@ check: $(STAMP) ## Lint, types, import directions and fast tests, under 30 secon
 	@$(BIN)/ruff check --quiet $(SOURCES)
 	@$(BIN)/lint-imports --no-cache > .import-linter.out 2>&1 || { cat .import-linter.out; exit 1; }
 	@$(BIN)/mypy --no-error-summary $(SOURCES)
-	@$(BIN)/pytest -q -m "not stack" $(ARGS)
+	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not stack" $(ARGS)
 
 test: $(STAMP) ## Every test, on real Kafka and real MongoDB
 	@$(BIN)/pytest $(ARGS)
 
 test-fast: $(STAMP) ## The tests that need no server
-	@$(BIN)/pytest -q -m "not stack" $(ARGS)
+	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not stack" $(ARGS)
 
 bench: $(STAMP) ## Measure Authorize beside the bare pipe; appends to benchmarks/results.csv
 	@$(BIN)/python benchmarks/authorize.py $(ARGS)
