@@ -1,0 +1,122 @@
+"""What the cases have in common: a station that has booted, and an operator's orders to it."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from operating import until
+from voltbus.simulator import Surroundings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from operating import Operator
+    from voltbus.simulator import Options, Protocol, Station2, Station16
+
+Payload = dict[str, Any]
+
+every_version = pytest.mark.parametrize("protocol", ["1.6", "2.0.1", "2.1"])
+every_2x = pytest.mark.parametrize("protocol", ["2.0.1", "2.1"])
+
+OPEN = {"queued", "sent"}
+
+
+class Clock:
+    """A station's clock that a test moves; it begins an hour ago, so that a charge takes time."""
+
+    def __init__(self) -> None:
+        self.time = datetime.now(UTC) - timedelta(hours=1)
+
+    def __call__(self) -> datetime:
+        return self.time
+
+    def pass_minutes(self, minutes: float) -> None:
+        """Let time pass at the station."""
+        self.time += timedelta(minutes=minutes)
+
+
+@asynccontextmanager
+async def booted(
+    operator: Operator,
+    protocol: Protocol,
+    options: Options | None = None,
+    clock: Clock | None = None,
+    **settings: Any,
+) -> AsyncIterator[Station16 | Station2]:
+    """A registered station that has connected and was accepted."""
+    name, password = await operator.station(**settings)
+    around = Surroundings(now=clock) if clock is not None else None
+    async with operator.connected(protocol, name, password, options, around) as station:
+        assert (await station.boot()).status == "Accepted"
+        yield station
+
+
+async def order(
+    operator: Operator, station_id: str, action: str, payload: Payload | None = None, **rest: Any
+) -> str:
+    """Ask for a call to a station; the command's id."""
+    body = {"action": action, "payload": payload or {}, **rest}
+    made = await operator.done("POST", "config", f"/v1/stations/{station_id}/commands", json=body)
+    return str(made["id"])
+
+
+async def command(operator: Operator, command_id: str) -> dict[str, Any]:
+    """A command as it stands."""
+    found: dict[str, Any] = await operator.done("GET", "config", f"/v1/commands/{command_id}")
+    return found
+
+
+async def ended(operator: Operator, command_id: str) -> dict[str, Any]:
+    """A command once it is over."""
+    return await until(
+        lambda: command(operator, command_id), lambda found: found["status"] not in OPEN
+    )
+
+
+async def carried_out(
+    operator: Operator, station_id: str, action: str, payload: Payload | None = None, **rest: Any
+) -> dict[str, Any]:
+    """Ask for a call to a station, and wait for its end."""
+    return await ended(operator, await order(operator, station_id, action, payload, **rest))
+
+
+async def answered(
+    operator: Operator, station_id: str, action: str, payload: Payload | None = None
+) -> Payload:
+    """The payload with which the station answered an order."""
+    found = await carried_out(operator, station_id, action, payload)
+    assert found["status"] == "answered", found
+    answer: Payload = found["answer"]
+    return answer
+
+
+async def register(operator: Operator, station_id: str, registration: str) -> None:
+    """Say how the operator stands to a station: accepted, pending or rejected."""
+    await operator.done(
+        "PATCH", "config", f"/v1/stations/{station_id}", json={"registration": registration}
+    )
+
+
+async def transactions(operator: Operator, station_id: str) -> list[dict[str, Any]]:
+    """The station's transactions as they are recorded, the newest first."""
+    found = await operator.done("GET", "auth", f"/v1/transactions?station={station_id}")
+    data: list[dict[str, Any]] = found["data"]
+    return data
+
+
+async def shown(operator: Operator, station_id: str) -> dict[str, Any]:
+    """The station as config shows it."""
+    found: dict[str, Any] = await operator.done("GET", "config", f"/v1/stations/{station_id}")
+    return found
+
+
+async def connector_state(operator: Operator, station_id: str, state: str) -> None:
+    """Wait until config shows a connector in this state."""
+    await until(
+        lambda: shown(operator, station_id),
+        lambda found: state in {each["status"] for each in found["connectors"]},
+    )
