@@ -20,7 +20,7 @@ from voltbus_auth.domain.identifiers import masked
 from voltbus_auth.domain.tokens import Token
 from voltbus_auth.handlers.bookkeeping import Bookkeeping
 from voltbus_auth.handlers.knowledge import Library
-from voltbus_auth.handlers.ports import Books, Doors, Knowing, Occupancy, Projections
+from voltbus_auth.handlers.ports import Books, Doors, Journal, Knowing, Occupancy, Projections
 from voltbus_auth.handlers.requests import Requests
 from voltbus_auth.handlers.samples import Samples
 from voltbus_auth.settings import Settings
@@ -101,6 +101,7 @@ class Replica:
         shelf: Shelf,
         books: Books,
         occupancy: Occupancy,
+        journal: Journal,
         clock: Clock,
         *,
         policy: Policy = POLICY,
@@ -111,10 +112,22 @@ class Replica:
         library = Library(shelf, policy)
         source = "/voltbus/auth/auth-1"
         bookkeeping = Bookkeeping(
-            books=books, occupancy=occupancy, library=library, key=KEY, source=source, now=clock
+            books=books,
+            occupancy=occupancy,
+            journal=journal,
+            library=library,
+            key=KEY,
+            source=source,
+            now=clock,
         )
         self._requests = Requests(
-            doors=shelf, library=library, bookkeeping=bookkeeping, key=KEY, source=source, now=clock
+            doors=shelf,
+            library=library,
+            bookkeeping=bookkeeping,
+            journal=journal,
+            key=KEY,
+            source=source,
+            now=clock,
         )
         self._samples = Samples(bookkeeping, shelf)
 
@@ -223,6 +236,7 @@ async def served(
         token_key_file=keys.token_key,
         field_key_file=field_key,
         instance_id="auth-1",
+        decision_log_days=36_500,  # the clock of the tests stands in the past
     )
     bus = MemoryBus()
     store = await MongoShelf.open(settings, publisher=bus, source="/voltbus/auth/1", now=clock)
@@ -272,6 +286,6 @@ def replica(shelf: Shelf, clock: Clock) -> Replica:
 def replica_on(shelf: Shelf, clock: Clock, *, policy: Policy = POLICY) -> Replica:
     """Another replica, or the same one after a restart."""
     if isinstance(shelf, MemoryStore):
-        return Replica(shelf, shelf, shelf, clock, policy=policy)
+        return Replica(shelf, shelf, shelf, shelf, clock, policy=policy)
     assert isinstance(shelf, Store)
-    return Replica(shelf, shelf.transaction, shelf.occupancy, clock, policy=policy)
+    return Replica(shelf, shelf.transaction, shelf.occupancy, shelf.journal, clock, policy=policy)

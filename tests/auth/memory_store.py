@@ -15,10 +15,11 @@ from voltbus_auth.domain.tokens import Token, likeliest
 from voltbus_auth.store.documents import record_document, record_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from voltbus_auth.domain.credentials import Credentials
+    from voltbus_auth.domain.journal import Decided
     from voltbus_auth.domain.record import Record
     from voltbus_auth.domain.samples import SampleSet
     from voltbus_backbone.contract.agreements import AgreementSnapshot
@@ -40,6 +41,7 @@ class MemoryStore:
         self.samples: dict[str, SampleSet] = {}
         self.open: dict[str, list[Occupy]] = {}
         self.last_id = 0
+        self.decided: list[Decided] = []
         self.writes = 0
         self.before_write: list[Sequence[Record]] = []
 
@@ -152,6 +154,9 @@ class MemoryStore:
             door = self.doors.get(name)
             if door is not None and door.updated_at is not None and door.updated_at <= at:
                 del self.doors[name]
+
+    def note(self, decided: Iterable[Decided]) -> None:
+        self.decided.extend(decided)
 
     async def transaction_records(self) -> list[Record]:
         return list(self.transactions.values())

@@ -15,8 +15,10 @@ from auth.auth_examples import (
     KEY,
     MINUTE,
     NOW,
+    REF,
     STATION,
     asked,
+    authorize,
     card,
     register,
     said,
@@ -384,6 +386,45 @@ async def test_explain(served: Served, clock: Clock) -> None:
     assert "suspended" in found["reason"]
     earlier = (NOW - 10 * MINUTE).isoformat()
     assert (await explained(served, id_token=CARD, at=earlier))["at"] == "2026-03-04T11:50:00Z"
+
+
+async def test_past_decisions(served: Served, clock: Clock) -> None:
+    """Decisions are listed newest first with rule and reason, filtered and paged."""
+    await created(served)
+    replica = replica_on(served.store, clock)
+    await replica.handle(asked(authorize()))
+    await replica.handle(asked(authorize(card("04FF"))))
+    start = await replica.handle(asked(started16(station_id="CS-2")))
+    await served.store.journal.flush()
+    body = (await served.client.get("/v1/authorizations")).json()
+    assert [one["status"] for one in body["data"]] == ["Accepted", "Unknown", "Accepted"]
+    assert [one["asked_by"] for one in body["data"]] == ["transaction", "authorize", "authorize"]
+    newest = body["data"][0]
+    assert newest["transaction_ref"] == start.events[0][2].transaction_ref
+    assert newest["reason"] == "The token is valid, and no agreement limits it."
+    for params, count in (
+        ({"station": STATION}, 2),
+        ({"token_ref": REF}, 2),
+        ({"status": "Unknown"}, 1),
+        ({"rule": "accepted"}, 2),
+        ({"asked_by": "transaction"}, 1),
+        ({"from": (NOW + MINUTE).isoformat()}, 0),
+    ):
+        found = (await served.client.get("/v1/authorizations", params=params)).json()
+        assert len(found["data"]) == count, params
+    page = (
+        await served.client.get(
+            "/v1/authorizations", params={"limit": 1, "starting_after": newest["id"]}
+        )
+    ).json()
+    assert (page["data"], page["has_more"]) == (body["data"][1:2], True)
+    back = (
+        await served.client.get(
+            "/v1/authorizations", params={"ending_before": body["data"][2]["id"]}
+        )
+    ).json()
+    assert back["data"] == body["data"][:2]
+    problem(await served.client.get("/v1/authorizations?starting_after=x"), 422, "invalid-request")
 
 
 @pytest.mark.parametrize(

@@ -245,6 +245,15 @@ def test_no_credit() -> None:
     assert judged(agreements=({"exhausted": True},)).decision.status is S.NO_CREDIT
 
 
+def test_prepaid() -> None:
+    """C17: with credit Accepted, up to it, not to be cached; without credit NoCredit."""
+    accepted = judged(token_fields={"credit": 12.5}).decision
+    assert (accepted.status, accepted.max_cost, accepted.cache_expiry) == (S.ACCEPTED, 12.5, NOW)
+    assert judged(token_fields={"credit": 0.0}).decision.status is S.NO_CREDIT
+    prepaid = judged(agreements=({"limits": Limits(prepaid=True)},)).decision
+    assert prepaid.cache_expiry == NOW
+
+
 def test_concurrent_only_when_starting() -> None:
     """ConcurrentTx is for starts: an Authorize is accepted though the limit is used up."""
     full = frozenset({f"token:{REF}"})

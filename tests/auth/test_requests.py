@@ -323,6 +323,34 @@ async def test_concurrent_limit(replica: Replica) -> None:
     assert third.answer.decision.status is S.ACCEPTED
 
 
+async def test_the_accepted_token_charges(replica: Replica) -> None:
+    """A refused card, then an accepted one in the same transaction: the accepted one pays."""
+    await replica.token(max_concurrent=1)
+    refused = said(Phase.STARTED, NOW, 0, id_token=card("04FF"))
+    told = await replica.handle(asked(refused))
+    assert told.events[0][2].authorization is S.UNKNOWN
+    told = await replica.handle(asked(said(Phase.UPDATED, NOW + MINUTE, 1, id_token=card())))
+    assert told.answer.decision.status is S.ACCEPTED
+    changed = told.events[0][2]
+    assert (changed.token_ref, changed.authorization) == (REF, S.ACCEPTED)
+    other = await replica.handle(asked(started16(station_id=OTHER)))
+    assert other.answer.decision.status is S.CONCURRENT_TX
+
+
+async def test_key_codes_are_slowed_down(replica: Replica, clock: Clock) -> None:
+    """C04.FR.06: after some wrong key codes even the right one must wait, at that station only."""
+    await replica.token("483920", "KeyCode")
+    for _ in range(3):
+        assert await status(replica, "KeyCode", "000000") is S.UNKNOWN
+    assert await status(replica, "KeyCode", "483920") is S.INVALID
+    elsewhere = authorize(card("483920", "KeyCode"), station_id=OTHER)
+    told = await replica.handle(asked(elsewhere))
+    assert told.answer.decision.status is S.ACCEPTED
+    clock.time = NOW + MINUTE
+    told = await replica.handle(asked(authorize(card("483920", "KeyCode"), at=clock.time)))
+    assert told.answer.decision.status is S.ACCEPTED
+
+
 async def test_refused_for_concurrency_stays_refused(replica: Replica) -> None:
     """A resent ConcurrentTx start gets the same answer, though there is room now."""
     await replica.token(max_concurrent=1)

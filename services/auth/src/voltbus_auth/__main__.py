@@ -32,6 +32,7 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
     bookkeeping = Bookkeeping(
         books=store.transaction,
         occupancy=store.occupancy,
+        journal=store.journal,
         library=library,
         key=key,
         source=runtime.source,
@@ -41,6 +42,7 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
         doors=store,
         library=library,
         bookkeeping=bookkeeping,
+        journal=store.journal,
         key=key,
         source=runtime.source,
         now=now,
@@ -68,7 +70,7 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
                 samples.Samples(bookkeeping, store.projection).handle,
             ),
         ],
-        background=[store.outbox.run],
+        background=[store.outbox.run, store.journal.run],
         checks={"mongo": store.reachable},
         close=[store.close],
     )

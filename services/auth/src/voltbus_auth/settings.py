@@ -27,6 +27,9 @@ class Settings(StoreSettings):
     cache_hours: float = Field(
         default=24.0, gt=0, description="How long a station may rely on an acceptance."
     )
+    decision_log_days: float = Field(
+        default=30.0, ge=0, description="How long decisions are remembered; 0: not at all."
+    )
     default_max_concurrent: int | None = Field(
         default=None, ge=1, description="For tokens that set none; nothing means no limit."
     )

@@ -4,16 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated, Self
+from typing import Annotated, Any, Literal, Self
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from voltbus_auth.domain.identifiers import TokenKey
-from voltbus_auth.domain.verdict import Question, Verdict
+from voltbus_auth.domain.verdict import Question, Rule, Verdict
 from voltbus_auth.handlers.knowledge import Library
 from voltbus_auth.store import Store
+from voltbus_backbone.contract.values import AuthorizationStatus
+from voltbus_backbone.errors import Problem
 from voltbus_backbone.http import scope
+from voltbus_backbone.rest import Paging, page
+
+
+class DecisionFilters:
+    """Which decisions a list shows. ``from`` and ``to`` bound when they were asked for."""
+
+    def __init__(
+        self,
+        *,
+        station: Annotated[str | None, Query(description="Station id.")] = None,
+        token_ref: Annotated[str | None, Query()] = None,
+        status: Annotated[AuthorizationStatus | None, Query()] = None,
+        rule: Annotated[Rule | None, Query()] = None,
+        asked_by: Annotated[Literal["authorize", "transaction"] | None, Query()] = None,
+        since: Annotated[AwareDatetime | None, Query(alias="from")] = None,
+        until: Annotated[AwareDatetime | None, Query(alias="to")] = None,
+    ) -> None:
+        wanted = {
+            "station_id": station,
+            "token_ref": token_ref,
+            "status": status.value if status is not None else None,
+            "rule": rule.value if rule is not None else None,
+            "asked_by": asked_by,
+        }
+        self.query: dict[str, Any] = {
+            name: value for name, value in wanted.items() if value is not None
+        }
+        bounds = {"$gte": since, "$lt": until}
+        window = {sign: value for sign, value in bounds.items() if value is not None}
+        if window:
+            self.query["at"] = window
 
 
 class ExplainRequest(BaseModel):
@@ -58,11 +91,27 @@ def authorizations_router(
 ) -> APIRouter:
     """The routes."""
     router = APIRouter(prefix="/v1/authorizations", tags=["authorizations"])
+    read = scope("authorizations:read")
+
+    @router.get("", summary="List past decisions, the newest first", dependencies=[read])
+    async def list_decisions(
+        paging: Annotated[Paging, Depends()], filters: Annotated[DecisionFilters, Depends()]
+    ) -> dict[str, Any]:
+        try:
+            found, more = await store.journal.page(
+                filters.query,
+                limit=paging.limit,
+                after=paging.starting_after,
+                before=paging.ending_before,
+            )
+        except ValueError:
+            raise Problem(422, "invalid-request", "The cursor names no decision.") from None
+        return page(found, has_more=more)
 
     @router.post(
         "/explain",
         summary="Would this token be accepted there and then, and why?",
-        dependencies=[scope("authorizations:read")],
+        dependencies=[read],
     )
     async def explain(body: ExplainRequest) -> Explanation:
         ref = body.token_ref or key.ref(body.type, body.id_token or "")

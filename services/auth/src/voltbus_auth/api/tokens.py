@@ -43,6 +43,12 @@ class TokenRights(BaseModel):
     charging_priority: int | None = Field(default=None, ge=-9, le=9)
     language: str | None = Field(default=None, min_length=2, max_length=8)
     personal_message: str | None = Field(default=None, max_length=512)
+    credit: float | None = Field(
+        default=None,
+        ge=-1e9,
+        le=1e9,
+        description="What a prepaid token has left, in the tariff's currency (OCPP 2.1 C17).",
+    )
     sites: list[str] = Field(default=[], max_length=1000)
     evse_kinds: list[str] = Field(default=[], max_length=100)
 
@@ -91,6 +97,7 @@ class TokenAnswer(BaseModel):
     charging_priority: int | None
     language: str | None
     personal_message: str | None
+    credit: float | None
     sites: list[str]
     evse_kinds: list[str]
     revision: int

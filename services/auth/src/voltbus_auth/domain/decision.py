@@ -65,6 +65,25 @@ def decide(
     return best
 
 
+def one_too_many(agreement_id: str | None) -> Verdict:
+    """The verdict on a transaction that was refused for concurrency when it began."""
+    return Verdict(
+        Decision(status=AuthorizationStatus.CONCURRENT_TX),
+        Rule.CONCURRENT,
+        "As many transactions as allowed were open when it began.",
+        agreement_id,
+    )
+
+
+def too_many_tries() -> Verdict:
+    """The verdict on a key code from a station that tries too many (C04.FR.06)."""
+    return Verdict(
+        Decision(status=AuthorizationStatus.INVALID),
+        Rule.TOO_MANY_TRIES,
+        "Too many wrong key codes came from this station: it must wait before the next.",
+    )
+
+
 def _standing(
     token: Token,
     coverages: Sequence[Coverage],
@@ -125,6 +144,7 @@ def _accepted(case: Case) -> Verdict:
         charging_priority=priority,
         language=token.language or (terms.language if terms is not None else None),
         personal_message=token.personal_message,
+        max_cost=token.credit,
     )
     reason = (
         f"Agreement {terms.id} is in force and allows it."
@@ -139,6 +159,9 @@ def _accepted(case: Case) -> Verdict:
 def _cache_expiry(case: Case) -> datetime:
     """The first moment at which the answer could change by the clock alone."""
     at = case.question.at
+    prepaid = case.coverage is not None and case.coverage.terms.limits.prepaid
+    if prepaid or case.token.credit is not None:
+        return at  # C17: credit is asked for each time
     ends: list[datetime | None] = [at + case.policy.cache, case.token.expires_at]
     windows: list[Window | None] = [case.place.hours]
     if case.coverage is not None:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from voltbus_auth.domain.identifiers import short_id
 from voltbus_auth.domain.registers import Reading, readings
 from voltbus_backbone.contract.auth import Phase, TransactionMessage
+from voltbus_backbone.contract.values import AuthorizationStatus
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from voltbus_backbone.contract.values import AuthorizationStatus, Protocol
+    from voltbus_backbone.contract.values import Protocol
 
 T = TypeVar("T", int, str)
 
@@ -42,7 +43,7 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Presented:
-    """The token that was presented first, and what was decided then."""
+    """A token that was presented in this transaction, and what was decided then."""
 
     at: datetime
     seq_no: int
@@ -157,7 +158,7 @@ def fold(record: Record, message: TransactionMessage, presented: Presented | Non
         "offline": record.offline or message.offline,
         "live": _live(record.live, message),
         "seqs": _with_seq(record.seqs, message.seq_no),
-        "token": _earlier(record.token, presented),
+        "token": _payer(record.token, presented),
         "first": _least(record.first, told.first),
         "last": _most(record.last, told.last),
         "begin": _least(record.begin, told.begin),
@@ -230,16 +231,16 @@ def _live(known: Live | None, message: TransactionMessage) -> Live | None:
     return max(known, told, key=lambda one: (one.seq_no, one.at, one.state))
 
 
-def _earlier(known: Presented | None, told: Presented | None) -> Presented | None:
-    """The presentation that came first; what was decided at its first sight stays."""
+def _payer(known: Presented | None, told: Presented | None) -> Presented | None:
+    """Who charges: the first accepted presentation, else the first; its first verdict stays."""
     if told is None or known is None:
         return known or told
-    this, that = _moment(told), _moment(known)
-    return told if this < that else known
+    return told if _precedence(told) < _precedence(known) else known
 
 
-def _moment(presented: Presented) -> tuple[datetime, int, str]:
-    return presented.at, presented.seq_no, presented.token_ref
+def _precedence(presented: Presented) -> tuple[bool, datetime, int, str]:
+    refused = presented.status is not AuthorizationStatus.ACCEPTED
+    return refused, presented.at, presented.seq_no, presented.token_ref
 
 
 def _with_seq(seqs: tuple[tuple[int, int], ...], number: int | None) -> tuple[tuple[int, int], ...]:

@@ -95,6 +95,9 @@ def _time(case: Case) -> Refusal | None:
 
 
 def _credit(case: Case) -> Refusal | None:
+    credit = case.token.credit
+    if credit is not None and credit <= 0:
+        return Rule.CREDIT, AuthorizationStatus.NO_CREDIT, "The token's credit is used up."
     if case.coverage is not None and case.coverage.terms.exhausted:
         return Rule.CREDIT, AuthorizationStatus.NO_CREDIT, "The agreement's limit is used up."
     return None

@@ -49,6 +49,7 @@ class TokenStatus(StrEnum):
 class Token:
     """A token's rights. ``valid_from`` inclusive, ``expires_at`` exclusive.
 
+    ``credit`` is what a prepaid token has left, in the tariff's currency; None: not prepaid.
     ``sites`` and ``evse_kinds`` limit where it charges; empty means everywhere.
     """
 
@@ -63,6 +64,7 @@ class Token:
     charging_priority: int | None = None
     language: str | None = None
     personal_message: str | None = None
+    credit: float | None = None
     sites: tuple[str, ...] = ()
     evse_kinds: tuple[str, ...] = ()
 

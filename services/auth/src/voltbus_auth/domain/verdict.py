@@ -19,6 +19,7 @@ class Rule(StrEnum):
     UNKNOWN = "unknown"
     BLOCKED = "blocked"
     EXPIRED = "expired"
+    TOO_MANY_TRIES = "too_many_tries"
     NO_AGREEMENT = "no_agreement"
     EVSE_KIND = "evse_kind"
     LOCATION = "location"

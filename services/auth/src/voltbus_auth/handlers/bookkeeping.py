@@ -6,7 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from voltbus_auth.domain import account, ledger
+from voltbus_auth.domain.decision import one_too_many
 from voltbus_auth.domain.intake import clean
+from voltbus_auth.domain.journal import TRANSACTION, Decided
 from voltbus_auth.domain.ledger import Ledger
 from voltbus_auth.domain.record import (
     Presented,
@@ -16,11 +18,11 @@ from voltbus_auth.domain.record import (
 )
 from voltbus_auth.domain.samples import sample_set
 from voltbus_auth.domain.tokens import NO_AUTHORIZATION
-from voltbus_auth.domain.verdict import Question, Rule, Verdict
+from voltbus_auth.domain.verdict import Question, Rule
 from voltbus_auth.handlers.jobs import Job, reserve
 from voltbus_auth.handlers.knowledge import Knowledge, evse_of, judged_at
 from voltbus_backbone import envelope
-from voltbus_backbone.contract.auth import Decision, Phase, TransactionAnswer, TransactionMessage
+from voltbus_backbone.contract.auth import Phase, TransactionAnswer, TransactionMessage
 from voltbus_backbone.contract.registry import (
     TRANSACTION_ANSWER,
     TRANSACTION_CORRECTED,
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from voltbus_auth.domain.record import Record
     from voltbus_auth.domain.samples import SampleSet
     from voltbus_auth.handlers.knowledge import Library
-    from voltbus_auth.handlers.ports import Books, Occupancy
+    from voltbus_auth.handlers.ports import Books, Journal, Occupancy
     from voltbus_backbone.envelope import Event
 
 _ROWS = {
@@ -59,6 +61,7 @@ class Bookkeeping:
         *,
         books: Books,
         occupancy: Occupancy,
+        journal: Journal,
         library: Library,
         key: TokenKey,
         source: str,
@@ -66,6 +69,7 @@ class Bookkeeping:
     ) -> None:
         self._books = books
         self._occupancy = occupancy
+        self._journal = journal
         self._library = library
         self._key = key
         self._source = source
@@ -78,6 +82,7 @@ class Bookkeeping:
         now = self._now()
         records = [self._reply(job, now) for job in jobs]
         records.extend(self.tell(jobs))
+        self._journal.note(_decided(jobs))
         return [record for record in records if record is not None]
 
     async def record(self, jobs: Sequence[Job], *, opens: bool = True) -> None:
@@ -177,7 +182,7 @@ class Bookkeeping:
                 record = open_record(message, ref=job.ref, wire_id=str(wire_ids[job.ref]))
             presented = self._decide(job, record, knowledge, now)
             holds: tuple[str, ...] = ()
-            if job.first_sight and job.verdict is not None and job.verdict.rule is Rule.ACCEPTED:
+            if job.starting and job.verdict is not None and job.verdict.rule is Rule.ACCEPTED:
                 holds = tuple(limit.key for limit in job.verdict.limits)
             job.entry = pages.enter(
                 message, presented, _cause(job.event), record=record, holds=holds
@@ -191,33 +196,33 @@ class Bookkeeping:
         message, presented_ref = job.message, job.presented_ref
         if presented_ref is None or message.id_token is None:
             return None
-        token_ref = knowledge.token_ref(presented_ref)
+        job.token_ref = token_ref = knowledge.token_ref(presented_ref)
         known = record.token if record is not None else None
-        job.first_sight = known is None and (record is None or record.stop is None)
+        job.starting = (known is None or known.status is not AuthorizationStatus.ACCEPTED) and (
+            record is None or record.stop is None
+        )
         question = Question(
             type=message.id_token.type,
             at=judged_at(message.at, now),
             evse_id=evse_of(message.protocol, message.evse_id, message.connector_id),
-            starting=job.first_sight,
+            starting=job.starting,
         )
         job.verdict = verdict = knowledge.verdict(
             presented_ref, message.station_id, question, full=job.denied
         )
         if message.id_token.type == NO_AUTHORIZATION:
             return None
-        presented = Presented(
+        if known is not None and _was_one_too_many(known, token_ref):
+            # Refused when it began: asking again does not make room.
+            job.verdict = verdict = one_too_many(known.agreement_id)
+            job.starting = False
+        return Presented(
             at=message.at,
             seq_no=message.seq_no if message.seq_no is not None else -1,
             token_ref=token_ref,
             status=verdict.decision.status,
             agreement_id=verdict.agreement_id,
         )
-        if known is not None and _was_one_too_many(known, presented):
-            # Refused when it began: asking again does not make room.
-            job.verdict = Verdict(
-                Decision(status=AuthorizationStatus.CONCURRENT_TX), Rule.CONCURRENT, verdict.reason
-            )
-        return presented
 
     def _reply(self, job: Job, now: datetime) -> envelope.Record | None:
         if job.event.asking is None:
@@ -243,10 +248,25 @@ def _cause(event: Event) -> str:
     return f"{event.topic}:{event.partition}:{event.offset}"
 
 
-def _was_one_too_many(known: Presented, presented: Presented) -> bool:
-    return (
-        known.status is AuthorizationStatus.CONCURRENT_TX and known.token_ref == presented.token_ref
-    )
+def _was_one_too_many(known: Presented, token_ref: str) -> bool:
+    return known.status is AuthorizationStatus.CONCURRENT_TX and known.token_ref == token_ref
+
+
+def _decided(jobs: Sequence[Job]) -> list[Decided]:
+    return [
+        Decided(
+            job.message.at,
+            job.message.station_id,
+            job.message.protocol,
+            TRANSACTION,
+            job.token_ref,
+            job.verdict,
+            evse_of(job.message.protocol, job.message.evse_id, job.message.connector_id),
+            job.entry.record.ref if job.entry is not None else None,
+        )
+        for job in jobs
+        if job.verdict is not None and job.token_ref is not None
+    ]
 
 
 def _sample_sets(jobs: Sequence[Job]) -> list[SampleSet]:

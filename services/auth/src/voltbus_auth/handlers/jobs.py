@@ -20,16 +20,21 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Job:
-    """One message on its way. ``token_ref`` of what was presented; ``ref`` of a 1.6 start."""
+    """One message on its way. ``ref`` is that of a 1.6 start.
+
+    ``starting``: its token is the first to be accepted in the transaction, or would be.
+    ``denied``: the limits that had no room for it.
+    """
 
     event: Event
     message: TransactionMessage
     presented_ref: str | None = None
+    token_ref: str | None = None
     ref: str | None = None
     denied: set[str] = field(default_factory=set)
     verdict: Verdict | None = None
     entry: Entry | None = None
-    first_sight: bool = False
+    starting: bool = False
 
 
 async def reserve(jobs: Sequence[Job], occupancy: Occupancy) -> bool:
@@ -71,7 +76,7 @@ def _steps(
         record = entry.record
         if record.stop is not None and record.holds:
             steps.append(Release(record.ref, record.holds))
-        elif job.first_sight and verdict is not None and verdict.limits and record.ref not in over:
+        elif job.starting and verdict is not None and verdict.limits and record.ref not in over:
             step = Occupy(record.ref, verdict.limits, _outlet(job.message), job.message.at)
             steps.append(step)
             starts.append((job, step))

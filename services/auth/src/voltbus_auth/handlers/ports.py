@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from voltbus_auth.domain.coverage import Coverage
     from voltbus_auth.domain.credentials import Credentials
+    from voltbus_auth.domain.journal import Decided
     from voltbus_auth.domain.places import Place
     from voltbus_auth.domain.record import Record
     from voltbus_auth.domain.reservations import Occupy, Release
@@ -72,6 +73,14 @@ class Occupancy(Protocol):
 
     async def occupy(self, steps: Sequence[Occupy | Release]) -> set[tuple[str, str]]:
         """Do these in order, each atomically; the (transaction, key) pairs that hold afterwards."""
+        ...
+
+
+class Journal(Protocol):
+    """Remembers decisions for whoever asks later."""
+
+    def note(self, decided: Iterable[Decided]) -> None:
+        """Remember soon, without being waited for."""
         ...
 
 

@@ -6,7 +6,11 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from voltbus_auth.domain import credentials
-from voltbus_auth.domain.verdict import Question
+from voltbus_auth.domain.decision import too_many_tries
+from voltbus_auth.domain.journal import AUTHORIZE as AUTHORIZED
+from voltbus_auth.domain.journal import Decided
+from voltbus_auth.domain.patience import KEY_CODE, Patience
+from voltbus_auth.domain.verdict import Question, Rule, Verdict
 from voltbus_auth.handlers.knowledge import evse_of, judged_at
 from voltbus_backbone.contract.auth import (
     Authorize,
@@ -28,8 +32,8 @@ if TYPE_CHECKING:
 
     from voltbus_auth.domain.identifiers import TokenKey
     from voltbus_auth.handlers.bookkeeping import Bookkeeping
-    from voltbus_auth.handlers.knowledge import Library
-    from voltbus_auth.handlers.ports import Doors
+    from voltbus_auth.handlers.knowledge import Knowledge, Library
+    from voltbus_auth.handlers.ports import Doors, Journal
     from voltbus_backbone.envelope import Event, Record
 
 TYPES = frozenset({STATION_LOGIN.name, AUTHORIZE.name, TRANSACTION.name})
@@ -44,6 +48,7 @@ class Requests:
         doors: Doors,
         library: Library,
         bookkeeping: Bookkeeping,
+        journal: Journal,
         key: TokenKey,
         source: str,
         now: Callable[[], datetime],
@@ -51,6 +56,8 @@ class Requests:
         self._doors = doors
         self._library = library
         self._bookkeeping = bookkeeping
+        self._journal = journal
+        self._patience = Patience()
         self._key = key
         self._source = source
         self._now = now
@@ -91,13 +98,42 @@ class Requests:
         knowledge = await self._library.load(set(refs), {message.station_id for message in asked})
         now = self._now()
         records = []
+        decided = []
         for event, message, ref in zip(events, asked, refs, strict=True):
             question = Question(
                 type=message.id_token.type,
                 at=judged_at(message.at, now),
                 evse_id=evse_of(message.protocol, message.evse_id, message.connector_id),
             )
-            verdict = knowledge.verdict(ref, message.station_id, question)
+            if message.id_token.type.casefold() == KEY_CODE:
+                verdict = self._patiently(knowledge, ref, message.station_id, question)
+            else:
+                verdict = knowledge.verdict(ref, message.station_id, question)
             answer = AuthorizeAnswer(decision=verdict.decision)
             records.append(reply(event, AUTHORIZE_ANSWER, answer, source=self._source, now=now))
+            decided.append(
+                Decided(
+                    question.at,
+                    message.station_id,
+                    message.protocol,
+                    AUTHORIZED,
+                    knowledge.token_ref(ref),
+                    verdict,
+                    question.evse_id,
+                )
+            )
+        self._journal.note(decided)
         return [record for record in records if record is not None]
+
+    def _patiently(
+        self, knowledge: Knowledge, ref: str, station_id: str, question: Question
+    ) -> Verdict:
+        """Judge a key code, unless the station has tried too many."""
+        if self._patience.waits(station_id, question.at):
+            return too_many_tries()
+        verdict = knowledge.verdict(ref, station_id, question)
+        if verdict.rule is Rule.UNKNOWN:
+            self._patience.wrong(station_id, question.at)
+        else:
+            self._patience.right(station_id)
+        return verdict

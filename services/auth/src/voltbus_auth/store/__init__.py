@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from voltbus_auth.store.credentials import CredentialStore
+from voltbus_auth.store.journal import JournalStore
 from voltbus_auth.store.occupancy import OccupancyStore
 from voltbus_auth.store.projections import ProjectionStore
 from voltbus_auth.store.tokens import TokenStore, Value
@@ -60,6 +61,12 @@ class Store:
             now=now,
             forget_open=timedelta(days=settings.forget_open_days),
         )
+        self.journal = JournalStore(
+            database,
+            self.reachable,
+            kept=timedelta(days=settings.decision_log_days),
+            now=now,
+        )
         self.projection = ProjectionStore(database, self.reachable)
         self._keys = MongoKeyStore(database["idempotency_keys"])
         self.idempotency = Idempotency(self._keys)
@@ -84,13 +91,15 @@ class Store:
         await self.token.prepare()
         await self.transaction.prepare()
         await self.projection.prepare()
+        await self.journal.prepare()
         await self.outbox.prepare()
         await self._keys.prepare()
         if self.vault is not None:
             await self.vault.prepare()
 
     async def close(self) -> None:
-        """Let go of the connections."""
+        """Write what still waits and let go of the connections."""
+        await self.journal.flush()
         if self.vault is not None:
             await self.vault.close()
         self._database.client.close()

@@ -40,6 +40,7 @@ TOKEN_FIELDS = (
     "charging_priority",
     "language",
     "personal_message",
+    "credit",
     "sites",
     "evse_kinds",
 )
