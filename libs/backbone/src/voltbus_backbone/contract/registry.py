@@ -146,7 +146,7 @@ EV_CERTIFICATE_ANSWER = _row(
 EV_CERTIFICATE = _row(
     "voltbus.auth.ev-certificate.v1",
     auth.GetEvCertificate,
-    _Y,
+    _Q,
     answer=EV_CERTIFICATE_ANSWER.name,
 )
 PROVIDER_EV_CERTIFICATE = _row(
