@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from voltbus.commands.dead_letters import dead_letters
 from voltbus.commands.demo import demo
 from voltbus.commands.events import events
 from voltbus.commands.simulate import simulate
@@ -51,6 +52,7 @@ app.command()(topics)
 app.command()(simulate)
 app.command()(events)
 app.command()(demo)
+app.command()(dead_letters)
 
 
 def main() -> None:

@@ -1,7 +1,14 @@
 """The only package that knows aiokafka: publishing, consuming and creating topics."""
 
 from voltbus_backbone.kafka.admin import ensure_topics
-from voltbus_backbone.kafka.consumers import GroupConsumer, PartitionReader, Tail, event_of
+from voltbus_backbone.kafka.consumers import (
+    GroupConsumer,
+    PartitionReader,
+    Tail,
+    event_of,
+    read_all,
+    read_one,
+)
 from voltbus_backbone.kafka.publisher import Publisher
 
 __all__ = [
@@ -11,4 +18,6 @@ __all__ = [
     "Tail",
     "ensure_topics",
     "event_of",
+    "read_all",
+    "read_one",
 ]

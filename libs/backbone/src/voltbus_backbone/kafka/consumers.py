@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 import structlog
@@ -210,6 +211,49 @@ class Tail:
         assert self._consumer is not None  # noqa: S101 - __aenter__ comes first
         async for record in self._consumer:
             yield record
+
+
+async def read_all(settings: KafkaSettings, topic: str) -> list[Any]:
+    """Every record that a topic (with its prefix) holds now, in the order of their times."""
+    async with _reader(settings, topic) as consumer:
+        partitions = consumer.assignment()
+        ends = await consumer.end_offsets(partitions)
+        await consumer.seek_to_beginning(*partitions)
+        found: list[Any] = []
+        for partition in partitions:
+            while await consumer.position(partition) < ends[partition]:
+                got = await consumer.getmany(partition, timeout_ms=POLL_MS)
+                found.extend(got.get(partition, []))
+    return sorted(found, key=lambda record: record.timestamp)
+
+
+async def read_one(settings: KafkaSettings, topic: str, partition: int, offset: int) -> Any | None:
+    """The record at a place, or None when the topic does not keep it any more."""
+    async with _reader(settings, topic) as consumer:
+        place = TopicPartition(topic, partition)
+        first = (await consumer.beginning_offsets([place]))[place]
+        end = (await consumer.end_offsets([place]))[place]
+        if not first <= offset < end:
+            return None
+        consumer.seek(place, offset)
+        record = await consumer.getone(place)
+    return record if record.offset == offset else None
+
+
+@asynccontextmanager
+async def _reader(settings: KafkaSettings, topic: str) -> AsyncIterator[AIOKafkaConsumer]:
+    consumer = AIOKafkaConsumer(
+        topic, **client_options(settings), enable_auto_commit=False, auto_offset_reset="earliest"
+    )
+    try:
+        await consumer.start()
+        yield consumer
+    except KafkaError as error:
+        raise Unavailable(
+            f"Kafka does not answer at {settings.bootstrap}, or has no topic {topic}"
+        ) from error
+    finally:
+        await consumer.stop()
 
 
 def event_of(record: Any) -> Event | None:

@@ -1,0 +1,75 @@
+"""Dead letters: what a service could not process, why, and how it is sent again.
+
+A letter carries the original headers and, as ``dead-letter-*`` headers, its reason and the place it
+came from. The body of a record from a request topic is withheld, since it may hold a readable
+identifier; it is read again from its place while the request topic keeps it (an hour).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from voltbus_backbone.envelope import Record
+from voltbus_backbone.errors import InvalidRecord
+
+if TYPE_CHECKING:
+    from voltbus_backbone.envelope import Headers
+
+_MARK = "dead-letter-"
+_REPLAYED = "dead-letter-replay-of"
+
+
+@dataclass(frozen=True)
+class Letter:
+    """One dead letter. ``topic``, ``partition`` and ``offset`` name where the record came from."""
+
+    id: str
+    type: str
+    reason: str
+    time: str
+    topic: str
+    partition: int
+    offset: int
+    withheld: bool
+    key: bytes | None
+    body: bytes | None
+    headers: Headers
+
+
+def letter_of(headers: Headers, key: bytes | None, body: bytes | None) -> Letter:
+    """Read a record of a dead-letter topic.
+
+    Raises:
+        InvalidRecord: it is no dead letter of ours.
+    """
+    found = {name: value.decode("utf-8", "replace") for name, value in headers}
+    try:
+        return Letter(
+            id=found.get("ce_id", "-"),
+            type=found.get("ce_type", "-"),
+            reason=found["dead-letter-reason"],
+            time=found["dead-letter-time"],
+            topic=found["dead-letter-topic"],
+            partition=int(found["dead-letter-partition"]),
+            offset=int(found["dead-letter-offset"]),
+            withheld=found["dead-letter-body"] == "withheld",
+            key=key or None,
+            body=body,
+            headers=[pair for pair in headers if not pair[0].startswith(_MARK)],
+        )
+    except (KeyError, ValueError):
+        raise InvalidRecord("not a dead letter") from None
+
+
+def again(letter: Letter, body: bytes | None) -> Record:
+    """The record as it was, for its own topic: same id, so whoever had it can tell a repetition.
+
+    Nobody waits for an answer any more: the headers of asking are left out, so that a question past
+    its deadline is decided and a fact is recorded without a reply.
+    """
+    asking = {"correlation-id", "reply-topic", "reply-partition", "deadline"}
+    kept = [pair for pair in letter.headers if pair[0] not in asking]
+    place = f"{letter.topic}:{letter.partition}:{letter.offset}"
+    kept.append((_REPLAYED, place.encode()))
+    return Record(letter.topic, letter.key, body, kept)
