@@ -217,6 +217,18 @@ def test_the_same_variable_never_stands_twice_in_a_request() -> None:
     assert len(made) == 2
 
 
+def test_the_variables_of_one_setting_travel_together() -> None:
+    """One answer decides the payment methods, whatever else is written beside them."""
+    wanted = {"keys.AuthCtrlr.Enabled": "true", "payment_methods": ["rfid"], "keys.A.B": "1"}
+    calls_made, _ = calls(
+        Protocol.OCPP201,
+        [Target(key, value, NOW) for key, value in wanted.items()],
+        Options(variables_per_call=4),
+    )
+    brought = [key for call in calls_made for key in call.keys]
+    assert sorted(brought) == sorted(wanted)
+
+
 # Answers.
 
 

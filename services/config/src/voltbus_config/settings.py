@@ -28,5 +28,5 @@ class Settings(StoreSettings):
     command_margin_s: float = Field(default=10.0, ge=0)
     commands_kept_days: int = Field(default=30, ge=1)
     setting_timeout_s: float = Field(default=30.0, gt=0)
-    variables_per_call: int = Field(default=10, ge=1)
+    variables_per_call: int = Field(default=10, ge=4)  # what payment methods need together
     payment_methods_keys: dict[str, str] = Field(default_factory=dict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import msgspec
 import orjson
@@ -133,7 +134,7 @@ class Stations:
             "",
             201,
             orjson.dumps(shown),
-            {"Location": f"/v1/stations/{body.id}", "ETag": rest.etag(1)},
+            {"Location": f"/v1/stations/{quote(body.id, safe='')}", "ETag": rest.etag(1)},
         )
 
     async def see(self, station_id: str) -> tuple[Station, dict[str, Any]]:

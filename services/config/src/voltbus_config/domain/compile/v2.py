@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -96,15 +97,21 @@ def compiled(target: Target, protocol: Protocol, options: Options) -> Sequence[C
 
 
 def batched(writes: Iterable[Write], most: int) -> list[Call]:
-    """SetVariables with at most ``most`` variables each and none of them twice (B05.FR.11, .13)."""
+    """SetVariables with at most ``most`` variables each and none of them twice (B05.FR.11, .13).
+
+    The variables of one setting stay together, so that one answer decides it.
+    """
     calls: list[list[Write]] = []
-    for write in writes:
+    for _, group in itertools.groupby(writes, key=lambda write: write.setting):
+        together = list(group)
+        places = {write.place for write in together}
         for call in calls:
-            if len(call) < most and all(other.place != write.place for other in call):
-                call.append(write)
+            fits = len(call) + len(together) <= most
+            if fits and not any(other.place in places for other in call):
+                call.extend(together)
                 break
         else:
-            calls.append([write])
+            calls.append(together)
     return [_set_variables(call) for call in calls]
 
 
