@@ -1,0 +1,141 @@
+"""The life of a command: its states and moves (pure)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from config.config_examples import NOW
+from voltbus_backbone.contract.config import CallEnded, CallOutcome, CommandRequested, CommandStatus
+from voltbus_backbone.contract.values import Protocol
+from voltbus_config.domain import commands as life
+from voltbus_config.domain.commands import Command, WrongMoveError
+from voltbus_config.domain.connections import Connection
+from voltbus_config.domain.stations import Registration
+
+MARGIN = timedelta(seconds=10)
+CONNECTION = Connection(
+    connection_id="c-1",
+    gateway_id="g-1",
+    gateway_partition=0,
+    protocol=Protocol.OCPP16,
+    connected_at=NOW,
+    ready_at=NOW,
+    open=True,
+)
+
+
+def queued(name: str = "cmd-1", **fields: object) -> Command:
+    request = CommandRequested(station_id="CS-1", action="ClearCache", payload={"a": 1})
+    made = life.created(name, request, NOW, timedelta(hours=1))
+    return msgspec.structs.replace(made, **fields)
+
+
+def end(outcome: CallOutcome, connection_id: str = "c-1") -> CallEnded:
+    return CallEnded(
+        command_id="cmd-1",
+        station_id="CS-1",
+        connection_id=connection_id,
+        outcome=outcome,
+        at=NOW,
+    )
+
+
+def test_final_states_have_no_way_out() -> None:
+    """Everything but queued and sent is reached exactly once."""
+    assert set(life.MOVES) == life.OPEN
+    assert set(CommandStatus) - {CommandStatus.QUEUED, CommandStatus.SENT} == life.FINAL
+
+
+@given(st.lists(st.sampled_from(list(CommandStatus)), max_size=6))
+def test_only_the_moves_of_the_table_are_possible(path: list[CommandStatus]) -> None:
+    """Every other change of state is an error, not a surprise."""
+    command = queued()
+    for status in path:
+        possible = status in life.MOVES.get(command.status, frozenset())
+        try:
+            if status is CommandStatus.SENT:
+                command = life.sent(command, CONNECTION, NOW, MARGIN)
+            elif status is CommandStatus.QUEUED:
+                command = life.requeued(command)
+            else:
+                command = life.ended(command, status, NOW)
+        except WrongMoveError:
+            assert not possible
+        else:
+            assert possible
+            assert command.status is status
+
+
+def test_a_command_expires_only_in_the_queue_and_times_out_only_when_sent() -> None:
+    """expires_at is for the queue; the call's own timeout and a margin for what went out."""
+    waiting = queued()
+    assert life.overdue(waiting, NOW + timedelta(minutes=59)) is None
+    expired = life.overdue(waiting, NOW + timedelta(hours=1))
+    assert expired is not None
+    assert expired.status is CommandStatus.EXPIRED
+    out = life.sent(waiting, CONNECTION, NOW, MARGIN)
+    assert life.overdue(out, NOW + timedelta(seconds=39)) is None
+    timed_out = life.overdue(out, NOW + timedelta(seconds=40))
+    assert timed_out is not None
+    assert timed_out.status is CommandStatus.TIMED_OUT
+
+
+def test_nothing_is_heard_of_what_is_not_out() -> None:
+    """A report about a queued or an ended command is late or repeated."""
+    for outcome in CallOutcome:
+        assert life.heard(queued(), end(outcome), NOW) is None
+        over = life.ended(queued(), CommandStatus.CANCELLED, NOW)
+        assert life.heard(over, end(outcome), NOW) is None
+
+
+def test_an_absent_station_s_command_goes_back_once_per_connection() -> None:
+    """The report of an earlier attempt, delivered again, does not take back the new one."""
+    first = life.sent(queued(), CONNECTION, NOW, MARGIN)
+    back = life.heard(first, end(CallOutcome.NOT_CONNECTED), NOW)
+    assert back is not None
+    other = msgspec.structs.replace(CONNECTION, connection_id="c-2")
+    second = life.sent(back, other, NOW, MARGIN)
+    assert second.attempt == 2
+    assert life.heard(second, end(CallOutcome.NOT_CONNECTED), NOW) is None
+    assert life.heard(second, end(CallOutcome.NOT_CONNECTED, "c-3"), NOW) is not None
+
+
+def test_the_queue_is_in_order_and_stops_while_one_is_out() -> None:
+    """Ids grow with time; one CALL per direction (A13)."""
+    commands = [queued(name) for name in ("cmd-3", "cmd-1", "cmd-2")]
+    assert [command.id for command in life.queue(commands)] == ["cmd-1", "cmd-2", "cmd-3"]
+    out = life.sent(commands[0], CONNECTION, NOW, MARGIN)
+    assert life.queue([out, *commands[1:]]) == []
+
+
+@pytest.mark.parametrize(
+    ("action", "reach", "expected"),
+    [
+        ("Reset", Registration.ACCEPTED, True),
+        ("SetVariables", Registration.PENDING, True),
+        ("TriggerMessage", Registration.PENDING, True),
+        ("RequestStartTransaction", Registration.PENDING, False),
+        ("RemoteStopTransaction", Registration.PENDING, False),
+        ("TriggerMessage", Registration.REJECTED, False),
+    ],
+)
+def test_what_may_be_sent_depends_on_the_registration(
+    action: str,
+    reach: Registration,
+    expected: bool,  # noqa: FBT001 - a table
+) -> None:
+    """B02.FR.01, B02.FR.05, B03.FR.03."""
+    assert life.allowed(action, reach) is expected
+
+
+def test_a_fingerprint_tells_requests_apart_and_needs_its_key() -> None:
+    """The order of members does not matter; under another key it is another one."""
+    one = life.fingerprint("k", "Reset", {"a": 1, "b": {"c": 2, "d": 3}})
+    assert one == life.fingerprint("k", "Reset", {"b": {"d": 3, "c": 2}, "a": 1})
+    assert one != life.fingerprint("k", "Reset", {"a": 2})
+    assert one != life.fingerprint("K", "Reset", {"a": 1, "b": {"c": 2, "d": 3}})

@@ -1,0 +1,167 @@
+"""The fold of a station's log: the last `connected` wins (design 3: ownership)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from config.config_examples import NOW
+from voltbus_backbone.contract.stations import (
+    StationConnected,
+    StationDisconnected,
+    StationSeen,
+    StatusReported,
+)
+from voltbus_backbone.contract.values import Protocol
+from voltbus_config.domain.connections import LOST, Folded, Presence, Reported, connector_name, fold
+
+SETTLE = timedelta(seconds=1)
+Log = list[tuple[Reported, int]]
+
+
+def connected(number: int, at: float = 0, gateway: str | None = None) -> StationConnected:
+    return StationConnected(
+        station_id="CS-1",
+        connection_id=f"c-{number}",
+        gateway_id=gateway or f"g-{number % 3}",
+        gateway_partition=number % 3,
+        protocol=Protocol.OCPP16,
+        at=NOW + timedelta(seconds=at),
+    )
+
+
+def disconnected(number: int, at: float = 0, reason: str = "") -> StationDisconnected:
+    return StationDisconnected(
+        station_id="CS-1",
+        connection_id=f"c-{number}",
+        gateway_id=f"g-{number % 3}",
+        at=NOW + timedelta(seconds=at),
+        reason=reason,
+    )
+
+
+def folded(log: Log, presence: Presence | None = None) -> Folded:
+    return fold(presence or Presence(id="CS-1"), log, NOW, SETTLE)
+
+
+def test_calls_wait_a_moment_after_a_connection() -> None:
+    """A Boot may be about to come (A20)."""
+    presence = folded([(connected(1), 0)]).presence
+    assert not presence.ready(NOW)
+    assert presence.ready(NOW + SETTLE)
+    gone = folded([(disconnected(1), 1)], presence).presence
+    assert not gone.ready(NOW + SETTLE)
+
+
+def test_a_connection_declared_lost_is_still_closed_when_the_station_moves() -> None:
+    """Its gateway may only be slow: it must not keep the old socket."""
+    log: Log = [(connected(1), 0), (disconnected(1, 1, LOST), 1), (connected(2, 2), 2)]
+    assert [old.connection_id for old in folded(log).takeovers] == ["c-1"]
+
+
+def test_the_gateway_s_own_word_ends_what_was_only_declared_lost() -> None:
+    """After that, being seen brings nothing back."""
+    log: Log = [(connected(1), 0), (disconnected(1, 1, LOST), 1), (disconnected(1, 2), 2)]
+    presence = folded(log).presence
+    seen = StationSeen(station_id="CS-1", connection_id="c-1", at=NOW + timedelta(seconds=3))
+    after = folded([(seen, 3)], presence)
+    assert after.presence.connection is not None
+    assert not after.presence.connection.open
+    assert not after.arrived
+
+
+def test_being_seen_before_the_loss_brings_nothing_back() -> None:
+    """An old sign of life that comes late is no new one."""
+    presence = folded([(connected(1), 0), (disconnected(1, 9, LOST), 1)]).presence
+    seen = StationSeen(station_id="CS-1", connection_id="c-1", at=NOW + timedelta(seconds=8))
+    assert not folded([(seen, 2)], presence).arrived
+
+
+def test_a_topic_made_anew_starts_its_offsets_again() -> None:
+    """Then the time tells what is newer."""
+    presence = folded([(connected(1), 900)]).presence
+    after = folded([(connected(2, 5), 0)], presence).presence
+    assert after.connection is not None
+    assert after.connection.connection_id == "c-2"
+
+
+def test_connectors_have_one_name_each() -> None:
+    """1.6 by connector, 2.x by EVSE and connector; EVSEs may be numbered from 0 (design 9)."""
+    assert connector_name(None, 0) == "0"
+    assert connector_name(None, 2) == "2"
+    assert connector_name(0, 1) == "0-1"
+    assert connector_name(1, None) == "1-0"
+
+
+_steps = st.lists(
+    st.tuples(st.sampled_from(["connect", "disconnect", "seen", "status"]), st.integers(0, 4)),
+    max_size=14,
+)
+
+
+def _log(steps: list[tuple[str, int]]) -> Log:
+    """A log in which each connection begins once, with the time going on."""
+    log: Log = []
+    begun: list[int] = []
+    for offset, (kind, choice) in enumerate(steps):
+        if kind == "connect":
+            number = len(begun) + 1
+            begun.append(number)
+            log.append((connected(number, offset, f"g-{choice}"), offset))
+        elif kind == "disconnect" and begun:
+            log.append((disconnected(begun[choice % len(begun)], offset), offset))
+        elif kind == "seen" and begun:
+            name = f"c-{begun[choice % len(begun)]}"
+            at = NOW + timedelta(seconds=offset)
+            log.append((StationSeen(station_id="CS-1", connection_id=name, at=at), offset))
+        elif kind == "status":
+            status = StatusReported(
+                station_id="CS-1",
+                protocol=Protocol.OCPP16,
+                status=f"s{offset}",
+                at=NOW + timedelta(seconds=offset),
+                connector_id=choice,
+            )
+            log.append((status, offset))
+    return log
+
+
+@given(_steps)
+def test_the_last_connected_wins(steps: list[tuple[str, int]]) -> None:
+    """Whatever else the log says, the newest connection counts, until its own end."""
+    log = _log(steps)
+    presence = folded(log).presence
+    begun = [event for event, _ in log if isinstance(event, StationConnected)]
+    if not begun:
+        assert presence.connection is None
+        return
+    last = begun[-1]
+    over = any(
+        isinstance(event, StationDisconnected) and event.connection_id == last.connection_id
+        for event, _ in log
+    )
+    assert presence.connection is not None
+    assert presence.connection.connection_id == last.connection_id
+    assert presence.connection.open is not over
+
+
+@given(_steps, st.data())
+def test_any_redelivery_ends_in_the_same_state(
+    steps: list[tuple[str, int]], data: st.DataObject
+) -> None:
+    """At least once: batches of any size, and from any earlier offset again (design 4)."""
+    log = _log(steps)
+    expected = folded(log).presence
+    known = {each.connection_id for each in folded(log).takeovers}
+    presence, start = Presence(id="CS-1"), 0
+    while start < len(log):
+        end = data.draw(st.integers(start + 1, len(log)))
+        result = folded(log[start:end], presence)
+        assert {each.connection_id for each in result.takeovers} <= known
+        presence = result.presence
+        start = data.draw(st.integers(0, start)) if data.draw(st.booleans()) else end
+        if start < end and data.draw(st.booleans()):
+            start = end
+    assert presence == expected
