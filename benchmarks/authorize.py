@@ -212,6 +212,12 @@ def record(rows: list[dict[str, Any]]) -> None:
         writer.writerows(rows)
 
 
+def record_row(fields: dict[str, Any]) -> None:
+    """Append one row of another benchmark: what it does not name is left empty."""
+    stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    record([{"at": stamp, "commit": commit(), "machine": machine(), **fields}])
+
+
 def row(stations: int, ours: dict[str, float], bare: dict[str, float]) -> dict[str, Any]:
     """One line of results.csv. ``ratio`` is our calls per second over the floor's."""
     return {
