@@ -94,10 +94,11 @@ class Unbelievable(Exception):  # noqa: N818 - what a response is
 
 def id_of(serial: int, issuer: x509.Certificate, algorithm: hashes.HashAlgorithm) -> CertId:
     """The CertID of the certificate with this number by this issuer."""
-    # The library hashes names and keys only on the way to a request; the first argument lends
-    # nothing but its number.
+    name = hashes.Hash(algorithm)
+    name.update(issuer.subject.public_bytes())
+    # The library hashes a key's bare bits only on the way to a request.
     request = ocsp.OCSPRequestBuilder().add_certificate(issuer, issuer, algorithm).build()
-    return CertId(algorithm.name.upper(), request.issuer_name_hash, request.issuer_key_hash, serial)
+    return CertId(algorithm.name.upper(), name.finalize(), request.issuer_key_hash, serial)
 
 
 def id_from_hash(wanted: OcspHash) -> CertId:
