@@ -247,6 +247,7 @@ async def served(
     library = Library(store, POLICY)
     app = http.build_app("auth", Operators(settings), lambda: {"mongo": True})
     app.include_router(api.credentials_router(store, clock))
+    app.include_router(api.bulk_router(store, KEY, clock))
     app.include_router(api.tokens_router(store, KEY, clock))
     app.include_router(api.transactions_router(store))
     app.include_router(api.authorizations_router(store, library, KEY, clock))

@@ -148,8 +148,8 @@ async def test_the_value_is_kept_encrypted(served: Served) -> None:
     assert document is not None
     assert CARD.encode() not in repr(document).encode()
     assert served.store.vault is not None
-    assert await served.store.vault.open(document["value"]) == CARD
-    again = await served.store.vault.seal(CARD)
+    assert await served.store.vault.open([document["value"]]) == [CARD]
+    (again,) = await served.store.vault.seal([CARD])
     assert bytes(again) != bytes(document["value"])
 
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
+
+import httpx
 
 from voltbus_auth import api
 from voltbus_auth.domain.identifiers import TokenKey, read_key
 from voltbus_auth.domain.verdict import Policy
-from voltbus_auth.handlers import projections, requests, samples
+from voltbus_auth.handlers import certificates, projections, requests, samples
 from voltbus_auth.handlers.bookkeeping import Bookkeeping
+from voltbus_auth.handlers.certificates import Certificates
 from voltbus_auth.handlers.knowledge import Library
+from voltbus_auth.handlers.trust import Trust
+from voltbus_auth.ocsp import Responders
 from voltbus_auth.settings import Settings
 from voltbus_auth.store import Store
 from voltbus_backbone.consumption import Consumption
@@ -47,16 +53,40 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
         source=runtime.source,
         now=now,
     )
+    trust = Trust(store.root, every_s=settings.roots_refresh_s)
+    await trust.refresh()
+    responders = Responders(
+        httpx.AsyncClient(trust_env=False), now=now, clock=asyncio.get_running_loop().time
+    )
+    contracts = Certificates(
+        library=library,
+        journal=store.journal,
+        trust=trust,
+        responders=responders,
+        key=key,
+        source=runtime.source,
+        now=now,
+        deadline_s=settings.ocsp_deadline_s,
+        require_ocsp=settings.require_ocsp,
+    )
     return Parts(
         routers=[
             api.credentials_router(store, now),
+            api.bulk_router(store, key, now),
             api.tokens_router(store, key, now),
+            api.roots_router(store, trust, now),
             api.transactions_router(store),
             api.authorizations_router(store, library, key, now),
         ],
         consumptions=[
             Consumption("auth", (Topic.AUTH_REQUESTS,), requests.TYPES, asked.handle),
             # Groups of their own: a flood of one kind never stands before another.
+            Consumption(
+                "auth-certificates",
+                (Topic.AUTH_CERTIFICATE_REQUESTS,),
+                certificates.TYPES,
+                contracts.handle,
+            ),
             Consumption(
                 "auth-projections",
                 (Topic.AGREEMENTS_EVENTS, Topic.STATIONS_STATE),
@@ -70,9 +100,9 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
                 samples.Samples(bookkeeping, store.projection).handle,
             ),
         ],
-        background=[store.outbox.run, store.journal.run],
+        background=[store.outbox.run, store.journal.run, trust.run],
         checks={"mongo": store.reachable},
-        close=[store.close],
+        close=[responders.close, store.close],
     )
 
 

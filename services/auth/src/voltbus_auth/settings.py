@@ -30,6 +30,16 @@ class Settings(StoreSettings):
     decision_log_days: float = Field(
         default=30.0, ge=0, description="How long decisions are remembered; 0: not at all."
     )
+    require_ocsp: bool = Field(
+        default=True,
+        description="Refuse a contract certificate when no OCSP responder tells its status.",
+    )
+    ocsp_deadline_s: float = Field(
+        default=3.0, gt=0, description="How long OCSP responders may take for one certificate."
+    )
+    roots_refresh_s: float = Field(
+        default=5.0, gt=0, description="How soon replicas learn of an added or removed root."
+    )
     default_max_concurrent: int | None = Field(
         default=None, ge=1, description="For tokens that set none; nothing means no limit."
     )

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from voltbus_auth.api.fields import Time
 from voltbus_auth.domain.identifiers import TokenKey
 from voltbus_auth.domain.verdict import Question, Rule, Verdict
 from voltbus_auth.handlers.knowledge import Library
@@ -30,8 +31,8 @@ class DecisionFilters:
         status: Annotated[AuthorizationStatus | None, Query()] = None,
         rule: Annotated[Rule | None, Query()] = None,
         asked_by: Annotated[Literal["authorize", "transaction"] | None, Query()] = None,
-        since: Annotated[AwareDatetime | None, Query(alias="from")] = None,
-        until: Annotated[AwareDatetime | None, Query(alias="to")] = None,
+        since: Annotated[Time | None, Query(alias="from")] = None,
+        until: Annotated[Time | None, Query(alias="to")] = None,
     ) -> None:
         wanted = {
             "station_id": station,
@@ -59,7 +60,7 @@ class ExplainRequest(BaseModel):
     id_token: str | None = Field(default=None, min_length=1, max_length=255)
     type: str = Field(default="", max_length=20, description="Empty: as 1.6 presents it.")
     evse_id: int | None = Field(default=None, ge=0)
-    at: AwareDatetime | None = Field(default=None, description="Now, when left out.")
+    at: Time | None = Field(default=None, description="Now, when left out.")
     starting: bool = Field(default=False, description="Count open transactions as a start would.")
 
     @model_validator(mode="after")

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Depends, Path, Query
-from pydantic import AwareDatetime
 
+from voltbus_auth.api.fields import Time
 from voltbus_auth.domain.account import snapshot
 from voltbus_auth.domain.record import Record
 from voltbus_auth.store import Store
@@ -43,12 +43,8 @@ class TransactionFilters:
         station: Annotated[str | None, Query(description="Station id.")] = None,
         state: Annotated[Literal["active", "ended"] | None, Query()] = None,
         token_ref: Annotated[str | None, Query()] = None,
-        since: Annotated[
-            AwareDatetime | None, Query(alias="from", description="Began at or after.")
-        ] = None,
-        until: Annotated[
-            AwareDatetime | None, Query(alias="to", description="Began before.")
-        ] = None,
+        since: Annotated[Time | None, Query(alias="from", description="Began at or after.")] = None,
+        until: Annotated[Time | None, Query(alias="to", description="Began before.")] = None,
     ) -> None:
         self.query: dict[str, Any] = {}
         if station is not None:

@@ -3,7 +3,7 @@
 A token reference is an HMAC-SHA-256 of the token's type and folded value under a secret key. An
 unkeyed hash of a 4 or 7 byte UID could be reversed by trying them all (ENISA on pseudonymisation).
 Two tokens are equal when type and value are, whatever their case (OCPP 2.0.1 C01.FR.25); nothing
-else is folded away, except the hyphens that an eMAID may or may not be written with.
+else is folded away, except the hyphens and the check digit that an eMAID may be written without.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import binascii
 import hashlib
 import hmac
 from typing import TYPE_CHECKING
+
+from voltbus_backbone.emaid import folded, normalise
 
 if TYPE_CHECKING:
     from voltbus_backbone.contract.values import IdToken
@@ -40,10 +42,10 @@ class TokenKey:
     def ref(self, kind: str, value: str) -> str:
         """The reference of a value of a type; type "" is 1.6's idTag, which has none."""
         folded_kind = kind.casefold()
-        folded = value.casefold()
+        plain = value.casefold()
         if folded_kind == _EMAID:
-            folded = folded.replace("-", "")
-        text = f"{folded_kind}\0{folded}".encode("utf-8", "surrogatepass")
+            plain = _contract(value)
+        text = f"{folded_kind}\0{plain}".encode("utf-8", "surrogatepass")
         return hmac.digest(self._secret, text, "sha256").hex()
 
     def presented(self, token: IdToken) -> str:
@@ -57,8 +59,16 @@ class TokenKey:
         """
         refs = [self.ref(kind, value), self.ref("", value)]
         if kind.casefold() == _EMAID:
-            refs.append(self.ref("", value.replace("-", "")))
+            refs.append(self.ref("", _contract(value)))
         return list(dict.fromkeys(refs))
+
+
+def _contract(value: str) -> str:
+    """An eMAID without hyphens and with its check digit, if it is one."""
+    try:
+        return normalise(value).casefold()
+    except ValueError:
+        return folded(value).casefold()
 
 
 def read_key(content: bytes) -> bytes:

@@ -16,6 +16,7 @@ class Rule(StrEnum):
     """What decided, in the order of asking."""
 
     NO_AUTHORIZATION = "no_authorization"
+    CERTIFICATE = "certificate"
     UNKNOWN = "unknown"
     BLOCKED = "blocked"
     EXPIRED = "expired"

@@ -11,6 +11,7 @@ from voltbus_auth.domain.journal import AUTHORIZE as AUTHORIZED
 from voltbus_auth.domain.journal import Decided
 from voltbus_auth.domain.patience import KEY_CODE, Patience
 from voltbus_auth.domain.verdict import Question, Rule, Verdict
+from voltbus_auth.handlers import forwarding
 from voltbus_auth.handlers.knowledge import evse_of, judged_at
 from voltbus_backbone.contract.auth import (
     Authorize,
@@ -24,7 +25,7 @@ from voltbus_backbone.contract.registry import (
     STATION_LOGIN_ANSWER,
     TRANSACTION,
 )
-from voltbus_backbone.envelope import reply
+from voltbus_backbone.envelope import forward, reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from voltbus_auth.handlers.ports import Doors, Journal
     from voltbus_backbone.envelope import Event, Record
 
-TYPES = frozenset({STATION_LOGIN.name, AUTHORIZE.name, TRANSACTION.name})
+TYPES = frozenset({STATION_LOGIN.name, AUTHORIZE.name, TRANSACTION.name}) | forwarding.TYPES
 
 
 class Requests:
@@ -65,14 +66,20 @@ class Requests:
     async def handle(self, events: Sequence[Event]) -> list[Record]:
         """The answers and the events of a batch."""
         by_type: dict[str, list[Event]] = {}
+        passed_on: list[Record | None] = []
         for event in events:
-            by_type.setdefault(event.type, []).append(event)
+            row = forwarding.forwarded_as(event)
+            if row is None:
+                by_type.setdefault(event.type, []).append(event)
+            else:
+                passed_on.append(forward(event, row, source=self._source, now=self._now()))
         handlers = {
             STATION_LOGIN.name: self._log_in,
             AUTHORIZE.name: self._authorize,
             TRANSACTION.name: self._bookkeeping.handle,
         }
         parts = await asyncio.gather(*(handlers[name](batch) for name, batch in by_type.items()))
+        parts.append([record for record in passed_on if record is not None])
         return [record for part in parts for record in part]
 
     async def _log_in(self, events: Sequence[Event]) -> list[Record]:

@@ -9,6 +9,7 @@ from voltbus_auth.store.credentials import CredentialStore
 from voltbus_auth.store.journal import JournalStore
 from voltbus_auth.store.occupancy import OccupancyStore
 from voltbus_auth.store.projections import ProjectionStore
+from voltbus_auth.store.roots import RootStore
 from voltbus_auth.store.tokens import TokenStore, Value
 from voltbus_auth.store.transactions import TransactionStore
 from voltbus_auth.store.vault import Vault, read_master_key
@@ -68,6 +69,7 @@ class Store:
             now=now,
         )
         self.projection = ProjectionStore(database, self.reachable)
+        self.root = RootStore(database, self.reachable)
         self._keys = MongoKeyStore(database["idempotency_keys"])
         self.idempotency = Idempotency(self._keys)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pymongo.errors import DuplicateKeyError
+from pymongo import InsertOne, UpdateOne
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from voltbus_auth.domain.tokens import Registered, Token, changed, likeliest
 from voltbus_auth.store.documents import TOKEN_FIELDS, token_document, token_of
@@ -14,7 +15,7 @@ from voltbus_backbone.envelope import event
 from voltbus_backbone.store import transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import AsyncIterator, Collection, Sequence
     from datetime import datetime
 
     from voltbus_auth.store.vault import Vault
@@ -24,7 +25,12 @@ if TYPE_CHECKING:
     from voltbus_backbone.store import Database, Document, Reachable
 
 _RIGHTS = dict.fromkeys((*TOKEN_FIELDS, "refs"), 1)
+_PORTION = 1000
 _SHOWN = dict.fromkeys((*TOKEN_FIELDS, "masked", "created_at", "updated_at"), 1)
+
+
+class _OvertakenError(Exception):
+    """Someone else changed a token meanwhile: the transaction is given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +97,7 @@ class TokenStore:
 
     async def create(self, token: Token, value: Value, at: datetime) -> Registered | None:
         """Register; None when this token is registered already."""
-        document = token_document(token)
-        document |= {
-            "_id": token.ref,
-            "refs": list(value.refs),
-            "key_id": value.key_id,
-            "masked": value.masked,
-            "created_at": at,
-            "updated_at": at,
-        }
-        if self._vault is not None:
-            document["value"] = await self._vault.seal(value.text)
+        (document,) = await self._documents([(token, value)], at)
         try:
             with self._reachable.watching():
                 async with transaction(self._database) as session:
@@ -111,6 +107,92 @@ class TokenStore:
             return None
         self._outbox.wake()
         return _registered(document)
+
+    async def _documents(
+        self, entries: Sequence[tuple[Token, Value]], at: datetime
+    ) -> list[Document]:
+        """New tokens as they are stored, their values encrypted in one go."""
+        documents = [
+            {
+                **token_document(token),
+                "_id": token.ref,
+                "refs": list(value.refs),
+                "key_id": value.key_id,
+                "masked": value.masked,
+                "created_at": at,
+                "updated_at": at,
+            }
+            for token, value in entries
+        ]
+        if self._vault is not None and entries:
+            sealed = await self._vault.seal([value.text for _, value in entries])
+            for document, one in zip(documents, sealed, strict=True):
+                document["value"] = one
+        return documents
+
+    async def known(self, refs: Collection[str]) -> dict[str, Token]:
+        """Which of these tokens exist, by their own reference."""
+        with self._reachable.watching():
+            cursor = self._tokens.find({"_id": {"$in": list(refs)}}, _RIGHTS)
+            return {document["_id"]: token_of(document) async for document in cursor}
+
+    async def put_many(
+        self, new: Sequence[tuple[Token, Value]], changed_ones: Sequence[Token], at: datetime
+    ) -> bool:
+        """Register and change many in one transaction; False when someone else was at them.
+
+        ``changed_ones`` carry the revision that was read.
+        """
+        documents = await self._documents(new, at)
+        after = [replace(token, revision=token.revision + 1) for token in changed_ones]
+        told = [self._told(TOKEN_CREATED, token, at) for token, _ in new]
+        told += [self._told(TOKEN_UPDATED, token, at) for token in after]
+        steps: list[InsertOne[Document] | UpdateOne] = [InsertOne(one) for one in documents]
+        steps += [
+            UpdateOne(
+                {"_id": token.ref, "revision": token.revision - 1},
+                {"$set": {**token_document(token), "updated_at": at}},
+            )
+            for token in after
+        ]
+        if not steps:
+            return True
+        try:
+            with self._reachable.watching():
+                async with transaction(self._database) as session:
+                    result = await self._tokens.bulk_write(steps, session=session)
+                    _check_all_matched(result.matched_count, len(after))
+                    await self._outbox.add(told, session=session)
+        except (_OvertakenError, BulkWriteError):
+            return False
+        self._outbox.wake()
+        return True
+
+    async def search(self, refs: Collection[str]) -> list[Registered]:
+        """The tokens that can be meant by any of these presented references."""
+        with self._reachable.watching():
+            documents = await self._tokens.find({"refs": {"$in": list(refs)}}, _SHOWN).to_list(None)
+        return [_registered(document) for document in documents]
+
+    async def all(self, *, readable: bool) -> AsyncIterator[list[tuple[Registered, str | None]]]:
+        """Every token in portions, in the order of references, with its value where wanted.
+
+        A value that was stored without a vault is not there.
+        """
+        after = ""
+        while True:
+            with self._reachable.watching():
+                cursor = self._tokens.find({"_id": {"$gt": after}}).sort("_id", 1).limit(_PORTION)
+                documents = await cursor.to_list(None)
+            if not documents:
+                return
+            after = documents[-1]["_id"]
+            values: dict[str, str] = {}
+            if readable and self._vault is not None:
+                sealed = {one["_id"]: one["value"] for one in documents if "value" in one}
+                opened = await self._vault.open(list(sealed.values()))
+                values = dict(zip(sealed, opened, strict=True))
+            yield [(_registered(one), values.get(one["_id"])) for one in documents]
 
     async def find(self, ref: str) -> Registered | None:
         """One token, without its value."""
@@ -176,6 +258,11 @@ class TokenStore:
             source=self._source,
             now=at,
         )
+
+
+def _check_all_matched(matched: int, wanted: int) -> None:
+    if matched < wanted:
+        raise _OvertakenError
 
 
 def _registered(document: Document) -> Registered:

@@ -1,0 +1,145 @@
+"""The wire form of tokens: what a client writes, checked field by field, and what it reads."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import orjson
+from fastapi import Path
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from voltbus_auth.api.fields import Text, Time
+from voltbus_auth.domain.identifiers import TokenKey, masked
+from voltbus_auth.domain.intake import to_milliseconds
+from voltbus_auth.domain.tokens import (
+    DEFAULT_TYPE,
+    TYPES,
+    Registered,
+    Token,
+    TokenStatus,
+)
+from voltbus_auth.store import Value
+from voltbus_backbone.rest import merge_patch
+
+TokenRef = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="The token's reference.")]
+_CANONICAL = {name.casefold(): name for name in TYPES}
+
+
+def canonical_type(name: str) -> str:
+    """A known type as OCPP spells it; 2.1 opens the list, so another is taken as it is."""
+    return _CANONICAL.get(name.casefold(), name)
+
+
+class TokenRights(BaseModel):
+    """What a token may do; everything but its identity can be changed later."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: TokenStatus = TokenStatus.ACCEPTED
+    valid_from: Time | None = Field(default=None, description="Not before (inclusive).")
+    expires_at: Time | None = Field(default=None, description="Not from then on.")
+    group_id: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=36,
+        description="Tokens of one group may stop each other's sessions (OCPP parentIdTag, "
+        "groupIdToken). Not a person's identifier: it is shown.",
+    )
+    max_concurrent: int | None = Field(default=None, ge=1, le=100_000)
+    charging_priority: int | None = Field(default=None, ge=-9, le=9)
+    language: str | None = Field(default=None, min_length=2, max_length=8)
+    personal_message: str | None = Field(default=None, max_length=512)
+    credit: float | None = Field(
+        default=None,
+        ge=-1e9,
+        le=1e9,
+        allow_inf_nan=False,
+        description="What a prepaid token has left, in the tariff's currency (OCPP 2.1 C17).",
+    )
+    sites: list[Text] = Field(default=[], max_length=1000)
+    evse_kinds: list[Text] = Field(default=[], max_length=100)
+
+    @field_validator("valid_from", "expires_at")
+    @classmethod
+    def _in_utc(cls, value: datetime | None) -> datetime | None:
+        return to_milliseconds(value.astimezone(UTC)) if value is not None else None
+
+    def rights(self) -> dict[str, Any]:
+        """As the domain wants them."""
+        fields = self.model_dump(include=set(TokenRights.model_fields))
+        return {**fields, "sites": tuple(self.sites), "evse_kinds": tuple(self.evse_kinds)}
+
+
+class TokenRequest(TokenRights):
+    """A token to register."""
+
+    id_token: str = Field(min_length=1, max_length=255, description="As the reader reads it.")
+    type: str = Field(default=DEFAULT_TYPE, min_length=1, max_length=20)
+
+    @field_validator("id_token")
+    @classmethod
+    def _plain(cls, value: str) -> str:
+        if value != value.strip() or not value.isprintable():
+            raise ValueError("leave out surrounding spaces and control characters")
+        return value
+
+    @field_validator("type")
+    @classmethod
+    def _named(cls, value: str) -> str:
+        return canonical_type(value)
+
+
+def entry(body: TokenRequest, key: TokenKey) -> tuple[Token, Value]:
+    """What is stored of a token: its rights under its reference, and its value to encrypt."""
+    refs = key.all_of(body.type, body.id_token)
+    token = Token(ref=refs[0], type=body.type, **body.rights())
+    return token, Value(body.id_token, masked(body.type, body.id_token), refs, key.id)
+
+
+class TokenAnswer(BaseModel):
+    """A token as it is shown. ``ref`` is what agreements and events call it."""
+
+    ref: str
+    type: str
+    masked: str
+    status: TokenStatus
+    valid_from: datetime | None
+    expires_at: datetime | None
+    group_id: str | None
+    max_concurrent: int | None
+    charging_priority: int | None
+    language: str | None
+    personal_message: str | None
+    credit: float | None
+    sites: list[str]
+    evse_kinds: list[str]
+    revision: int
+    created_at: datetime
+    updated_at: datetime
+
+
+def patched(token: Token, changes: dict[str, Any]) -> dict[str, Any]:
+    """The rights after a merge patch (RFC 7396); null takes a right back to its default."""
+    names = set(TokenRights.model_fields)
+    current = {
+        name: value
+        for name, value in orjson.loads(orjson.dumps(asdict(token))).items()
+        if name in names and value is not None
+    }
+    try:
+        return TokenRights.model_validate(merge_patch(current, changes)).rights()
+    except ValidationError as error:
+        raise RequestValidationError(error.errors(include_url=False)) from None
+
+
+def shown(found: Registered) -> TokenAnswer:
+    """A token as it is shown."""
+    return TokenAnswer(
+        **asdict(found.token),
+        masked=found.masked,
+        created_at=found.created_at,
+        updated_at=found.updated_at,
+    )

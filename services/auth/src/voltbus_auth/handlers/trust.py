@@ -1,0 +1,51 @@
+"""The trusted roots in memory: read at the start, after each change here, and now and then."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+
+from voltbus_backbone.errors import Unavailable
+
+if TYPE_CHECKING:
+    from voltbus_auth.domain.plug_and_charge.authorities import Authority
+    from voltbus_auth.domain.plug_and_charge.chain import Root
+
+log = structlog.get_logger(__name__)
+
+
+class Keeping(Protocol):
+    """Where roots are kept."""
+
+    async def roots(self) -> list[Authority]:
+        """All of them."""
+        ...
+
+
+class Trust:
+    """What the other replicas were told is known here ``every_s`` seconds later."""
+
+    def __init__(self, source: Keeping, *, every_s: float) -> None:
+        self._source = source
+        self._every_s = every_s
+        self._known: dict[str, Authority] = {}
+        self.roots: tuple[Root, ...] = ()
+
+    async def refresh(self) -> None:
+        """Read them all. While MongoDB is away, those that are known stay."""
+        found = {one.fingerprint: one for one in await self._source.roots()}
+        if found != self._known:
+            self.roots = tuple(one.root() for one in found.values())
+            self._known = found
+            log.info("roots.changed", count=len(found))
+
+    async def run(self) -> None:
+        """Refresh for the life of the process."""
+        while True:
+            await asyncio.sleep(self._every_s)
+            try:
+                await self.refresh()
+            except Unavailable as error:
+                log.warning("roots.waiting", reason=str(error))
