@@ -35,9 +35,7 @@ class Authority:
         )
 
 
-def read_authority(
-    pem: str, kind: str, responder_url: str | None, at: datetime
-) -> Authority:
+def read_authority(pem: str, kind: str, responder_url: str | None, at: datetime) -> Authority:
     """An authority out of a PEM text that holds one certificate.
 
     Raises:
