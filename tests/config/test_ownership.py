@@ -82,7 +82,7 @@ async def test_a_station_on_a_second_gateway_is_closed_at_the_first(replica: Rep
         at=replica.hands(),
     )
     [record] = await replica.stations.handle([event(registry.STATION_CONNECTED, message)])
-    assert (record.topic, record.partition, record.key) == ("gateway.inbox", 3, None)
+    assert (record.topic, record.partition) == ("gateway.inbox", 3)
     [told] = replica.sent([record])
     assert isinstance(told.message, CloseConnection)
     assert (told.subject, told.message.gateway_id, told.message.connection_id) == (

@@ -61,6 +61,9 @@ def record(emission: Emission, source: str, now: datetime) -> Record:
         source=source,
         now=now,
         subject=emission.subject,
+        # A gateway's partition is chosen, yet what goes through the outbox is ordered by its key:
+        # by station, so that one station's calls do not wait for all others'.
+        key=emission.row.key_of(emission.message),
         partition=emission.partition,
     )
 
