@@ -103,7 +103,11 @@ def test_rows_are_whole(route: Any) -> None:
     """A row that asks names its answer; one that tells nobody says why."""
     if route.mode is Mode.ANSWERED:
         assert route.row.answer in TYPES
-        assert route.row.topic in {"auth.requests", "config.requests"}
+        assert route.row.topic in {
+            "auth.requests",
+            "auth.certificate-requests",
+            "config.requests",
+        }
     if route.mode is Mode.ACKNOWLEDGED:
         assert route.row.topic == "stations.events"
     if route.row is None:

@@ -97,11 +97,6 @@ def accepted(_answer: Any, _payload: Payload, _context: Context) -> Payload:
     return {"status": "Accepted"}
 
 
-def failed(_answer: Any, _payload: Payload, _context: Context) -> Payload:
-    """Status Failed."""
-    return {"status": "Failed"}
-
-
 def fact(
     protocol: Protocol,
     action: str,

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from voltbus_backbone.contract import registry
-from voltbus_backbone.contract.auth import Authorize, OcspHash, Phase, TransactionMessage
+from voltbus_backbone.contract.auth import Authorize, Phase, TransactionMessage
 from voltbus_backbone.contract.config import Boot
 from voltbus_backbone.contract.stations import MeterValuesReported, StatusReported
 from voltbus_backbone.contract.values import AdditionalId, IdToken, Protocol
-from voltbus_gateway.domain import every_version
+from voltbus_gateway.domain import certificates, every_version
 from voltbus_gateway.domain.decisions import id_token_info
 from voltbus_gateway.domain.limits import integer, optional_integer, storable
-from voltbus_gateway.domain.reports import event_told, only, report_told, without
+from voltbus_gateway.domain.reports import event_told, report_told, without
 from voltbus_gateway.domain.route import (
     Context,
     Mode,
@@ -94,17 +94,7 @@ def authorize(payload: Payload, context: Context) -> Authorize:
         id_token=id_token(payload["idToken"]),
         at=context.now,
         certificate=payload.get("certificate"),
-        certificate_hashes=tuple(_ocsp_hash(one) for one in hashes) if hashes else (),
-    )
-
-
-def _ocsp_hash(value: Payload) -> OcspHash:
-    return OcspHash(
-        hash_algorithm=value["hashAlgorithm"],
-        issuer_name_hash=value["issuerNameHash"],
-        issuer_key_hash=value["issuerKeyHash"],
-        serial_number=value["serialNumber"],
-        responder_url=value.get("responderURL", ""),
+        certificate_hashes=tuple(certificates.ocsp_hash(one) for one in hashes) if hashes else (),
     )
 
 
@@ -189,11 +179,6 @@ def no_schedule(_answer: Any, _payload: Payload, _context: Context) -> Payload:
     return {"status": "Rejected"}
 
 
-def no_certificate(_answer: Any, _payload: Payload, _context: Context) -> Payload:
-    """Get15118EVCertificateResponse without a contract; its EXI text is obligatory, if empty."""
-    return {"status": "Failed", "exiResponse": ""}
-
-
 def _route(action: str, mode: Mode, **parts: Any) -> Route:
     return Route(Protocol.OCPP201, action, mode, **parts)
 
@@ -242,17 +227,25 @@ ROUTES: tuple[Route, ...] = (
         to_contract=meter_values,
         keys=whole,
     ),
-    _fact(
+    _route(
         "Get15118EVCertificate",
-        told=only("iso15118SchemaVersion", "action"),
-        to_ocpp=no_certificate,
-        reason="Failed: no contract provider is connected; the request stays out of the event",
+        Mode.ANSWERED,
+        row=registry.EV_CERTIFICATE,
+        to_contract=certificates.ev_certificate,
+        to_ocpp=certificates.ev_certificate_answer,
+        on_silence=certificates.ev_certificate_silence,
+        keys=whole,
+        reason="a provider of contract certificates answers; without one it is Failed",
     ),
     _route(
         "GetCertificateStatus",
-        Mode.LOCAL,
-        to_ocpp=every_version.failed,
-        reason="Failed: no OCSP responder is asked",
+        Mode.ANSWERED,
+        row=registry.CERTIFICATE_STATUS,
+        to_contract=certificates.certificate_status,
+        to_ocpp=certificates.certificate_status_answer,
+        on_silence=certificates.certificate_status_silence,
+        keys=whole,
+        reason="Failed when no OCSP responder can be asked",
     ),
     _fact("NotifyReport", moment="generatedAt", told=report_told, reason="without secrets"),
     _fact("NotifyMonitoringReport", moment="generatedAt"),

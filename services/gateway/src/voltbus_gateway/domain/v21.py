@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from voltbus_backbone.contract import registry
 from voltbus_backbone.contract.values import Protocol
-from voltbus_gateway.domain import every_version, v201
+from voltbus_gateway.domain import certificates, every_version, v201
 from voltbus_gateway.domain.reports import without
-from voltbus_gateway.domain.route import Mode, Route
-from voltbus_gateway.domain.times import format_time
+from voltbus_gateway.domain.route import Mode, Route, whole
 
 if TYPE_CHECKING:
     from voltbus_backbone.contract.auth import TransactionAnswer
@@ -29,21 +29,6 @@ def transaction_answer(answer: TransactionAnswer, payload: Payload, context: Con
 def no_schedule(_answer: Any, _payload: Payload, _context: Context) -> Payload:
     """NotifyEVChargingNeedsResponse: 2.1 has a word for it."""
     return {"status": "NoChargingProfile"}
-
-
-def chain_status_unknown(_answer: Any, payload: Payload, context: Context) -> Payload:
-    """GetCertificateChainStatusResponse: no source could be asked, each certificate is Failed."""
-    return {
-        "certificateStatus": [
-            {
-                "certificateHashData": wanted["certificateHashData"],
-                "source": wanted["source"],
-                "status": "Failed",
-                "nextUpdate": format_time(context.now),
-            }
-            for wanted in payload["certificateStatusRequests"]
-        ]
-    }
 
 
 def vat_number_unchecked(_answer: Any, payload: Payload, _context: Context) -> Payload:
@@ -81,9 +66,13 @@ ROUTES: tuple[Route, ...] = (
     Route(
         Protocol.OCPP21,
         "GetCertificateChainStatus",
-        Mode.LOCAL,
-        to_ocpp=chain_status_unknown,
-        reason="Failed for each certificate: no OCSP responder or CRL is asked",
+        Mode.ANSWERED,
+        row=registry.CERTIFICATE_STATUS,
+        to_contract=certificates.chain_status,
+        to_ocpp=certificates.chain_status_answer,
+        on_silence=certificates.chain_status_silence,
+        keys=whole,
+        reason="Failed for a certificate that no OCSP responder can be asked about; no CRL is read",
     ),
     _fact("NotifyDERAlarm", moment="timestamp"),
     _fact("NotifyDERStartStop", moment="timestamp"),
