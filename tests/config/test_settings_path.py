@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from config.config_examples import event
+from voltbus_backbone.contract import registry
 from voltbus_backbone.contract.config import CallOutcome, CommandChanged
+from voltbus_backbone.contract.gateway import SendCall
 from voltbus_backbone.contract.stations import SettingChanged, StationState
 from voltbus_backbone.contract.values import Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from config.conftest import Replica
 
 pytestmark = pytest.mark.stack
@@ -209,6 +215,48 @@ async def test_an_unsupported_setting_is_tried_anew_in_another_version(replica: 
     await replica.arrive("CS-1", Protocol.OCPP201)
     await replica.call("CS-1", "SetVariables")
     assert await state(replica, "payment_methods") == "pending"
+
+
+async def test_a_restart_brings_what_needed_one(replica: Replica) -> None:
+    """RebootRequired (1.6 §5.3, B05) ends with the next BootNotification."""
+    await replica.register("CS-1")
+    await replica.arrive("CS-1")
+    await replica.set("CS-1", keys={"A": "1"})
+    call = await replica.call("CS-1", "ChangeConfiguration")
+    await replica.end(call, {"status": "RebootRequired"})
+    await replica.disconnect("CS-1")
+    replica.hands.move(30)
+    await replica.connect("CS-1")
+    replica.hands.move(2)
+    await replica.settle()
+    assert await state(replica, "keys.A") == "reboot_required"  # it only reconnected
+    await replica.boot("CS-1")
+    await replica.settle()
+    assert await state(replica, "keys.A") == "in_sync"
+    assert len(replica.calls("CS-1")) == 1
+
+
+async def test_the_service_does_all_this_by_itself(
+    make_replica: Callable[..., Awaitable[Replica]],
+) -> None:
+    """The background loops send what became due, without anyone's help."""
+    replica = await make_replica(boot_lag_s=0, settle_s=0)
+    work = [
+        asyncio.create_task(replica.tending.run()),
+        asyncio.create_task(replica.shell.outbox.run()),
+    ]
+    try:
+        await replica.register("CS-1")
+        await replica.set("CS-1", charging_speed=SPEED)
+        await replica.connect("CS-1")
+        await replica.ask(event(registry.BOOT, replica.a_boot("CS-1")))
+        await replica.bus.wait_for(
+            "gateway.inbox", lambda found: isinstance(found.message, SendCall)
+        )
+    finally:
+        for task in work:
+            task.cancel()
+        await asyncio.gather(*work, return_exceptions=True)
 
 
 # Opening hours.

@@ -149,6 +149,7 @@ class Requests:
         if batch.booted:
             lag = timedelta(seconds=self._shell.settings.boot_lag_s)
             await self._shell.store.ready(batch.booted, self._shell.now() + lag)
+            self._tending.wake(lag.total_seconds())
 
     # Calls that ended.
 

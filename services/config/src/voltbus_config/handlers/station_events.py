@@ -63,6 +63,8 @@ class StationEvents:
                 if each.arrived and each.presence.connection is not None
             }
             await store.due.mark(arrived)
+        if arrived:
+            self._tending.wake(self._settle.total_seconds())
         takeovers = [close(each.presence.id, old) for each in folded for old in each.takeovers]
         return self._shell.records(takeovers, now)
 

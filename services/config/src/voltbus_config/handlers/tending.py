@@ -37,9 +37,12 @@ class Tending:
         self._shell = shell
         self._wake = asyncio.Event()
 
-    def wake(self) -> None:
-        """Something was marked due: look now."""
-        self._wake.set()
+    def wake(self, after_s: float = 0.0) -> None:
+        """Something was marked due: look now, or when it is."""
+        if after_s > 0:
+            asyncio.get_running_loop().call_later(after_s, self._wake.set)
+        else:
+            self._wake.set()
 
     async def tend(self, station_ids: Iterable[str], session: Session) -> None:
         """Look at these stations, within the caller's transaction."""

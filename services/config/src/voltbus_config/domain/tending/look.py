@@ -9,7 +9,6 @@ import msgspec
 
 from voltbus_backbone.contract.config import CommandStatus
 from voltbus_backbone.contract.registry import STATION_STATE
-from voltbus_backbone.contract.stations import StationState
 from voltbus_backbone.contract.values import OpeningHours, Protocol
 from voltbus_backbone.hours import is_open, next_change
 from voltbus_config.domain import commands as life
@@ -29,10 +28,11 @@ from voltbus_config.domain.desired import (
     wanting,
 )
 from voltbus_config.domain.emissions import Emission
-from voltbus_config.domain.layers import OPENING_HOURS, PAYMENT_METHODS
+from voltbus_config.domain.layers import OPENING_HOURS
 from voltbus_config.domain.stations import Registration, Station, reach, standing
 from voltbus_config.domain.tending.answers import ended, setting_events
 from voltbus_config.domain.tending.case import Decision
+from voltbus_config.domain.tending.snapshot import publish
 
 if TYPE_CHECKING:
     from voltbus_config.domain.tending.case import Case, Terms
@@ -69,12 +69,13 @@ class Look:
             self._withdraw()
             return self._done(None)
         self._desired = wanting(self._desired, self._case.wanted, self._now)
+        self._restarted(self._case.station)
         self._turn_by_the_clock()
         self._reconsider()
         if self._case.presence.ready(self._now) and self._reach is not Registration.REJECTED:
             self._compile()
             self._send()
-        self._publish(self._case.station)
+        self._publish()
         return self._done(self._due())
 
     # The steps.
@@ -114,6 +115,18 @@ class Look:
                     item, state=State.PENDING, detail=None, attempts=0, retry_at=None
                 )
             )
+
+    def _restarted(self, station: Station) -> None:
+        """What was to take effect by a restart has it since the Boot that followed."""
+        boot = station.boot
+        for item in self._desired.items:
+            if (
+                item.state is State.REBOOT_REQUIRED
+                and boot is not None
+                and item.reported_at is not None
+                and boot.at > item.reported_at
+            ):
+                self._replace(msgspec.structs.replace(item, state=State.IN_SYNC, detail=None))
 
     def _reconsider(self) -> None:
         """Drop queued calls that are no longer wanted, or were made for another OCPP version."""
@@ -214,37 +227,11 @@ class Look:
                 self._decision.emissions.append(emissions.send(out, action, payload, connection))
                 return
 
-    def _publish(self, station: Station) -> None:
+    def _publish(self) -> None:
         """The snapshot that others keep of this station, when it changed."""
-        hours = self._case.wanted.get(OPENING_HOURS)
-        methods = self._case.wanted.get(PAYMENT_METHODS)
-        connection = self._case.presence.connection
-        snapshot = StationState(
-            station_id=station.id,
-            revision=0,
-            at=datetime.min,  # noqa: DTZ901 - replaced below; it must not count as a difference
-            registration=self._standing.ocpp,
-            group_id=station.group_id,
-            site_id=station.site_id,
-            opening_hours=None if hours is None else msgspec.convert(hours.value, OpeningHours),
-            payment_methods=() if methods is None else tuple(methods.value),
-            evse_kinds=station.evse_kinds,
-            protocol=station.protocol if connection is None else connection.protocol,
-        )
-        text = msgspec.json.encode(snapshot, order="deterministic").decode()
-        if text == self._desired.published:
-            return
-        revision = self._desired.published_revision + 1
-        self._desired = msgspec.structs.replace(
-            self._desired, published=text, published_revision=revision
-        )
-        self._decision.emissions.append(
-            Emission(
-                STATION_STATE,
-                msgspec.structs.replace(snapshot, revision=revision, at=self._now),
-                f"state:{station.id}:{revision}",
-            )
-        )
+        self._desired, emission = publish(self._case, self._standing, self._desired, self._now)
+        if emission is not None:
+            self._decision.emissions.append(emission)
 
     def _due(self) -> datetime | None:
         times: list[datetime | None] = [life.deadline(each) for each in self._commands.values()]

@@ -1,0 +1,59 @@
+"""What others keep of a station (`stations.state`): told when it changed, with a growing revision."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from voltbus_backbone.contract.registry import STATION_STATE
+from voltbus_backbone.contract.stations import StationState
+from voltbus_backbone.contract.values import OpeningHours
+from voltbus_config.domain.emissions import Emission
+from voltbus_config.domain.layers import OPENING_HOURS, PAYMENT_METHODS
+
+if TYPE_CHECKING:
+    from voltbus_config.domain.desired import Desired
+    from voltbus_config.domain.stations import Registration, Station
+    from voltbus_config.domain.tending.case import Case
+
+
+def publish(
+    case: Case, standing: Registration, desired: Desired, now: datetime
+) -> tuple[Desired, Emission | None]:
+    """What was published, and the snapshot to be told where it differs from the last one."""
+    if case.station is None:
+        return desired, None
+    snapshot = _snapshot(case, case.station, standing)
+    text = msgspec.json.encode(snapshot, order="deterministic").decode()
+    if text == desired.published:
+        return desired, None
+    revision = desired.published_revision + 1
+    emission = Emission(
+        STATION_STATE,
+        msgspec.structs.replace(snapshot, revision=revision, at=now),
+        f"state:{case.station_id}:{revision}",
+    )
+    return (
+        msgspec.structs.replace(desired, published=text, published_revision=revision),
+        emission,
+    )
+
+
+def _snapshot(case: Case, station: Station, standing: Registration) -> StationState:
+    hours = case.wanted.get(OPENING_HOURS)
+    methods = case.wanted.get(PAYMENT_METHODS)
+    connection = case.presence.connection
+    return StationState(
+        station_id=station.id,
+        revision=0,
+        at=datetime.min,  # noqa: DTZ901 - set when it is told; it must not count as a difference
+        registration=standing.ocpp,
+        group_id=station.group_id,
+        site_id=station.site_id,
+        opening_hours=None if hours is None else msgspec.convert(hours.value, OpeningHours),
+        payment_methods=() if methods is None else tuple(methods.value),
+        evse_kinds=station.evse_kinds,
+        protocol=station.protocol if connection is None else connection.protocol,
+    )
