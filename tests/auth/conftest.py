@@ -199,6 +199,7 @@ class Served:
     database: Database
     client: httpx.AsyncClient
     as_operator: Any
+    settings: Settings
 
     async def events(self, topic: str) -> list[Event]:
         """Relay what waits; every event so far."""
@@ -249,6 +250,7 @@ async def served(
     app.include_router(api.credentials_router(store, clock))
     app.include_router(api.bulk_router(store, KEY, clock))
     app.include_router(api.tokens_router(store, KEY, clock))
+    app.include_router(api.erasures_router(store, clock))
     app.include_router(api.transactions_router(store))
     app.include_router(api.authorizations_router(store, library, KEY, clock))
 
@@ -264,7 +266,7 @@ async def served(
         ),
     )
     async with client:
-        yield Served(store, bus, store._database, client, as_operator)
+        yield Served(store, bus, store._database, client, as_operator, settings)
     await store.close()
 
 

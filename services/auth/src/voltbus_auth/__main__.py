@@ -74,6 +74,7 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
             api.credentials_router(store, now),
             api.bulk_router(store, key, now),
             api.tokens_router(store, key, now),
+            api.erasures_router(store, now),
             api.roots_router(store, trust, now),
             api.transactions_router(store),
             api.authorizations_router(store, library, key, now),

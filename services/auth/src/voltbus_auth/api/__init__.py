@@ -3,6 +3,7 @@
 from voltbus_auth.api.authorizations import authorizations_router
 from voltbus_auth.api.bulk import bulk_router
 from voltbus_auth.api.credentials import credentials_router
+from voltbus_auth.api.erasures import erasures_router
 from voltbus_auth.api.roots import roots_router
 from voltbus_auth.api.tokens import tokens_router
 from voltbus_auth.api.transactions import transactions_router
@@ -11,6 +12,7 @@ __all__ = [
     "authorizations_router",
     "bulk_router",
     "credentials_router",
+    "erasures_router",
     "roots_router",
     "tokens_router",
     "transactions_router",

@@ -10,6 +10,7 @@ import orjson
 from fastapi import APIRouter, Body, Depends, Header, Query, Response
 from pydantic import BaseModel
 
+from voltbus_auth.api.erasures import erased
 from voltbus_auth.api.token_bodies import (
     TokenAnswer,
     TokenRef,
@@ -127,13 +128,28 @@ def tokens_router(store: Store, key: TokenKey, now: Callable[[], datetime]) -> A
         return shown(stored)
 
     @router.delete("/{ref}", status_code=204, summary="Remove a token", dependencies=[write])
-    async def delete(ref: TokenRef, if_match: Annotated[str | None, Header()] = None) -> None:
-        found = await _found(store, ref)
-        require_match(if_match, found.token.revision, required=False)
-        if not await store.token.delete(found.token, to_milliseconds(now())):
-            raise _overtaken(if_match)
+    async def delete(
+        ref: TokenRef,
+        if_match: Annotated[str | None, Header()] = None,
+        authorization: Annotated[str, Header()] = "",
+        *,
+        erase: Annotated[
+            bool, Query(description="Forget it everywhere, as `POST …/erase` does.")
+        ] = False,
+    ) -> None:
+        if erase:
+            await erased(store, ref, to_milliseconds(now()), authorization, if_match)
+        else:
+            await _removed(store, ref, to_milliseconds(now()), if_match)
 
     return router
+
+
+async def _removed(store: Store, ref: str, at: datetime, if_match: str | None) -> None:
+    found = await _found(store, ref)
+    require_match(if_match, found.token.revision, required=False)
+    if not await store.token.delete(found.token, at):
+        raise _overtaken(if_match)
 
 
 async def _found(store: Store, ref: str) -> Registered:

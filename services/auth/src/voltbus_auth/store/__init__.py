@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from voltbus_auth.store.credentials import CredentialStore
+from voltbus_auth.store.erasure import ErasureStore
 from voltbus_auth.store.journal import JournalStore
 from voltbus_auth.store.occupancy import OccupancyStore
 from voltbus_auth.store.projections import ProjectionStore
@@ -54,6 +55,7 @@ class Store:
         self.token = TokenStore(
             database, self.reachable, outbox=self.outbox, vault=self.vault, source=source
         )
+        self.erasure = ErasureStore(database, self.reachable, outbox=self.outbox, source=source)
         self.credential = CredentialStore(database, self.reachable)
         self.transaction = TransactionStore(database, self.reachable)
         self.occupancy = OccupancyStore(
@@ -84,8 +86,12 @@ class Store:
     ) -> Store:
         """Connect, and create what is missing."""
         database = await open_database(settings)
-        store = cls(database, settings, publisher=publisher, source=source, now=now)
-        await store.prepare()
+        try:
+            store = cls(database, settings, publisher=publisher, source=source, now=now)
+            await store.prepare()
+        except BaseException:
+            database.client.close()
+            raise
         return store
 
     async def prepare(self) -> None:

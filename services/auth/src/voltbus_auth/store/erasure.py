@@ -1,0 +1,109 @@
+"""Forgetting a person's token: the token, its decisions, and its name on what it charged.
+
+What was charged stays, because it was billed; but under a new random name that nobody can lead
+back to the token. One MongoDB transaction, with an audit record that names nobody.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from bson import ObjectId
+
+from voltbus_auth.domain.tokens import changed
+from voltbus_backbone.contract.registry import TOKEN_ERASED
+from voltbus_backbone.envelope import event
+from voltbus_backbone.store import transaction
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from voltbus_auth.domain.tokens import Token
+    from voltbus_backbone.outbox import Outbox
+    from voltbus_backbone.store import Database, Document, Reachable
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """What an erasure touched."""
+
+    id: str
+    at: datetime
+    by: str
+    transactions: int
+    decisions: int
+
+
+class ErasureStore:
+    """Erases, and shows what was erased when and by whom."""
+
+    def __init__(
+        self, database: Database, reachable: Reachable, *, outbox: Outbox, source: str
+    ) -> None:
+        self._database = database
+        self._erasures = database["erasures"]
+        self._reachable = reachable
+        self._outbox = outbox
+        self._source = source
+
+    async def erase(self, token: Token, *, at: datetime, by: str) -> Erasure | None:
+        """Erase the revision that was read; None when it changed meanwhile.
+
+        Transactions get a revision more, so that one that is being written at the same moment is
+        folded again instead of bringing the reference back.
+        """
+        name = f"erased:{secrets.token_hex(16)}"
+        gone = replace(token, revision=token.revision + 1)
+        told = event(
+            TOKEN_ERASED,
+            changed(gone, at, status="erased"),
+            id=f"{token.ref}:{at.timestamp()}:{gone.revision}",
+            source=self._source,
+            now=at,
+        )
+        with self._reachable.watching():
+            async with transaction(self._database) as session:
+                deleted = await self._database["tokens"].delete_one(
+                    {"_id": token.ref, "revision": token.revision}, session=session
+                )
+                if not deleted.deleted_count:
+                    return None
+                renamed = await self._database["transactions"].update_many(
+                    {"token.token_ref": token.ref},
+                    {
+                        "$set": {"token.token_ref": name},
+                        "$inc": {"revision": 1},
+                        "$pull": {"holds": f"token:{token.ref}"},
+                    },
+                    session=session,
+                )
+                decisions = await self._database["decisions"].delete_many(
+                    {"token_ref": token.ref}, session=session
+                )
+                await self._database["open_transactions"].delete_one(
+                    {"_id": f"token:{token.ref}"}, session=session
+                )
+                document: Document = {
+                    "_id": ObjectId(),
+                    "at": at,
+                    "by": by,
+                    "transactions": renamed.modified_count,
+                    "decisions": decisions.deleted_count,
+                }
+                await self._erasures.insert_one(document, session=session)
+                await self._outbox.add([told], session=session)
+        self._outbox.wake()
+        return _erasure(document)
+
+    async def latest(self, limit: int) -> list[Erasure]:
+        """The audit, the newest first."""
+        with self._reachable.watching():
+            documents = await self._erasures.find().sort("_id", -1).limit(limit).to_list(None)
+        return [_erasure(document) for document in documents]
+
+
+def _erasure(document: Document) -> Erasure:
+    fields = {name: value for name, value in document.items() if name != "_id"}
+    return Erasure(id=str(document["_id"]), **fields)

@@ -1,0 +1,132 @@
+"""Nothing readable leaves auth, and a person's token can be forgotten (ocpp-rules B, privacy)."""
+
+from __future__ import annotations
+
+import base64
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from pydantic import SecretStr
+
+from auth.auth_examples import (
+    CARD,
+    HOUR,
+    KEY,
+    NOW,
+    REF,
+    asked,
+    authorize,
+    card,
+    said,
+    started16,
+    stopped16,
+)
+from auth.conftest import replica_on
+from voltbus_auth.domain.tokens import Token
+from voltbus_auth.settings import Settings
+from voltbus_auth.store import Store, Value
+from voltbus_backbone.contract.auth import Phase
+from voltbus_backbone.errors import SettingsError
+from voltbus_backbone.testing import MemoryBus
+
+if TYPE_CHECKING:
+    from auth.conftest import Clock, Served
+
+pytestmark = pytest.mark.stack
+
+
+async def lived(served: Served, clock: Clock) -> None:
+    """A token is registered, asked for, charges in 1.6 and starts in 2.x."""
+    answer = await served.client.post(
+        "/v1/tokens", json={"id_token": CARD, "max_concurrent": 5}, headers={"Idempotency-Key": "1"}
+    )
+    assert answer.status_code == 201
+    replica = replica_on(served.store, clock)
+    await replica.handle(asked(authorize()))
+    start = await replica.handle(asked(started16()))
+    await replica.handle(asked(stopped16(start.answer.transaction_id, NOW + HOUR)))
+    await replica.handle(asked(said(Phase.STARTED, NOW, 0, station_id="CS-2", id_token=card())))
+    await served.store.journal.flush()
+
+
+async def test_nothing_readable_is_stored(served: Served, clock: Clock) -> None:
+    """After a whole life no document of any collection holds the token's value."""
+    await lived(served, clock)
+    await served.events("tokens.events")
+    for name in await served.database.list_collection_names():
+        for document in await served.database[name].find().to_list(None):
+            assert CARD not in str(document), name
+            assert CARD.lower() not in str(document), name
+
+
+async def test_nothing_readable_is_logged(
+    served: Served,
+    clock: Clock,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Not even at debug level does a log line hold the value."""
+    with caplog.at_level(logging.DEBUG):
+        await lived(served, clock)
+        await served.client.post("/v1/tokens", json={"id_token": CARD})
+        await served.client.post("/v1/tokens", json={"id_token": CARD, "status": CARD})
+    output = capsys.readouterr()
+    ours = "".join(
+        record.getMessage() for record in caplog.records if record.name.startswith("voltbus")
+    )
+    assert CARD not in output.out + output.err + ours
+
+
+async def test_erasure(served: Served, clock: Clock) -> None:
+    """Token and decisions go, what was charged stays under a name that leads nowhere."""
+    await lived(served, clock)
+    answer = await served.client.post(f"/v1/tokens/{REF}/erase")
+    assert answer.status_code == 200
+    done = answer.json()
+    assert (done["transactions"], done["decisions"]) == (2, 3)
+    assert done["by"] == "local-operator"
+    assert (await served.client.get(f"/v1/tokens/{REF}")).status_code == 404
+    for name in ("tokens", "transactions", "decisions", "open_transactions", "erasures"):
+        documents = await served.database[name].find().to_list(None)
+        assert REF not in str(documents), name
+    assert (await served.client.get("/v1/erasures")).json()["data"] == [done]
+    events = await served.events("tokens.events")
+    assert [event.type.split(".")[2] for event in events] == ["created", "erased"]
+
+
+async def test_erased_while_charging(served: Served, clock: Clock) -> None:
+    """The stop of a session whose token was erased is recorded, and brings no name back."""
+    await lived(served, clock)
+    answer = await served.client.delete(f"/v1/tokens/{REF}", params={"erase": True})
+    assert answer.status_code == 204
+    replica = replica_on(served.store, clock)
+    told = await replica.handle(
+        asked(said(Phase.ENDED, NOW + HOUR, 1, station_id="CS-2", id_token=card()))
+    )
+    ended = told.events[0][2]
+    assert ended.state == "ended"
+    assert ended.token_ref.startswith("erased:")
+
+
+async def test_another_field_key(served: Served, tmp_path: Path, clock: Clock) -> None:
+    """With a key that is not the database's, the service does not start: one clear sentence."""
+    field_key = tmp_path / "other.key"
+    field_key.write_bytes(base64.b64encode(bytes(96)))
+    settings = served.settings.model_copy(update={"field_key_file": field_key})
+    with pytest.raises(SettingsError, match="VOLTBUS_FIELD_KEY_FILE"):
+        await Store.open(settings, publisher=MemoryBus(), source="/x", now=clock)
+    field_key.write_bytes(b"not a key")
+    with pytest.raises(SettingsError, match="96 bytes"):
+        await Store.open(settings, publisher=MemoryBus(), source="/x", now=clock)
+
+
+def test_values_hide_themselves() -> None:
+    """What carries a value on its way shows nothing of it in a traceback."""
+    value = Value(CARD, "…D4", KEY.all_of("ISO14443", CARD), KEY.id)
+    assert CARD not in repr(value) + repr(card()) + repr(KEY) + repr(Token(REF, "ISO14443"))
+    settings = Settings(
+        http_port=0, mongo_uri=SecretStr("mongodb://u:secret@h"), token_key_file=Path("k")
+    )
+    assert "secret" not in repr(settings)
