@@ -56,7 +56,9 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
     trust = Trust(store.root, every_s=settings.roots_refresh_s)
     await trust.refresh()
     responders = Responders(
-        httpx.AsyncClient(trust_env=False), now=now, clock=asyncio.get_running_loop().time
+        httpx.AsyncClient(trust_env=False, timeout=settings.ocsp_deadline_s),
+        now=now,
+        clock=asyncio.get_running_loop().time,
     )
     contracts = Certificates(
         library=library,

@@ -47,10 +47,9 @@ Key = tuple["CertId", str]
 class _Silent(Exception):  # noqa: N818 - what the responder is
     """No answer could be had. ``reason`` is for the log."""
 
-    def __init__(self, reason: str, *, down: bool = True) -> None:
+    def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.down = down
 
 
 async def resolve(host: str, port: int) -> list[str]:
@@ -89,7 +88,7 @@ class Responders:
         for responder in check.responders:
             try:
                 async with asyncio.timeout(each):
-                    return await self._told(responder, check, believe)
+                    return await self._told(responder, check, believe, each)
             except TimeoutError:
                 self._leave_alone(responder.url)
                 reason = "no answer in time"
@@ -104,7 +103,9 @@ class Responders:
             task.cancel()
         await self._client.aclose()
 
-    async def _told(self, responder: Responder, check: Check, believe: Believe) -> Told:
+    async def _told(
+        self, responder: Responder, check: Check, believe: Believe, patience_s: float
+    ) -> Told:
         key = (check.id, responder.url)
         kept = self._kept.get(key)
         if kept is not None and kept[0] > self._now():
@@ -113,7 +114,7 @@ class Responders:
                 return believe(kept[1], check)
             except Unbelievable:
                 del self._kept[key]
-        told = believe(await self._shared(key, responder, check), check)
+        told = believe(await self._shared(key, responder, check, patience_s), check)
         if told.next_update is not None and told.next_update > self._now():
             self._kept[key] = (told.next_update, told.der)
             self._kept.move_to_end(key)
@@ -121,11 +122,13 @@ class Responders:
                 self._kept.popitem(last=False)
         return told
 
-    async def _shared(self, key: Key, responder: Responder, check: Check) -> bytes:
+    async def _shared(
+        self, key: Key, responder: Responder, check: Check, patience_s: float
+    ) -> bytes:
         """One request for all who ask the same at once; it goes on when one of them gives up."""
         task = self._asking.get(key)
         if task is None:
-            task = asyncio.create_task(self._fetch(responder, check))
+            task = asyncio.create_task(self._fetch(responder, check, patience_s))
             self._asking[key] = task
             task.add_done_callback(lambda done: self._forget(key, done))
         return await asyncio.shield(task)
@@ -135,13 +138,16 @@ class Responders:
         if not done.cancelled():
             done.exception()  # whoever waited has it; nobody may be waiting any more
 
-    async def _fetch(self, responder: Responder, check: Check) -> bytes:
+    async def _fetch(self, responder: Responder, check: Check, patience_s: float) -> bytes:
         left_alone = self._left_alone.get(responder.url)
         if left_alone is not None and left_alone > self._clock():
             raise _Silent("it did not answer a moment ago")
         try:
-            return await self._post(responder, request_of(check))
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            async with asyncio.timeout(patience_s):
+                return await self._post(responder, request_of(check))
+        except _Silent:
+            raise
+        except Exception as error:  # noqa: BLE001 - a station may have chosen the address
             self._leave_alone(responder.url)
             raise _Silent(type(error).__name__) from None
 
