@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from voltbus_auth.domain.samples import SampleSet
     from voltbus_backbone.contract.agreements import AgreementSnapshot
     from voltbus_backbone.contract.stations import StationState
+    from voltbus_backbone.contract.values import Sample
 
 
 class MemoryStore:
@@ -38,7 +39,7 @@ class MemoryStore:
         self.stations: dict[str, StationState] = {}
         self.doors: dict[str, Credentials] = {}
         self.transactions: dict[str, Record] = {}
-        self.samples: dict[str, SampleSet] = {}
+        self.kept: dict[str, SampleSet] = {}
         self.open: dict[str, list[Occupy]] = {}
         self.last_id = 0
         self.decided: list[Decided] = []
@@ -108,10 +109,18 @@ class MemoryStore:
                 self.transactions[record.ref] = record_of(record_document(record))
         return lost
 
+    async def samples(self, refs: Collection[str]) -> dict[str, list[Sample]]:
+        await asyncio.sleep(0)
+        found: dict[str, list[Sample]] = {}
+        for one in self.kept.values():
+            if one.ref in refs:
+                found.setdefault(one.ref, []).extend(one.samples)
+        return found
+
     async def keep_samples(self, samples: Sequence[SampleSet]) -> None:
         await asyncio.sleep(0)
         for one in samples:
-            self.samples.setdefault(one.id, one)
+            self.kept.setdefault(one.id, one)
 
     async def occupy(self, steps: Sequence[Occupy | Release]) -> set[tuple[str, str]]:
         await asyncio.sleep(0)

@@ -292,6 +292,31 @@ async def test_gap_in_sequence_numbers(replica: Replica) -> None:
     assert told.events[-1][2].missing_seq_nos == (1, 2, 3)
 
 
+@pytest.mark.parametrize("late", [False, True])
+async def test_register_that_went_back(replica: Replica, *, late: bool) -> None:
+    """A register that fell between two messages is doubted at the end, also when told late."""
+    start = await replica.handle(asked(started16()))
+    number = start.answer.transaction_id
+    readings = [
+        values(number, NOW + MINUTE, 3000),
+        values(number, NOW + 2 * MINUTE, 2000),
+        values(number, NOW + 3 * MINUTE, 4000),
+    ]
+    if late:
+        await replica.measure(readings[1])
+    else:
+        for reading in readings:
+            await replica.measure(reading)
+    told = await replica.handle(asked(stopped16(number, NOW + HOUR)))
+    if late:
+        assert told.events[0][2].doubts == ()
+        told = await replica.measure(readings[2])
+        assert told.events[0][2].doubts == ()
+        told = await replica.measure(readings[0])
+        assert told.events[0][0] == "corrected"
+    assert told.events[0][2].doubts == ("register_backwards",)
+
+
 async def test_sub_millisecond_times(replica: Replica) -> None:
     """A start with microseconds is the same start when it is sent again (design 9)."""
     at = NOW + timedelta(microseconds=123_456)

@@ -76,6 +76,11 @@ class Ledger:
             if record.revision != self.loaded.get(ref, 0)
         ]
 
+    def doubt(self, ref: str, flag: str) -> None:
+        """Mark a record that is being changed."""
+        record = self.by_ref[ref]
+        self.by_ref[ref] = replace(record, flags=record.flags | {flag})
+
     def find(self, message: TransactionMessage) -> Record | None:
         """The record that a message with a transaction id belongs to."""
         return owner(self._uses(message), message)
@@ -123,6 +128,12 @@ class Ledger:
             if told.cause == cause:
                 return Entry(record, told.event, told.revision)
         return Entry(record, None, record.revision)
+
+
+def doubted(entry: Entry, flag: str) -> Entry:
+    """The entry with a doubt more, for what only the whole transaction shows."""
+    record = entry.record
+    return replace(entry, record=replace(record, flags=record.flags | {flag}))
 
 
 def owner(uses: list[Record], message: TransactionMessage) -> Record | None:

@@ -50,6 +50,16 @@ class Readings:
 NOTHING = Readings()
 
 
+def falls(samples: Iterable[Sample]) -> bool:
+    """Whether the register goes backwards anywhere in a whole transaction's samples."""
+    found = sorted(
+        Reading(to_milliseconds(sample.at), wh)
+        for sample in samples
+        if _is_register(sample) and (wh := in_wh(sample)) is not None
+    )
+    return any(later.wh < earlier.wh for earlier, later in pairwise(found))
+
+
 def readings(samples: Iterable[Sample]) -> Readings:
     """The whole-outlet import register in a message's samples.
 

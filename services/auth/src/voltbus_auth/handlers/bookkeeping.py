@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from voltbus_auth.domain import account, ledger
 from voltbus_auth.domain.decision import one_too_many
 from voltbus_auth.domain.intake import clean
-from voltbus_auth.domain.journal import TRANSACTION, Decided
 from voltbus_auth.domain.ledger import Ledger
 from voltbus_auth.domain.record import (
     Presented,
@@ -16,10 +15,10 @@ from voltbus_auth.domain.record import (
     start_ref,
     wire_key,
 )
-from voltbus_auth.domain.samples import sample_set
+from voltbus_auth.domain.registers import falls
 from voltbus_auth.domain.tokens import NO_AUTHORIZATION
 from voltbus_auth.domain.verdict import Question, Rule
-from voltbus_auth.handlers.jobs import Job, reserve
+from voltbus_auth.handlers.jobs import Job, decided, reserve, sample_sets
 from voltbus_auth.handlers.knowledge import Knowledge, evse_of, judged_at
 from voltbus_backbone import envelope
 from voltbus_backbone.contract.auth import Phase, TransactionAnswer, TransactionMessage
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
 
     from voltbus_auth.domain.identifiers import TokenKey
     from voltbus_auth.domain.record import Record
-    from voltbus_auth.domain.samples import SampleSet
     from voltbus_auth.handlers.knowledge import Library
     from voltbus_auth.handlers.ports import Books, Journal, Occupancy
     from voltbus_backbone.envelope import Event
@@ -82,7 +80,7 @@ class Bookkeeping:
         now = self._now()
         records = [self._reply(job, now) for job in jobs]
         records.extend(self.tell(jobs))
-        self._journal.note(_decided(jobs))
+        self._journal.note(decided(jobs))
         return [record for record in records if record is not None]
 
     async def record(self, jobs: Sequence[Job], *, opens: bool = True) -> None:
@@ -153,12 +151,38 @@ class Bookkeeping:
         pages = self._enter(jobs, knowledge, records, wire_ids, opens=opens)
         while await reserve(jobs, self._occupancy):
             pages = self._enter(jobs, knowledge, records, wire_ids, opens=opens)
+        await self._look_back(jobs, pages)
         changed = pages.changed()
-        samples = _sample_sets(jobs)
+        samples = sample_sets(jobs)
         lost, _ = await asyncio.gather(
             self._books.write(changed, pages.loaded), self._books.keep_samples(samples)
         )
         return lost
+
+    async def _look_back(self, jobs: Sequence[Job], pages: Ledger) -> None:
+        """Once a transaction has ended, see whether its register ever went backwards.
+
+        One reading more tells it only beside all others, in whatever order they came.
+        """
+        flag = "register_backwards"
+        ended = {
+            record.ref
+            for record in pages.changed()
+            if record.stop is not None and record.first is not None and flag not in record.flags
+        }
+        if not ended:
+            return
+        kept = await self._books.samples(ended)
+        for job in jobs:
+            if job.entry is not None and job.entry.record.ref in ended:
+                kept.setdefault(job.entry.record.ref, []).extend(job.message.samples)
+        falling = {ref for ref, samples in kept.items() if falls(samples)}
+        for ref in falling:
+            pages.doubt(ref, flag)
+        for job in jobs:
+            entry = job.entry
+            if entry is not None and entry.record.ref in falling and entry.record.stop is not None:
+                job.entry = ledger.doubted(entry, flag)
 
     def _enter(
         self,
@@ -250,29 +274,3 @@ def _cause(event: Event) -> str:
 
 def _was_one_too_many(known: Presented, token_ref: str) -> bool:
     return known.status is AuthorizationStatus.CONCURRENT_TX and known.token_ref == token_ref
-
-
-def _decided(jobs: Sequence[Job]) -> list[Decided]:
-    return [
-        Decided(
-            job.message.at,
-            job.message.station_id,
-            job.message.protocol,
-            TRANSACTION,
-            job.token_ref,
-            job.verdict,
-            evse_of(job.message.protocol, job.message.evse_id, job.message.connector_id),
-            job.entry.record.ref if job.entry is not None else None,
-        )
-        for job in jobs
-        if job.verdict is not None and job.token_ref is not None
-    ]
-
-
-def _sample_sets(jobs: Sequence[Job]) -> list[SampleSet]:
-    found = [
-        sample_set(job.entry.record.ref, job.message)
-        for job in jobs
-        if job.entry is not None and job.message.samples
-    ]
-    return list({one.id: one for one in found}.values())

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from voltbus_auth.domain.journal import TRANSACTION, Decided
 from voltbus_auth.domain.reservations import Occupy, Release
+from voltbus_auth.domain.samples import sample_set
 from voltbus_auth.handlers.knowledge import evse_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from voltbus_auth.domain.ledger import Entry
+    from voltbus_auth.domain.samples import SampleSet
     from voltbus_auth.domain.verdict import Verdict
     from voltbus_auth.handlers.ports import Occupancy
     from voltbus_backbone.contract.auth import TransactionMessage
@@ -86,3 +89,31 @@ def _steps(
 def _outlet(message: TransactionMessage) -> str:
     evse = evse_of(message.protocol, message.evse_id, message.connector_id)
     return f"{message.station_id}/{evse}" if evse is not None else ""
+
+
+def decided(jobs: Sequence[Job]) -> list[Decided]:
+    """What the journal is told of a batch."""
+    return [
+        Decided(
+            job.message.at,
+            job.message.station_id,
+            job.message.protocol,
+            TRANSACTION,
+            job.token_ref,
+            job.verdict,
+            evse_of(job.message.protocol, job.message.evse_id, job.message.connector_id),
+            job.entry.record.ref if job.entry is not None else None,
+        )
+        for job in jobs
+        if job.verdict is not None and job.token_ref is not None
+    ]
+
+
+def sample_sets(jobs: Sequence[Job]) -> list[SampleSet]:
+    """The samples of a batch, each once."""
+    found = [
+        sample_set(job.entry.record.ref, job.message)
+        for job in jobs
+        if job.entry is not None and job.message.samples
+    ]
+    return list({one.id: one for one in found}.values())

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from voltbus_auth.domain.tokens import Token
     from voltbus_backbone.contract.agreements import AgreementSnapshot
     from voltbus_backbone.contract.stations import StationState
+    from voltbus_backbone.contract.values import Sample
 
 
 class Knowing(Protocol):
@@ -61,6 +62,10 @@ class Books(Protocol):
 
     async def write(self, records: Sequence[Record], loaded: Mapping[str, int]) -> set[str]:
         """Store each unless it was changed since its loaded revision; those that were."""
+        ...
+
+    async def samples(self, refs: Collection[str]) -> dict[str, list[Sample]]:
+        """The samples that were kept of these transactions."""
         ...
 
     async def keep_samples(self, samples: Sequence[SampleSet]) -> None:

@@ -133,6 +133,16 @@ class TransactionStore:
             if (record.recent[-1].cause, record.revision) not in stored.get(record.ref, ())
         }
 
+    async def samples(self, refs: Collection[str]) -> dict[str, list[Sample]]:
+        """The samples that were kept of these transactions."""
+        found: dict[str, list[Sample]] = {}
+        with self._reachable.watching():
+            cursor = self._samples.find({"ref": {"$in": list(refs)}}, {"ref": 1, "data": 1})
+            documents = await cursor.to_list(None)
+        for document in documents:
+            found.setdefault(document["ref"], []).extend(_decode_samples(document["data"]))
+        return found
+
     async def keep_samples(self, samples: Sequence[SampleSet]) -> None:
         """Store samples; those that are there already stay as they are."""
         if not samples:
