@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import defaultdict, deque
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from operating import until
-from voltbus.simulator import Surroundings
+from voltbus.simulator import CallFailedError, Surroundings, make_station
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -23,6 +25,7 @@ every_version = pytest.mark.parametrize("protocol", ["1.6", "2.0.1", "2.1"])
 every_2x = pytest.mark.parametrize("protocol", ["2.0.1", "2.1"])
 
 OPEN = {"queued", "sent"}
+AHEAD = 5
 
 
 class Clock:
@@ -53,6 +56,63 @@ async def booted(
     async with operator.connected(protocol, name, password, options, around) as station:
         assert (await station.boot()).status == "Accepted"
         yield station
+
+
+class Ready:
+    """Stations that have booted and take orders already, each for one test.
+
+    config holds orders back for a moment after a boot; here that moment passes while another test
+    is running.
+    """
+
+    def __init__(self, operator: Operator) -> None:
+        self.operator = operator
+        self._coming: dict[Protocol, deque[asyncio.Task[Station16 | Station2]]] = defaultdict(deque)
+
+    @asynccontextmanager
+    async def __call__(self, protocol: Protocol) -> AsyncIterator[Station16 | Station2]:
+        """A station that nobody has used; it is closed afterwards."""
+        coming = self._coming[protocol]
+        while len(coming) <= AHEAD:
+            coming.append(asyncio.create_task(self._prepare(protocol)))
+        station = await coming.popleft()
+        try:
+            yield station
+        finally:
+            await station.close()
+
+    async def _prepare(self, protocol: Protocol) -> Station16 | Station2:
+        name, password = await self.operator.station()
+        station = make_station(protocol)
+        await station.connect(self.operator.stack.ocpp(), name, password)
+        assert (await station.boot()).status == "Accepted"
+        assert (await carried_out(self.operator, name, "ClearCache"))["status"] == "answered"
+        await station.wait_for("ClearCache")
+        station.received.clear()
+        station.sent.clear()
+        return station
+
+    async def close(self) -> None:
+        """Close those that nobody took."""
+        for coming in self._coming.values():
+            for station in await asyncio.gather(*coming):
+                await station.close()
+
+
+async def takes_calls(station: Station16 | Station2) -> bool:
+    """Whether the central system takes this station's ordinary calls (B02.FR.09)."""
+    try:
+        await station.status(1, "Available")
+    except CallFailedError as failure:
+        if failure.code != "SecurityError":
+            raise
+        return False
+    return True
+
+
+def count_of(station: Station16 | Station2, action: str) -> int:
+    """How many calls of this action the station has made."""
+    return [one.action for one in station.sent].count(action)
 
 
 async def order(

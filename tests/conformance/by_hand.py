@@ -46,12 +46,12 @@ class Raw:
         self, wanted: Callable[[Frame], bool] = lambda _: True, deadline: float = DEADLINE_S
     ) -> Frame:
         """The next frame that is wanted."""
-        for place, frame in enumerate(self._kept):
-            if wanted(frame):
+        for place, kept in enumerate(self._kept):
+            if wanted(kept):
                 return self._kept.pop(place)
         async with asyncio.timeout(deadline):
             while True:
-                frame = json.loads(await self.socket.recv())
+                frame: Frame = json.loads(await self.socket.recv())
                 if wanted(frame):
                     return frame
                 self._kept.append(frame)

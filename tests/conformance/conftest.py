@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest_asyncio
 
+from conformance.acting import Ready
 from operating import operating, subscribed
 
 if TYPE_CHECKING:
@@ -27,3 +28,11 @@ async def subscriber(stack: Stack) -> AsyncIterator[Subscriber]:
     """A subscriber that has seen everything since the first test that wanted it."""
     async with subscribed(stack) as one:
         yield one
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def ready(operator: Operator) -> AsyncIterator[Ready]:
+    """Stations that take orders at once."""
+    stations = Ready(operator)
+    yield stations
+    await stations.close()

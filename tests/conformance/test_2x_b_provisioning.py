@@ -1,4 +1,4 @@
-"""B Provisioning: boot and registration, variables, reports, network profiles, resets (OCPP 2.x)."""
+"""B Provisioning: registration, variables, reports, network profiles, resets (OCPP 2.x)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from websockets.exceptions import InvalidStatus
 
 from conformance.acting import (
     answered,
-    booted,
     carried_out,
+    count_of,
     every_2x,
     order,
     register,
+    takes_calls,
     transactions,
 )
 from conformance.by_hand import BOOT_2, by_hand, socket_of
@@ -22,6 +23,7 @@ from voltbus.simulator import CallFailedError, RefusedError, make_station
 from voltbus.simulator.device2 import Variable
 
 if TYPE_CHECKING:
+    from conformance.acting import Ready
     from operating import Operator, Subscriber
     from voltbus.simulator import Protocol
 
@@ -67,17 +69,7 @@ async def test_tc_b_02_pending_is_configured_and_then_accepted(
         trigger = await station.wait_for("TriggerMessage")
         assert trigger["requestedMessage"] == "BootNotification"
         await station.wait_until(lambda: station.sent[-1].action == "BootNotification")
-        await until(lambda: accepts(station), bool)
-
-
-async def accepts(station: Any) -> bool:
-    """Whether the central system takes ordinary calls of this station."""
-    try:
-        await station.status(1, "Available")
-    except CallFailedError as failure:
-        assert failure.code == "SecurityError"
-        return False
-    return True
+        await until(lambda: takes_calls(station), bool)
 
 
 @every_2x
@@ -85,7 +77,7 @@ async def accepts(station: Any) -> bool:
 async def test_tc_b_30_security_error_before_acceptance(
     operator: Operator, protocol: Protocol, registration: str
 ) -> None:
-    """B02.FR.09, B03.FR.07: anything but a boot gets SecurityError until the station is Accepted."""
+    """B02.FR.09, B03.FR.07: until Accepted, anything but a boot gets SecurityError."""
     name, password = await operator.station(registration=registration)
     async with operator.connected(protocol, name, password) as station:
         assert (await station.boot()).status == registration.capitalize()
@@ -108,16 +100,14 @@ async def test_tc_b_31_trigger_message_while_pending(
         await station.boot()
         found = await carried_out(operator, name, "trigger", {"message": "boot"})
         assert found["answer_status"] == "Accepted"
-        await station.wait_until(
-            lambda: [one.action for one in station.sent].count("BootNotification") == 2
-        )
+        await station.wait_until(lambda: count_of(station, "BootNotification") == 2)
 
 
 @every_2x
 async def test_b02_fr_09_a_triggered_message_is_let_through(
     operator: Operator, protocol: Protocol
 ) -> None:
-    """B02.FR.09: what a pending station was asked to send is no SecurityError; the rest still is."""
+    """B02.FR.09: what a pending station was asked to send is taken; the rest is not."""
     name, password = await operator.station(registration="pending")
     async with operator.connected(protocol, name, password) as station:
         await station.boot()
@@ -175,7 +165,7 @@ async def test_p4_reconnecting_without_boot_keeps_the_registration(
     async with operator.connected(protocol, name, password) as station:
         await station.boot()
         await station.reconnect()
-        assert await accepts(station) is (registration == "accepted")
+        assert await takes_calls(station) is (registration == "accepted")
 
 
 @every_2x
@@ -204,10 +194,10 @@ OTHER = {"component": {"name": "TxCtrlr"}, "variable": {"name": "EVConnectionTim
     ],
 )
 async def test_get_variables(
-    operator: Operator, protocol: Protocol, variables: list[dict[str, Any]]
+    operator: Operator, ready: Ready, protocol: Protocol, variables: list[dict[str, Any]]
 ) -> None:
     """B06.FR.01: GetVariables asks for one or for several values and keeps what is answered."""
-    async with booted(operator, protocol) as station:
+    async with ready(protocol) as station:
         payload = {"getVariableData": variables}
         answer = await answered(operator, station.station_id, "GetVariables", payload)
         assert (await station.wait_for("GetVariables")) == payload
@@ -224,10 +214,10 @@ async def test_get_variables(
     ],
 )
 async def test_set_variables(
-    operator: Operator, protocol: Protocol, variables: list[dict[str, Any]]
+    operator: Operator, ready: Ready, protocol: Protocol, variables: list[dict[str, Any]]
 ) -> None:
     """B05.FR.01: SetVariables brings one or several values, each with its own status."""
-    async with booted(operator, protocol) as station:
+    async with ready(protocol) as station:
         values = ["true", "90"]
         data = [
             {**one, "attributeValue": value} for one, value in zip(variables, values, strict=False)
@@ -249,10 +239,10 @@ async def test_set_variables(
     ],
 )
 async def test_get_base_report(
-    operator: Operator, subscriber: Subscriber, protocol: Protocol, base: str
+    operator: Operator, ready: Ready, subscriber: Subscriber, protocol: Protocol, base: str
 ) -> None:
     """B07.FR.01/08: every part of a base report is confirmed and told, in order of its seqNo."""
-    async with booted(operator, protocol) as station:
+    async with ready(protocol) as station:
         payload = {"requestId": 7, "reportBase": base}
         answer = await answered(operator, station.station_id, "GetBaseReport", payload)
         assert answer["status"] == "Accepted"
@@ -265,10 +255,10 @@ async def test_get_base_report(
 
 @every_2x
 async def test_tc_b_18_custom_report(
-    operator: Operator, subscriber: Subscriber, protocol: Protocol
+    operator: Operator, ready: Ready, subscriber: Subscriber, protocol: Protocol
 ) -> None:
     """B08.FR.01: a report by criteria and by component and variable."""
-    async with booted(operator, protocol) as station:
+    async with ready(protocol) as station:
         payload = {
             "requestId": 8,
             "componentCriteria": ["Active"],
@@ -301,9 +291,11 @@ NETWORK = {
 @pytest.mark.parametrize(
     "status", [pytest.param("Accepted", id="tc_b_42"), pytest.param("Failed", id="tc_b_44")]
 )
-async def test_set_network_profile(operator: Operator, protocol: Protocol, status: str) -> None:
+async def test_set_network_profile(
+    operator: Operator, ready: Ready, protocol: Protocol, status: str
+) -> None:
     """B09.FR.01: a network profile is sent to a slot; the station's word is kept as it is."""
-    async with booted(operator, protocol) as station:
+    async with ready(protocol) as station:
         station.answers["SetNetworkProfile"] = lambda _: {"status": status}
         payload = {"configurationSlot": 2, "connectionData": NETWORK}
         answer = await answered(operator, station.station_id, "SetNetworkProfile", payload)
@@ -312,11 +304,11 @@ async def test_set_network_profile(operator: Operator, protocol: Protocol, statu
 
 
 async def test_tc_b_100_network_profile_with_identity_and_password(
-    operator: Operator, subscriber: Subscriber
+    operator: Operator, ready: Ready, subscriber: Subscriber
 ) -> None:
-    """B09 (2.1): identity and password travel in the profile, take effect, and are shown nowhere."""
+    """B09 (2.1): identity and password travel in the profile and are shown nowhere."""
     name, password = await operator.station()
-    async with booted(operator, "2.1") as station:
+    async with ready("2.1") as station:
         data = {**NETWORK, "identity": name, "basicAuthPassword": password}
         found = await carried_out(
             operator,
@@ -335,11 +327,13 @@ async def test_tc_b_100_network_profile_with_identity_and_password(
             assert (await new.boot()).status == "Accepted"
 
 
-async def test_tc_b_105_network_configuration_by_set_variables(operator: Operator) -> None:
+async def test_tc_b_105_network_configuration_by_set_variables(
+    operator: Operator, ready: Ready
+) -> None:
     """B09 (2.1): a network configuration is a component whose variables SetVariables sets."""
     component = {"name": "NetworkConfiguration", "instance": "2"}
     values = {"OcppCsmsUrl": "wss://csms.example/ocpp", "SecurityProfile": "2"}
-    async with booted(operator, "2.1") as station:
+    async with ready("2.1") as station:
         device: Any = getattr(station, "device")  # noqa: B009 - the 2.x station has one
         device.add(
             *(Variable("NetworkConfiguration", key, "", component_instance="2") for key in values)
@@ -358,15 +352,17 @@ async def test_tc_b_105_network_configuration_by_set_variables(operator: Operato
 
 
 @every_2x
-async def test_tc_b_20_reset_when_idle(operator: Operator, protocol: Protocol) -> None:
+async def test_tc_b_20_reset_when_idle(
+    operator: Operator, ready: Ready, protocol: Protocol
+) -> None:
     """B11.FR.01: Reset OnIdle without a transaction: the station restarts and boots again."""
-    async with booted(operator, protocol) as station:
+    async with ready(protocol) as station:
         found = await carried_out(operator, station.station_id, "reset", {"type": "on_idle"})
         assert found["answer_status"] == "Accepted"
         assert (await station.wait_for("Reset")) == {"type": "OnIdle"}
         await station.wait_until(
             lambda: (
-                [one.action for one in station.sent].count("BootNotification") == 2
+                count_of(station, "BootNotification") == 1
                 and station.sent[-1].action == "StatusNotification"
             )
         )
@@ -375,27 +371,26 @@ async def test_tc_b_20_reset_when_idle(operator: Operator, protocol: Protocol) -
 
 @every_2x
 async def test_tc_b_21_reset_waits_for_the_transaction(
-    operator: Operator, protocol: Protocol
+    operator: Operator, ready: Ready, protocol: Protocol
 ) -> None:
     """B12.FR.01: Reset OnIdle while charging is Scheduled and happens after the transaction."""
     token, _ = await operator.token()
-    async with booted(operator, protocol) as station:
+    async with ready(protocol) as station:
         transaction = await station.start(token)
         found = await carried_out(operator, station.station_id, "reset", {"type": "on_idle"})
         assert (found["status"], found["answer_status"]) == ("answered", "Scheduled")
         await station.finish(transaction, 0, "Local")
         assert (await station.authorize(token)).status == "Accepted"
-        boots = [one.action for one in station.sent].count("BootNotification")
-        assert boots == 2
+        assert count_of(station, "BootNotification") == 1
 
 
 @every_2x
 async def test_tc_b_22_immediate_reset_ends_the_transaction(
-    operator: Operator, protocol: Protocol
+    operator: Operator, ready: Ready, protocol: Protocol
 ) -> None:
     """B12.FR.04: Reset Immediate while charging: the transaction ends with ImmediateReset."""
     token, _ = await operator.token()
-    async with booted(operator, protocol) as station:
+    async with ready(protocol) as station:
         await station.start(token)
         found = await carried_out(operator, station.station_id, "reset", {"type": "immediate"})
         assert found["answer_status"] == "Accepted"
@@ -416,19 +411,21 @@ async def test_tc_b_22_immediate_reset_ends_the_transaction(
     ],
 )
 async def test_reset_of_one_evse(
-    operator: Operator,
+    ready: Ready,
     protocol: Protocol,
     kind: str,
     charging: bool,  # noqa: FBT001 - a row of the table
     status: str,
 ) -> None:
     """B11.FR.08, B12.FR.07/08: one EVSE is reset; the connection and the others stay."""
-    token, _ = await operator.token()
-    async with booted(operator, protocol) as station:
+    token, _ = await ready.operator.token()
+    async with ready(protocol) as station:
         if charging:
             await station.start(token, 1)
         station.answers["Reset"] = lambda _: {"status": status}
-        answer = await answered(operator, station.station_id, "Reset", {"type": kind, "evseId": 1})
+        answer = await answered(
+            ready.operator, station.station_id, "Reset", {"type": kind, "evseId": 1}
+        )
         assert answer["status"] == status
         assert (await station.wait_for("Reset")) == {"type": kind, "evseId": 1}
         await station.heartbeat()
@@ -439,11 +436,12 @@ async def test_reset_of_one_evse(
 )
 async def test_reset_immediate_and_resume(
     operator: Operator,
+    ready: Ready,
     charging: bool,  # noqa: FBT001 - a row of the table
 ) -> None:
     """B12 (2.1): after ImmediateAndResume the transaction goes on: the same record, still open."""
     token, _ = await operator.token()
-    async with booted(operator, "2.1") as station:
+    async with ready("2.1") as station:
         transaction = await station.start(token) if charging else None
         station.answers["Reset"] = lambda _: {"status": "Accepted"}
         answer = await answered(

@@ -77,6 +77,8 @@ class MonitoringAnswers2:
         if not self.monitors:
             return {"status": "EmptyResultSet"}
         kept = ("id", "value", "type", "severity")
+        # 2.1 also wants to know where a monitor comes from (VariableMonitoringType).
+        told = {"eventNotificationType": "CustomMonitor"} if self._station.protocol == "2.1" else {}
         rows = [
             {
                 "component": one["component"],
@@ -85,6 +87,7 @@ class MonitoringAnswers2:
                     {
                         "transaction": one.get("transaction", False),
                         **{key: one[key] for key in kept},
+                        **told,
                     }
                 ],
             }
