@@ -27,9 +27,13 @@ class Due:
         await self._collection.create_index("at")
 
     async def mark(self, times: Mapping[str, datetime], session: Session | None = None) -> None:
-        """Look at these stations at these times at the latest."""
+        """Look at these stations at these times at the latest.
+
+        A mark is always a write, also where an earlier time stands: whoever looks at the station
+        from a snapshot of before must meet a conflict, or the mark would be lost with its cause.
+        """
         writes = [
-            UpdateOne({"_id": station_id}, {"$min": {"at": at}}, upsert=True)
+            UpdateOne({"_id": station_id}, {"$min": {"at": at}, "$inc": {"marks": 1}}, upsert=True)
             for station_id, at in times.items()
         ]
         if writes:

@@ -115,7 +115,7 @@ class Shelf(Generic[T]):
             return True
         writes = [
             ReplaceOne(
-                {"_id": value.id, "revision": revision} if revision else {"_id": value.id},
+                {"_id": value.id, "revision": revision or {"$exists": False}},
                 document(value),
                 upsert=revision == 0,
             )

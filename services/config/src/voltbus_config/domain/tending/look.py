@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -35,6 +34,8 @@ from voltbus_config.domain.tending.case import Decision
 from voltbus_config.domain.tending.snapshot import publish
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from voltbus_config.domain.tending.case import Case, Terms
 
 OPERATIVE, INOPERATIVE = "Operative", "Inoperative"

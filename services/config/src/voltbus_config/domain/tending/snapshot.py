@@ -1,4 +1,4 @@
-"""What others keep of a station (`stations.state`): told when it changed, with a growing revision."""
+"""What others keep of a station (`stations.state`), told when it changed."""
 
 from __future__ import annotations
 
