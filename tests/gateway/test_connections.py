@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from typing import TYPE_CHECKING
 
 from gateway.stage import GATEWAY_ID, Stage, known_station, soon
@@ -142,3 +144,18 @@ async def test_a_connection_that_kafka_does_not_know_of_is_closed(
     stage = await start(Forgetful(), grace_s=0.5)
     async with stage.station("CP-1") as station:
         assert (await station.closed())[0] == 1012
+
+
+async def test_a_closed_socket_is_freed_at_once(stage: Stage) -> None:
+    """No cycle keeps a dead socket: a reconnect storm leaves nothing to the garbage collector."""
+    gc.disable()
+    try:
+        async with stage.station("CP-1") as station:
+            assert (await station.call("Heartbeat", {}))[0] == 3
+            connection = next(iter(stage.gateway.connections.current()))
+            socket = weakref.ref(connection._link._socket)  # type: ignore[attr-defined]  # ours
+            assert socket() is not None
+            del connection
+        await soon(lambda: socket() is None)
+    finally:
+        gc.enable()

@@ -134,8 +134,6 @@ class Sockets:
                 ssl=tls.context if tls is not None else None,
                 create_connection=StationSocket,
                 process_request=partial(self._open, profile),
-                select_subprotocol=_selected,
-                subprotocols=None,
                 server_header=None,
                 compression=None,
                 extensions=[_frugal_deflate()] if settings.compression else None,
@@ -182,6 +180,9 @@ class Sockets:
             if knock is not None:
                 await self._door.admit(knock)
                 socket.knock = knock
+                # The door has chosen. The library's select_subprotocol would tie each socket into a
+                # cycle, and dead sockets would wait for the garbage collector.
+                socket.protocol.available_subprotocols = [Subprotocol(knock.protocol.value)]
         except Refused as refused:
             REFUSALS.labels(refused.reason).inc()
             log.info("station.refused", reason=refused.reason, status=refused.status.value)
@@ -266,14 +267,6 @@ def _offered(request: Request) -> Sequence[str]:
     except InvalidHeader:
         return ()
     return offered
-
-
-def _selected(socket: ServerConnection, _offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    """The subprotocol for the response, as the door has chosen it."""
-    knock = getattr(socket, "knock", None)
-    if isinstance(knock, Knock):
-        return Subprotocol(knock.protocol.value)
-    return None
 
 
 def _how(closed: ConnectionClosed) -> tuple[int, str]:
