@@ -149,16 +149,27 @@ async def test_who_asks_the_same_at_once_shares_one_request(asker: Asker) -> Non
     assert asker.running.asked(leaf) == 1
 
 
-async def test_a_silent_responder_costs_the_budget_once(asker: Asker) -> None:
-    """No answer in time; for a while nobody waits for it again, then it is asked anew."""
+async def test_a_silent_responder_is_left_alone(asker: Asker) -> None:
+    """Three times no answer in time; for a while nobody waits for it, then it is asked anew."""
     leaf = asker.running.pki.contract()
     asker.running.says(leaf, "silent")
-    assert await asker.status(leaf, 0.3) is None
+    for _ in range(3):
+        assert await asker.status(leaf, 0.2) is None
     asker.running.says(leaf, "good")
-    assert await asker.status(leaf, 0.3) is None
-    assert asker.running.asked(leaf) == 1
+    assert await asker.status(leaf) is None
+    assert asker.running.asked(leaf) == 3
     asker.hand.seconds += 11
     assert await asker.status(leaf) is Revocation.GOOD
+
+
+async def test_one_slow_answer_shuts_nobody_out(asker: Asker) -> None:
+    """What a responder failed to say of one certificate, it may say of the next."""
+    leaf, other = asker.running.pki.contract(), asker.running.pki.contract()
+    asker.running.says(leaf, "silent")
+    for _ in range(4):
+        assert await asker.status(leaf, 0.2) is None
+        assert await asker.status(asker.running.pki.contract()) is Revocation.GOOD
+    assert await asker.status(other) is Revocation.GOOD
 
 
 async def test_the_next_responder_is_asked(asker: Asker) -> None:

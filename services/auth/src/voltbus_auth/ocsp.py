@@ -1,8 +1,8 @@
 """Asking OCSP responders over HTTP (RFC 6960 appendix A), with a cache and a short patience.
 
 An answer is kept until its next update, under certificate and responder: what one responder says
-never stands for another. One that does not answer is left alone for a while, so that a responder
-that is down costs a few drivers a wait and not each of them.
+never stands for another. One that fails several times in a row is left alone for a while, so that
+a responder that is down costs a few drivers a wait and not each of them.
 
 A station may name a responder, and so make us call any address. What only a station named is
 asked on public addresses only; what an operator or a trusted authority named is asked anywhere.
@@ -35,6 +35,7 @@ log = structlog.get_logger(__name__)
 _MOST_KEPT = 10_000
 _MOST_BYTES = 64 * 1024
 _LEFT_ALONE_S = 10.0
+_MOST_FAILURES = 3
 _HEADERS = {
     "Content-Type": "application/ocsp-request",
     "Accept": "application/ocsp-response",
@@ -75,7 +76,8 @@ class Responders:
         self._resolve = resolve
         self._kept: OrderedDict[Key, tuple[datetime, bytes]] = OrderedDict()
         self._asking: dict[Key, asyncio.Task[bytes]] = {}
-        self._left_alone: OrderedDict[str, float] = OrderedDict()
+        # By responder: how often it failed in a row, and until when it is left alone.
+        self._failing: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
     async def ask(self, check: Check, believe: Believe, budget_s: float) -> Told | None:
         """What the first believable responder says within so many seconds; None if none does.
@@ -87,10 +89,8 @@ class Responders:
         each = budget_s / len(check.responders)
         for responder in check.responders:
             try:
-                async with asyncio.timeout(each):
-                    return await self._told(responder, check, believe, each)
+                return await self._told(responder, check, believe, each)
             except TimeoutError:
-                self._leave_alone(responder.url)
                 reason = "no answer in time"
             except (_Silent, Unbelievable) as error:
                 reason = error.reason
@@ -127,10 +127,12 @@ class Responders:
     ) -> bytes:
         """One request for all who ask the same at once; it goes on when one of them gives up."""
         task = self._asking.get(key)
-        if task is None:
-            task = asyncio.create_task(self._fetch(responder, check, patience_s))
-            self._asking[key] = task
-            task.add_done_callback(lambda done: self._forget(key, done))
+        if task is not None:
+            async with asyncio.timeout(patience_s):
+                return await asyncio.shield(task)
+        task = asyncio.create_task(self._fetch(responder, check, patience_s))
+        self._asking[key] = task
+        task.add_done_callback(lambda done: self._forget(key, done))
         return await asyncio.shield(task)
 
     def _forget(self, key: Key, done: asyncio.Task[bytes]) -> None:
@@ -139,17 +141,19 @@ class Responders:
             done.exception()  # whoever waited has it; nobody may be waiting any more
 
     async def _fetch(self, responder: Responder, check: Check, patience_s: float) -> bytes:
-        left_alone = self._left_alone.get(responder.url)
-        if left_alone is not None and left_alone > self._clock():
+        failures, until = self._failing.get(responder.url, (0, 0.0))
+        if failures >= _MOST_FAILURES and until > self._clock():
             raise _Silent("it did not answer a moment ago")
         try:
             async with asyncio.timeout(patience_s):
-                return await self._post(responder, request_of(check))
+                answer = await self._post(responder, request_of(check))
         except _Silent:
             raise
         except Exception as error:  # noqa: BLE001 - a station may have chosen the address
-            self._leave_alone(responder.url)
+            self._note_failure(responder.url, failures + 1)
             raise _Silent(type(error).__name__) from None
+        self._failing.pop(responder.url, None)
+        return answer
 
     async def _post(self, responder: Responder, body: bytes) -> bytes:
         url = httpx.URL(responder.url)
@@ -178,11 +182,11 @@ class Responders:
             raise _Silent("a station named a responder at an address that is not public")
         return addresses[0]
 
-    def _leave_alone(self, url: str) -> None:
-        self._left_alone[url] = self._clock() + _LEFT_ALONE_S
-        self._left_alone.move_to_end(url)
-        if len(self._left_alone) > _MOST_KEPT:
-            self._left_alone.popitem(last=False)
+    def _note_failure(self, url: str, failures: int) -> None:
+        self._failing[url] = (failures, self._clock() + _LEFT_ALONE_S)
+        self._failing.move_to_end(url)
+        if len(self._failing) > _MOST_KEPT:
+            self._failing.popitem(last=False)
 
 
 def _public(address: str) -> bool:
