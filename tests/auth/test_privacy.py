@@ -25,6 +25,7 @@ from auth.auth_examples import (
 )
 from auth.conftest import replica_on
 from voltbus_auth.domain.tokens import Token
+from voltbus_auth.rotate import rotate
 from voltbus_auth.settings import Settings
 from voltbus_auth.store import Store, Value
 from voltbus_backbone.contract.auth import Phase
@@ -111,15 +112,37 @@ async def test_erased_while_charging(served: Served, clock: Clock) -> None:
 
 
 async def test_another_field_key(served: Served, tmp_path: Path, clock: Clock) -> None:
-    """With a key that is not the database's, the service does not start: one clear sentence."""
+    """With a key that is not the database's it does not start, and does no harm to the right one."""
     field_key = tmp_path / "other.key"
     field_key.write_bytes(base64.b64encode(bytes(96)))
     settings = served.settings.model_copy(update={"field_key_file": field_key})
     with pytest.raises(SettingsError, match="VOLTBUS_FIELD_KEY_FILE"):
         await Store.open(settings, publisher=MemoryBus(), source="/x", now=clock)
+    right = await Store.open(served.settings, publisher=MemoryBus(), source="/x", now=clock)
+    await right.close()
     field_key.write_bytes(b"not a key")
     with pytest.raises(SettingsError, match="96 bytes"):
         await Store.open(settings, publisher=MemoryBus(), source="/x", now=clock)
+
+
+async def test_another_master_key(served: Served, tmp_path: Path, clock: Clock) -> None:
+    """A new first line, one run of the command, and the old line is needed no more."""
+    numbers = [f"{number:08X}" for number in range(3)]
+    for number in numbers:
+        await served.client.post("/v1/tokens", json={"id_token": number})
+    field_key = tmp_path / "field.key"
+    old, new = field_key.read_bytes(), base64.b64encode(bytes(range(100, 196)))
+    field_key.write_bytes(new + b"\n" + old + b"\n")
+    both = await Store.open(served.settings, publisher=MemoryBus(), source="/x", now=clock)
+    assert await rotate(both) == 3
+    assert await rotate(both) == 0
+    await both.close()
+    field_key.write_bytes(new)
+    only = await Store.open(served.settings, publisher=MemoryBus(), source="/x", now=clock)
+    values = [value async for portion in only.token.all(readable=True) for _, value in portion]
+    await only.close()
+    assert sorted(value or "" for value in values) == numbers
+    await served.database["field_keys"].delete_many({})
 
 
 def test_values_hide_themselves() -> None:

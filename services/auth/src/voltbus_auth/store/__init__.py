@@ -13,7 +13,7 @@ from voltbus_auth.store.projections import ProjectionStore
 from voltbus_auth.store.roots import RootStore
 from voltbus_auth.store.tokens import TokenStore, Value
 from voltbus_auth.store.transactions import TransactionStore
-from voltbus_auth.store.vault import Vault, read_master_key
+from voltbus_auth.store.vault import Vault, read_master_keys
 from voltbus_backbone.outbox import Outbox
 from voltbus_backbone.rest import Idempotency
 from voltbus_backbone.store import MongoKeyStore, Reachable, open_database
@@ -50,8 +50,8 @@ class Store:
         self.outbox = Outbox(database["outbox"], publisher, settings.instance_id, now=now)
         self.vault: Vault | None = None
         if settings.field_key_file is not None:
-            master_key = read_master_key(settings.field_key_file)
-            self.vault = Vault(database, self.reachable, master_key)
+            master_keys = read_master_keys(settings.field_key_file)
+            self.vault = Vault(database, self.reachable, master_keys)
         self.token = TokenStore(
             database, self.reachable, outbox=self.outbox, vault=self.vault, source=source
         )

@@ -194,6 +194,30 @@ class TokenStore:
                 values = dict(zip(sealed, opened, strict=True))
             yield [(_registered(one), values.get(one["_id"])) for one in documents]
 
+    async def seal_again(self) -> AsyncIterator[int]:
+        """Encrypt anew what is not under the vault's first key; how many, portion by portion."""
+        vault = self._vault
+        after = ""
+        while vault is not None:
+            with self._reachable.watching():
+                cursor = self._tokens.find({"_id": {"$gt": after}}, {"value": 1})
+                documents = await cursor.sort("_id", 1).limit(_PORTION).to_list(None)
+            if not documents:
+                return
+            after = documents[-1]["_id"]
+            old = [
+                one for one in documents if "value" in one and not vault.is_current(one["value"])
+            ]
+            sealed = await vault.seal(await vault.open([one["value"] for one in old]))
+            steps = [
+                UpdateOne({"_id": one["_id"], "value": one["value"]}, {"$set": {"value": fresh}})
+                for one, fresh in zip(old, sealed, strict=True)
+            ]
+            if steps:
+                with self._reachable.watching():
+                    await self._tokens.bulk_write(steps, ordered=False)
+            yield len(steps)
+
     async def find(self, ref: str) -> Registered | None:
         """One token, without its value."""
         with self._reachable.watching():

@@ -3,6 +3,10 @@
 PyMongo's explicit client-side field encryption: each value under AES-256-CBC with HMAC-SHA-512 and
 random IVs, by a data key that lies in the key vault wrapped with the operator's master key. Off the
 hot path: a look-up goes by reference and never needs it.
+
+Each master key has a data key of its own. Several master keys may be given while one replaces
+another: the first encrypts, all decrypt, and `python -m voltbus_auth.rotate` encrypts anew what is
+not under the first.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import hashlib
 from typing import TYPE_CHECKING
 
 from bson.codec_options import CodecOptions
@@ -28,7 +33,6 @@ if TYPE_CHECKING:
     from voltbus_backbone.store import Database, Document, Reachable
 
 _MASTER_KEY_BYTES = 96  # what client-side field encryption takes as a local master key
-_NAME = "tokens"
 _VAULT = "field_keys"
 _ALGORITHM = Algorithm.AEAD_AES_256_CBC_HMAC_SHA_512_Random
 
@@ -36,21 +40,29 @@ _ALGORITHM = Algorithm.AEAD_AES_256_CBC_HMAC_SHA_512_Random
 class Vault:
     """Encrypts and decrypts one kind of field, in a thread: 80 to 180 µs a value."""
 
-    def __init__(self, database: Database, reachable: Reachable, master_key: bytes) -> None:
+    def __init__(
+        self, database: Database, reachable: Reachable, master_keys: Sequence[bytes]
+    ) -> None:
         self._vault = database[_VAULT]
         self._reachable = reachable
-        self._encryption: ClientEncryption[Document] = ClientEncryption(
-            {"local": {"key": master_key}},
-            f"{database.name}.{_VAULT}",
-            database.client.delegate,
-            CodecOptions(tz_aware=True),
-        )
+        self._encryptions: dict[str, ClientEncryption[Document]] = {
+            _name(key): ClientEncryption(
+                {"local": {"key": key}},
+                f"{database.name}.{_VAULT}",
+                database.client.delegate,
+                CodecOptions(tz_aware=True),
+            )
+            for key in master_keys
+        }
+        self._current = next(iter(self._encryptions))
+        self._by_id: dict[bytes, ClientEncryption[Document]] = {}
+        self._current_id = b""
 
     async def prepare(self) -> None:
-        """Make the data key, once for all replicas.
+        """Make the data key of the first master key, once for all replicas.
 
         Raises:
-            SettingsError: the master key is not the one that the stored data key was wrapped with.
+            SettingsError: values are encrypted under a master key that was not given.
         """
         with self._reachable.watching():
             await self._vault.create_index(
@@ -58,30 +70,42 @@ class Vault:
                 unique=True,
                 partialFilterExpression={"keyAltNames": {"$exists": True}},
             )
+            await self._learn()
             await asyncio.to_thread(self._make_key)
-        try:
-            await self.open([*await self.seal(["trial"])])
-        except EncryptionError:
-            raise SettingsError(
-                "VOLTBUS_FIELD_KEY_FILE does not hold the key that this database's tokens "
-                "were encrypted with"
-            ) from None
+            await self._learn()
+
+    async def _learn(self) -> None:
+        """Which data key belongs to which master key; nothing is made while one is missing."""
+        async for document in self._vault.find({}, {"keyAltNames": 1}):
+            name = document["keyAltNames"][0]
+            encryption = self._encryptions.get(name)
+            if encryption is None:
+                raise SettingsError(
+                    "VOLTBUS_FIELD_KEY_FILE does not hold the key that this database's tokens "
+                    "were encrypted with"
+                )
+            self._by_id[document["_id"].bytes] = encryption
+            if name == self._current:
+                self._current_id = document["_id"].bytes
 
     def _make_key(self) -> None:
-        if self._encryption.get_key_by_alt_name(_NAME) is None:
+        encryption = self._encryptions[self._current]
+        if encryption.get_key_by_alt_name(self._current) is None:
             try:
-                self._encryption.create_data_key("local", key_alt_names=[_NAME])
+                encryption.create_data_key("local", key_alt_names=[self._current])
             except EncryptionError:
                 # Another replica was quicker; then its key is there.
-                if self._encryption.get_key_by_alt_name(_NAME) is None:
+                if encryption.get_key_by_alt_name(self._current) is None:
                     raise
 
     async def seal(self, values: Sequence[str]) -> list[Binary]:
         """Encrypt; the same value never looks the same twice."""
+        encryption = self._encryptions[self._current]
 
         def work() -> list[Binary]:
             return [
-                self._encryption.encrypt(value, _ALGORITHM, key_alt_name=_NAME) for value in values
+                encryption.encrypt(value, _ALGORITHM, key_alt_name=self._current)
+                for value in values
             ]
 
         with self._reachable.watching():
@@ -91,26 +115,46 @@ class Vault:
         """Decrypt."""
 
         def work() -> list[str]:
-            return [self._encryption.decrypt(value) for value in sealed]
+            return [self._by_id[_data_key(value)].decrypt(value) for value in sealed]
 
         with self._reachable.watching():
             return await asyncio.to_thread(work)
 
+    def is_current(self, sealed: Binary) -> bool:
+        """Whether it is encrypted under the first master key."""
+        return _data_key(sealed) == self._current_id
+
+    async def forget_others(self) -> int:
+        """Drop the data keys of all other master keys; how many. Nothing may need them any more."""
+        with self._reachable.watching():
+            result = await self._vault.delete_many({"keyAltNames": {"$ne": self._current}})
+        return result.deleted_count
+
     async def close(self) -> None:
         """Forget the keys."""
-        await asyncio.to_thread(self._encryption.close)
+        for encryption in self._encryptions.values():
+            await asyncio.to_thread(encryption.close)
 
 
-def read_master_key(path: Path) -> bytes:
-    """The master key of a file.
+def _data_key(sealed: Binary) -> bytes:
+    """The id of the data key: it follows the first byte of each encrypted value."""
+    return bytes(sealed[1:17])
+
+
+def _name(master_key: bytes) -> str:
+    return "tokens:" + hashlib.sha256(b"voltbus field key" + master_key).hexdigest()[:16]
+
+
+def read_master_keys(path: Path) -> list[bytes]:
+    """The master keys of a file, one a line, the one to encrypt with first.
 
     Raises:
-        SettingsError: it cannot be read, or is not 96 bytes in base64.
+        SettingsError: it cannot be read, or a line is not 96 bytes in base64.
     """
     try:
-        key = base64.b64decode(path.read_bytes().strip(), validate=True)
+        keys = [base64.b64decode(line, validate=True) for line in path.read_bytes().split()]
     except (OSError, binascii.Error):
-        key = b""
-    if len(key) != _MASTER_KEY_BYTES:
+        keys = []
+    if not keys or any(len(key) != _MASTER_KEY_BYTES for key in keys):
         raise SettingsError("VOLTBUS_FIELD_KEY_FILE must be a file with 96 bytes in base64")
-    return key
+    return keys
