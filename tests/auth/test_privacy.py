@@ -112,7 +112,7 @@ async def test_erased_while_charging(served: Served, clock: Clock) -> None:
 
 
 async def test_another_field_key(served: Served, tmp_path: Path, clock: Clock) -> None:
-    """With a key that is not the database's it does not start, and does no harm to the right one."""
+    """With a key that is not the database's it does not start, and harms nothing."""
     field_key = tmp_path / "other.key"
     field_key.write_bytes(base64.b64encode(bytes(96)))
     settings = served.settings.model_copy(update={"field_key_file": field_key})

@@ -317,6 +317,26 @@ async def test_register_that_went_back(replica: Replica, *, late: bool) -> None:
     assert told.events[0][2].doubts == ("register_backwards",)
 
 
+async def test_empty_transaction_id(replica: Replica) -> None:
+    """The schema of 2.x allows an empty transaction id: it is one like any other."""
+    for message in (
+        said(Phase.STARTED, NOW, 0, transaction_id=""),
+        said(Phase.UPDATED, NOW + MINUTE, 1, transaction_id=""),
+        said(Phase.ENDED, NOW + HOUR, 2, transaction_id=""),
+    ):
+        await replica.handle(asked(message))
+    (record,) = await replica.records()
+    assert record.revision == 3
+
+
+async def test_late_message_of_a_forgotten_use(replica: Replica) -> None:
+    """A message long before every known use of its id is none of theirs."""
+    await replica.handle(asked(said(Phase.STARTED, NOW, 0, transaction_id="0")))
+    late = said(Phase.UPDATED, NOW - 9 * DAY, 4, transaction_id="0")
+    await replica.handle(asked(late))
+    assert [record.revision for record in await replica.records()] == [1, 1]
+
+
 async def test_sub_millisecond_times(replica: Replica) -> None:
     """A start with microseconds is the same start when it is sent again (design 9)."""
     at = NOW + timedelta(microseconds=123_456)

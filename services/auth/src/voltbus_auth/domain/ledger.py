@@ -8,6 +8,7 @@ transaction id, and among several uses of one id by time and sequence number.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from voltbus_auth.domain.record import (
@@ -35,6 +36,8 @@ _EVENT = {Phase.STARTED: STARTED, Phase.UPDATED: UPDATED, Phase.ENDED: ENDED}
 # How many changes a record remembers having told, so that a crash between storing and telling
 # loses none: more than a station's transaction sees between two commits of the consumer.
 _REMEMBERED = 24
+# By how much a station's clock may be set back within a transaction.
+_SKEW = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ class Ledger:
         return ledger
 
     def _put(self, record: Record) -> None:
-        if record.ref not in self.by_ref and record.wire_id:
+        if record.ref not in self.by_ref:
             self._by_key.setdefault(record.key, []).append(record.ref)
         self.by_ref[record.ref] = record
 
@@ -145,6 +148,8 @@ def owner(uses: list[Record], message: TransactionMessage) -> Record | None:
         use = max(begun, key=_begin)
     elif uses:
         use = min(uses, key=_begin)
+        if use.start is not None and use.start.at - message.at > _SKEW:
+            return None  # of a use that is no longer looked up
     else:
         return None
     return None if _is_over(use, message) else use

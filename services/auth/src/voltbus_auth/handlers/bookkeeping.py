@@ -30,7 +30,7 @@ from voltbus_backbone.contract.registry import (
     TRANSACTION_UPDATED,
 )
 from voltbus_backbone.contract.values import AuthorizationStatus, Protocol
-from voltbus_backbone.errors import Unavailable
+from voltbus_backbone.errors import VoltbusError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,6 +49,10 @@ _ROWS = {
     ledger.CORRECTED: TRANSACTION_CORRECTED,
 }
 _TRIES = 8
+
+
+class ContendedError(VoltbusError):
+    """A record was never ours to write: to the dead letters with it, the partition goes on."""
 
 
 class Bookkeeping:
@@ -99,7 +103,7 @@ class Bookkeeping:
                 return
             jobs = [job for job in jobs if job.entry is not None and job.entry.record.ref in lost]
             records = await self._load(jobs)
-        raise Unavailable("other replicas keep changing the same transactions")
+        raise ContendedError("other replicas keep changing the same transactions")
 
     def tell(self, jobs: Sequence[Job]) -> list[envelope.Record]:
         """The events of what changed, with ids that a redelivery makes again."""
@@ -134,9 +138,9 @@ class Bookkeeping:
     async def _load(self, jobs: Sequence[Job]) -> list[Record]:
         refs = {job.ref for job in jobs if job.ref is not None}
         keys = {
-            wire_key(job.message.station_id, job.message.transaction_id)
+            wire_key(job.message.station_id, job.message.transaction_id or "")
             for job in jobs
-            if job.ref is None and job.message.transaction_id is not None
+            if job.ref is None
         }
         return await self._books.records(refs, keys)
 

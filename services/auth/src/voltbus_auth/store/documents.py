@@ -51,7 +51,7 @@ def record_document(record: Record) -> Document:
     document: Document = {name: getattr(record, name) for name in _PLAIN}
     document |= {
         "_id": record.ref,
-        "key": record.key if record.wire_id else None,
+        "key": record.key,
         "protocol": record.protocol.value,
         "state": "ended" if record.stop is not None else "active",
         "start": _fields(record.start, "at", "meter_wh", "seq_no"),
