@@ -44,6 +44,8 @@ log = structlog.get_logger(__name__)
 S = TypeVar("S", bound=ServiceSettings)
 
 _START_TRIES_S = 60.0
+# Longer than clients and load balancers keep an idle connection: they, not we, should drop it.
+_KEEP_ALIVE_S = 75
 _GC_THRESHOLDS = (20_000, 20, 50)
 _OUTAGE_S = 5.0  # a produce unacknowledged for longer means that Kafka is not there
 
@@ -144,7 +146,14 @@ class _Process(Generic[S]):
         operators = Operators(self._settings)
         app = http.build_app(self._name, operators, self.readiness)
         server = _Server(
-            uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", loop="none")
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                loop="none",
+                timeout_keep_alive=_KEEP_ALIVE_S,
+            )
         )
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         failures: list[BaseException] = []
