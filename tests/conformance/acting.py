@@ -6,20 +6,24 @@ import asyncio
 from collections import defaultdict, deque
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
+from conformance.by_hand import open_by_hand
 from operating import until
 from voltbus.simulator import CallFailedError, Surroundings, make_station
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
+    from conformance.by_hand import Raw
     from operating import Operator
     from voltbus.simulator import Options, Protocol, Station2, Station16
 
+T = TypeVar("T")
 Payload = dict[str, Any]
+Coming = deque[asyncio.Task[T]]
 
 every_version = pytest.mark.parametrize("protocol", ["1.6", "2.0.1", "2.1"])
 every_2x = pytest.mark.parametrize("protocol", ["2.0.1", "2.1"])
@@ -67,21 +71,28 @@ class Ready:
 
     def __init__(self, operator: Operator) -> None:
         self.operator = operator
-        self._coming: dict[Protocol, deque[asyncio.Task[Station16 | Station2]]] = defaultdict(deque)
+        self._simulated: dict[Protocol, Coming[Station16 | Station2]] = defaultdict(deque)
+        self._by_hand: dict[Protocol, Coming[Raw]] = defaultdict(deque)
 
     @asynccontextmanager
     async def __call__(self, protocol: Protocol) -> AsyncIterator[Station16 | Station2]:
-        """A station that nobody has used; it is closed afterwards."""
-        coming = self._coming[protocol]
-        while len(coming) <= AHEAD:
-            coming.append(asyncio.create_task(self._prepare(protocol)))
-        station = await coming.popleft()
+        """A simulated station that nobody has used; it is closed afterwards."""
+        station = await _next(self._simulated[protocol], lambda: self._simulate(protocol))
         try:
             yield station
         finally:
             await station.close()
 
-    async def _prepare(self, protocol: Protocol) -> Station16 | Station2:
+    @asynccontextmanager
+    async def raw(self, protocol: Protocol) -> AsyncIterator[Raw]:
+        """A socket that nobody has used; it is closed afterwards."""
+        raw = await _next(self._by_hand[protocol], lambda: self._open(protocol))
+        try:
+            yield raw
+        finally:
+            await raw.socket.close()
+
+    async def _simulate(self, protocol: Protocol) -> Station16 | Station2:
         name, password = await self.operator.station()
         station = make_station(protocol)
         await station.connect(self.operator.stack.ocpp(), name, password)
@@ -92,11 +103,30 @@ class Ready:
         station.sent.clear()
         return station
 
+    async def _open(self, protocol: Protocol) -> Raw:
+        name, password = await self.operator.station()
+        raw = await open_by_hand(self.operator, protocol, name, password)
+        await raw.boot()
+        made = await order(self.operator, name, "ClearCache")
+        call = await raw.asked("ClearCache")
+        await raw.send(3, call[1], {"status": "Accepted"})
+        assert (await ended(self.operator, made))["status"] == "answered"
+        return raw
+
     async def close(self) -> None:
         """Close those that nobody took."""
-        for coming in self._coming.values():
-            for station in await asyncio.gather(*coming):
+        for simulated in self._simulated.values():
+            for station in await asyncio.gather(*simulated):
                 await station.close()
+        for opened in self._by_hand.values():
+            for raw in await asyncio.gather(*opened):
+                await raw.socket.close()
+
+
+async def _next(coming: Coming[T], make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    while len(coming) <= AHEAD:
+        coming.append(asyncio.create_task(make()))
+    return await coming.popleft()
 
 
 async def takes_calls(station: Station16 | Station2) -> bool:

@@ -91,8 +91,7 @@ def basic(user: str, password: str | bytes) -> dict[str, str]:
     return {"Authorization": f"Basic {pair}"}
 
 
-@asynccontextmanager
-async def socket_of(
+async def open_by_hand(
     operator: Operator,
     protocol: Protocol,
     name: str,
@@ -100,18 +99,28 @@ async def socket_of(
     *,
     offered: Sequence[str] | None = None,
     path: str | None = None,
-    **rest: Any,
-) -> AsyncIterator[Raw]:
-    """A socket of a station that is known already."""
+) -> Raw:
+    """Open a socket of a station that is known already; the caller closes it."""
     wanted = [SUBPROTOCOLS[protocol]] if offered is None else offered
-    async with connect(
+    socket = await connect(
         f"{operator.stack.ocpp()}/{path or name}",
         subprotocols=[Subprotocol(one) for one in wanted] or None,
         additional_headers=basic(name, password),
         compression=None,
-        **rest,
-    ) as socket:
-        yield Raw(socket, name, protocol)
+    )
+    return Raw(socket, name, protocol)
+
+
+@asynccontextmanager
+async def socket_of(
+    operator: Operator, protocol: Protocol, name: str, password: str, **rest: Any
+) -> AsyncIterator[Raw]:
+    """The same, closed afterwards."""
+    raw = await open_by_hand(operator, protocol, name, password, **rest)
+    try:
+        yield raw
+    finally:
+        await raw.socket.close()
 
 
 @asynccontextmanager

@@ -274,8 +274,13 @@ async def test_master_pass(
 async def test_a_limited_contract(operator: Operator, ready: Ready, cap: int, status: str) -> None:
     """C17.FR.01/02: as long as something is left the card is Accepted, then it is NoCredit."""
     token, ref = await operator.token()
-    await operator.agreement(ref, limits={"energy_cap_wh": cap})
+    await operator.agreement(ref, limits={"energy_cap_wh": cap}, charging_priority=5)
     async with ready("2.1") as station:
+
+        async def priority() -> Any:
+            return (await station.authorize(token)).answer["idTokenInfo"].get("chargingPriority")
+
+        await until(priority, lambda found: found == 5)  # auth knows the agreement
 
         async def decided() -> str:
             return (await station.authorize(token)).status
