@@ -12,6 +12,8 @@ from voltbus_backbone.contract.auth import PasswordVerifier
 from voltbus_backbone.contract.values import AuthorizationStatus, Protocol
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from voltbus_backbone.store import Document
 
 _PLAIN = (
@@ -90,12 +92,20 @@ def record_of(document: Document) -> Record:
 
 
 def token_document(token: Token) -> Document:
-    """A token's rights; its readable value is added by whoever may encrypt it."""
+    """A token's rights; what it does not say is left out, so that more tokens fit in memory."""
     document: Document = {name: getattr(token, name) for name in TOKEN_FIELDS}
     document["status"] = token.status.value
     document["sites"] = list(token.sites)
     document["evse_kinds"] = list(token.evse_kinds)
-    return document
+    return {name: value for name, value in document.items() if value not in (None, [])}
+
+
+def token_change(token: Token, at: datetime) -> Document:
+    """The update that makes a stored token's rights these."""
+    document = token_document(token)
+    gone = dict.fromkeys(set(TOKEN_FIELDS) - document.keys(), "")
+    change: Document = {"$set": {**document, "updated_at": at}}
+    return {**change, "$unset": gone} if gone else change
 
 
 def token_of(document: Document) -> Token:

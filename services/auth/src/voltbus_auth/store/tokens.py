@@ -9,7 +9,7 @@ from pymongo import InsertOne, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from voltbus_auth.domain.tokens import Registered, Token, changed, likeliest
-from voltbus_auth.store.documents import TOKEN_FIELDS, token_document, token_of
+from voltbus_auth.store.documents import TOKEN_FIELDS, token_change, token_document, token_of
 from voltbus_backbone.contract.registry import TOKEN_CREATED, TOKEN_DELETED, TOKEN_UPDATED
 from voltbus_backbone.envelope import event
 from voltbus_backbone.store import transaction
@@ -151,7 +151,7 @@ class TokenStore:
         steps += [
             UpdateOne(
                 {"_id": token.ref, "revision": token.revision - 1},
-                {"$set": {**token_document(token), "updated_at": at}},
+                token_change(token, at),
             )
             for token in after
         ]
@@ -231,7 +231,7 @@ class TokenStore:
             async with transaction(self._database) as session:
                 document: Document | None = await self._tokens.find_one_and_update(
                     {"_id": token.ref, "revision": token.revision},
-                    {"$set": {**token_document(after), "updated_at": at}},
+                    token_change(after, at),
                     projection=_SHOWN,
                     return_document=True,
                     session=session,
