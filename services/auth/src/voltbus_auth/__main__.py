@@ -12,7 +12,6 @@ from voltbus_auth.domain.identifiers import TokenKey, read_key
 from voltbus_auth.domain.verdict import Policy
 from voltbus_auth.handlers import certificates, projections, requests, samples
 from voltbus_auth.handlers.bookkeeping import Bookkeeping
-from voltbus_auth.handlers.certificates import Certificates
 from voltbus_auth.handlers.knowledge import Library
 from voltbus_auth.handlers.trust import Trust
 from voltbus_auth.ocsp import Responders
@@ -29,12 +28,7 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
     settings, now = runtime.settings, runtime.now
     key = token_key(settings)
     store = await Store.open(settings, publisher=runtime.publisher, source=runtime.source, now=now)
-    policy = Policy(
-        cache=timedelta(hours=settings.cache_hours),
-        require_agreement=settings.require_agreement,
-        default_max_concurrent=settings.default_max_concurrent,
-    )
-    library = Library(store, policy)
+    library = Library(store, policy(settings))
     bookkeeping = Bookkeeping(
         books=store.transaction,
         occupancy=store.occupancy,
@@ -55,12 +49,8 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
     )
     trust = Trust(store.root, every_s=settings.roots_refresh_s)
     await trust.refresh()
-    responders = Responders(
-        httpx.AsyncClient(trust_env=False, timeout=settings.ocsp_deadline_s),
-        now=now,
-        clock=asyncio.get_running_loop().time,
-    )
-    contracts = Certificates(
+    responders = responders_of(settings)
+    contracts = certificates.Certificates(
         library=library,
         journal=store.journal,
         trust=trust,
@@ -84,28 +74,55 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
         consumptions=[
             Consumption("auth", (Topic.AUTH_REQUESTS,), requests.TYPES, asked.handle),
             # Groups of their own: a flood of one kind never stands before another.
-            Consumption(
-                "auth-certificates",
-                (Topic.AUTH_CERTIFICATE_REQUESTS,),
-                certificates.TYPES,
-                contracts.handle,
-            ),
-            Consumption(
-                "auth-projections",
-                (Topic.AGREEMENTS_EVENTS, Topic.STATIONS_STATE),
-                projections.TYPES,
-                projections.Projecting(store.projection).handle,
-            ),
-            Consumption(
-                "auth-samples",
-                (Topic.STATIONS_EVENTS,),
-                samples.TYPES,
-                samples.Samples(bookkeeping, store.projection).handle,
-            ),
+            *listening(store, bookkeeping, contracts),
         ],
         background=[store.outbox.run, store.journal.run, trust.run],
         checks={"mongo": store.reachable},
         close=[responders.close, store.close],
+    )
+
+
+def listening(
+    store: Store, bookkeeping: Bookkeeping, contracts: certificates.Certificates
+) -> list[Consumption]:
+    """What is not asked on the quick topic, each kind in a group of its own."""
+    return [
+        Consumption(
+            "auth-certificates",
+            (Topic.AUTH_CERTIFICATE_REQUESTS,),
+            certificates.TYPES,
+            contracts.handle,
+        ),
+        Consumption(
+            "auth-projections",
+            (Topic.AGREEMENTS_EVENTS, Topic.STATIONS_STATE),
+            projections.TYPES,
+            projections.Projecting(store.projection).handle,
+        ),
+        Consumption(
+            "auth-samples",
+            (Topic.STATIONS_EVENTS,),
+            samples.TYPES,
+            samples.Samples(bookkeeping, store.projection).handle,
+        ),
+    ]
+
+
+def policy(settings: Settings) -> Policy:
+    """The operator's switches."""
+    return Policy(
+        cache=timedelta(hours=settings.cache_hours),
+        require_agreement=settings.require_agreement,
+        default_max_concurrent=settings.default_max_concurrent,
+    )
+
+
+def responders_of(settings: Settings) -> Responders:
+    """Whoever asks OCSP responders, never by way of a proxy that the environment names."""
+    return Responders(
+        httpx.AsyncClient(trust_env=False, timeout=settings.ocsp_deadline_s),
+        now=Runtime.now,
+        clock=asyncio.get_running_loop().time,
     )
 
 
