@@ -20,15 +20,23 @@ from voltbus_backbone.contract.stations import (
 from voltbus_backbone.contract.values import Protocol
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from config.conftest import Replica
 
 pytestmark = pytest.mark.stack
 
 
-async def beat(replica: Replica, gateway_id: str) -> None:
+async def beat(replica: Replica, gateway_id: str, started_at: datetime | None = None) -> None:
     await replica.feed(
         registry.GATEWAY_BEAT,
-        GatewayBeat(gateway_id=gateway_id, gateway_partition=0, connections=1, at=replica.hands()),
+        GatewayBeat(
+            gateway_id=gateway_id,
+            gateway_partition=0,
+            connections=1,
+            at=replica.hands(),
+            started_at=started_at,
+        ),
     )
 
 
@@ -178,6 +186,26 @@ async def test_the_connections_of_a_silent_gateway_are_declared_lost(replica: Re
     assert sorted(each.station_id for each in lost) == ["CS-1", "CS-2"]
     shown = [(await replica.station(name))["connected"] for name in ("CS-1", "CS-2", "CS-3")]
     assert shown == [False, False, True]
+    assert await lose_silent(replica) == []
+
+
+async def test_a_gateway_restarted_under_its_name_has_lost_what_it_had(replica: Replica) -> None:
+    """It keeps beating, but with a new beginning: connections from before are gone, newer stay."""
+    for name in ("CS-1", "CS-2"):
+        await replica.register(name)
+    await beat(replica, "g-1", replica.hands())
+    replica.hands.move(1)
+    await replica.connect("CS-1", gateway="g-1")
+    assert await lose_silent(replica) == []
+    replica.hands.move(2)
+    restarted_at = replica.hands()
+    replica.hands.move(1)
+    await replica.connect("CS-2", gateway="g-1")
+    await beat(replica, "g-1", restarted_at)
+    lost = await lose_silent(replica)
+    assert [each.station_id for each in lost] == ["CS-1"]
+    assert (await replica.station("CS-2"))["connected"]
+    await beat(replica, "g-1", restarted_at)
     assert await lose_silent(replica) == []
 
 

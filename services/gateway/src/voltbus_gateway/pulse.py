@@ -57,6 +57,7 @@ class Pulse:
         self._connections = connections
         self._now = now
         self._clock = clock
+        self._started_at = now()
         self._beat_s = beat_s
         self._outage_s = outage_s
         self._retry_s = min(retry_s, beat_s)
@@ -125,6 +126,7 @@ class Pulse:
             connections=self._connections(),
             at=now,
             leaving=leaving,
+            started_at=self._started_at,
         )
         return envelope.event(
             GATEWAY_BEAT,

@@ -34,7 +34,8 @@ class StationDisconnected(Message, frozen=True):
 class GatewayBeat(Message, frozen=True):
     """A gateway is alive, with this many connections. A silent one's connections are lost.
 
-    Keyed by gateway. ``leaving`` is true on the last beat of an orderly shutdown.
+    Keyed by gateway. ``leaving`` is true on the last beat of an orderly shutdown. ``started_at`` is
+    when this process began: a restarted gateway has none of the connections from before.
     """
 
     gateway_id: str
@@ -42,6 +43,7 @@ class GatewayBeat(Message, frozen=True):
     connections: int
     at: datetime
     leaving: bool = False
+    started_at: datetime | None = None
 
 
 class StationSeen(Message, frozen=True):

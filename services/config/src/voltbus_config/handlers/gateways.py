@@ -53,21 +53,33 @@ class Silence:
                 log.warning("silence.waiting", reason=str(error))
 
     async def sweep(self) -> bool:
-        """Declare one silent gateway's connections lost; False when there is none."""
+        """Declare lost what one silent or restarted gateway had; False when there is none."""
         store, now = self._shell.store, self._shell.now()
+        restarted = await store.gateways.take_restarted(now, _LEASE)
+        if restarted is not None:
+            gateway_id, stale_before = restarted
+            count = await self._lose(gateway_id, now, before=stale_before)
+            await store.gateways.renewed(gateway_id, stale_before)
+            log.info("gateway.restarted", gateway_id=gateway_id, connections=count)
+            return True
         since = now - self._patience
-        gateway_id = await store.gateways.take_silent(since, now, _LEASE)
-        if gateway_id is None:
+        silent = await store.gateways.take_silent(since, now, _LEASE)
+        if silent is None:
             return False
+        count = await self._lose(silent, now)
+        await store.gateways.swept(silent, since)
+        if count:
+            log.warning("gateway.silent", gateway_id=silent, connections=count)
+        return True
+
+    async def _lose(self, gateway_id: str, now: datetime, before: datetime | None = None) -> int:
+        """Declare its connections lost, all or those from before a time; how many there were."""
         count, after = 0, ""
-        while found := await store.connected_to(gateway_id, after, _MOST):
+        while found := await self._shell.store.connected_to(gateway_id, after, _MOST, before):
             await self._declare(found, gateway_id, now)
             count += len(found)
             after = found[-1].id
-        await store.gateways.swept(gateway_id, since)
-        if count:
-            log.warning("gateway.silent", gateway_id=gateway_id, connections=count)
-        return True
+        return count
 
     async def _declare(self, found: list[Presence], gateway_id: str, now: datetime) -> None:
         emissions = [

@@ -289,13 +289,17 @@ class Store:
                 session=session,
             )
 
-    async def connected_to(self, gateway_id: str, after: str, most: int) -> list[Presence]:
-        """Stations that we believe connected there, in order of their ids."""
-        query = {
+    async def connected_to(
+        self, gateway_id: str, after: str, most: int, before: datetime | None = None
+    ) -> list[Presence]:
+        """Stations that we believe connected there (before a time), in order of their ids."""
+        query: dict[str, Any] = {
             "connection.gateway_id": gateway_id,
             "connection.open": True,
             "_id": {"$gt": after},
         }
+        if before is not None:
+            query["connection.connected_at"] = {"$lt": before}
         with self.reachable.watching():
             cursor = self.presence.collection.find(query).sort("_id", 1).limit(most)
             return [self.presence.read(found) for found in await cursor.to_list(most)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pymongo import UpdateOne
 
@@ -28,20 +28,9 @@ class Gateways:
         await self._collection.create_index([("swept", 1), ("heard_at", 1)])
 
     async def heard(self, beats: Iterable[GatewayBeat], now: datetime) -> None:
-        """Gateways are alive."""
+        """Gateways are alive; one that began anew since it was last heard is marked for it."""
         writes = [
-            UpdateOne(
-                {"_id": beat.gateway_id},
-                {
-                    "$set": {
-                        **document(beat),
-                        "heard_at": now,
-                        "leaving": beat.leaving,
-                        "swept": False,
-                    }
-                },
-                upsert=True,
-            )
+            UpdateOne({"_id": beat.gateway_id}, [{"$set": _heard(beat, now)}], upsert=True)
             for beat in beats
         ]
         if writes:
@@ -60,6 +49,26 @@ class Gateways:
             )
         return str(found["_id"]) if found else None
 
+    async def take_restarted(self, now: datetime, lease: timedelta) -> tuple[str, datetime] | None:
+        """A gateway that began anew, and when: its connections from before are gone."""
+        with self._reachable.watching():
+            found = await self._collection.find_one_and_update(
+                {
+                    "stale_before": {"$ne": None},
+                    "$or": [{"taken_until": None}, {"taken_until": {"$lt": now}}],
+                },
+                {"$set": {"taken_until": now + lease}},
+            )
+        return (str(found["_id"]), found["stale_before"]) if found else None
+
+    async def renewed(self, gateway_id: str, stale_before: datetime) -> None:
+        """Its connections from before that time are declared lost."""
+        with self._reachable.watching():
+            await self._collection.update_one({"_id": gateway_id}, {"$set": {"taken_until": None}})
+            await self._collection.update_one(
+                {"_id": gateway_id, "stale_before": stale_before}, {"$unset": {"stale_before": 1}}
+            )
+
     async def swept(self, gateway_id: str, since: datetime) -> None:
         """Its connections are declared lost, if it is still silent."""
         with self._reachable.watching():
@@ -67,3 +76,22 @@ class Gateways:
                 {"_id": gateway_id, "heard_at": {"$lt": since}},
                 {"$set": {"swept": True, "taken_until": None}},
             )
+
+
+def _heard(beat: GatewayBeat, now: datetime) -> dict[str, Any]:
+    """The stages that take in a beat; values are literals, whatever a gateway calls itself."""
+    fields: dict[str, Any] = {
+        **{name: {"$literal": value} for name, value in document(beat).items()},
+        "heard_at": now,
+        "leaving": beat.leaving,
+        "swept": False,
+    }
+    if beat.started_at is not None:
+        anew = {
+            "$and": [
+                {"$ne": [{"$type": "$started_at"}, "missing"]},
+                {"$lt": ["$started_at", beat.started_at]},
+            ]
+        }
+        fields["stale_before"] = {"$cond": [anew, beat.started_at, "$stale_before"]}
+    return fields
