@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from voltbus_auth.domain.plug_and_charge.chain import Root
-from voltbus_auth.domain.plug_and_charge.profile import MALFORMED, fault_of_authority
+from voltbus_auth.domain.plug_and_charge.profile import MALFORMED, fault_of_authority, strictly
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -42,7 +42,8 @@ def read_authority(pem: str, kind: str, responder_url: str | None, at: datetime)
         ValueError: it holds something else, or no authority's certificate that can be used now.
     """
     try:
-        found = x509.load_pem_x509_certificates(pem.encode())
+        with strictly():
+            found = x509.load_pem_x509_certificates(pem.encode())
         fault = fault_of_authority(found[0], 0)
     except MALFORMED:
         raise ValueError("give one certificate as PEM text") from None

@@ -13,6 +13,7 @@ from voltbus_auth.domain.plug_and_charge.profile import (
     fault_of_authority,
     fault_of_contract,
     issued,
+    strictly,
 )
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ def read_chain(pem: str) -> tuple[x509.Certificate, ...]:
         Untrusted: it is no PEM, or holds more certificates than any chain needs.
     """
     try:
-        found = tuple(x509.load_pem_x509_certificates(pem.encode()))
+        with strictly():
+            found = tuple(x509.load_pem_x509_certificates(pem.encode()))
     except MALFORMED:
         raise Untrusted("the chain cannot be read") from None
     if len(found) > _MOST_PRESENTED:

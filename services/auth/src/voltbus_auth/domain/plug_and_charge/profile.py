@@ -6,14 +6,19 @@ reads might forbid the very use that is made of the certificate (RFC 5280 §4.2)
 
 from __future__ import annotations
 
+import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
@@ -24,6 +29,7 @@ MALFORMED = (
     ValueError,
     TypeError,
     UnsupportedAlgorithm,
+    CryptographyDeprecationWarning,
     x509.InvalidVersion,
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,
@@ -52,6 +58,14 @@ _CONTRACT_USES = frozenset(
 )
 # The subject's domain component tells the branch of the PKI: CPO, OEM, MO, CPS.
 _CONTRACT_BRANCH = "mo"
+
+
+@contextmanager
+def strictly() -> Iterator[None]:
+    """What the library only warns of (a serial number below 1, say) is malformed here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CryptographyDeprecationWarning)
+        yield
 
 
 def extension(certificate: x509.Certificate, kind: type[E]) -> E | None:

@@ -17,6 +17,7 @@ from voltbus_auth.domain.plug_and_charge.profile import (
     extension,
     fault_of_any,
     issued,
+    strictly,
     verifies,
 )
 from voltbus_backbone.contract.auth import Revocation
@@ -207,17 +208,22 @@ def read_answer(der: bytes, check: Check, roots: Sequence[Root], now: datetime) 
         Unbelievable: it is no answer about it, is outdated, or is signed by nobody who may.
     """
     try:
-        response = ocsp.load_der_ocsp_response(der)
-        if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
-            raise Unbelievable(f"responder says {response.response_status.name.lower()}")
-        single = _about(response, check)
-        _check_time(single, now)
-        issuer = check.issuer or _issuer_within(response, check, roots, now)
-        if not _signed_by(response, issuer, now):
-            raise Unbelievable("not signed by the issuer or its responder")
-        return Told(_STATUSES[single.certificate_status], der, single.next_update_utc)
+        with strictly():
+            return _read(der, check, roots, now)
     except MALFORMED:
         raise Unbelievable("unreadable") from None
+
+
+def _read(der: bytes, check: Check, roots: Sequence[Root], now: datetime) -> Told:
+    response = ocsp.load_der_ocsp_response(der)
+    if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
+        raise Unbelievable(f"responder says {response.response_status.name.lower()}")
+    single = _about(response, check)
+    _check_time(single, now)
+    issuer = check.issuer or _issuer_within(response, check, roots, now)
+    if not _signed_by(response, issuer, now):
+        raise Unbelievable("not signed by the issuer or its responder")
+    return Told(_STATUSES[single.certificate_status], der, single.next_update_utc)
 
 
 def _about(response: ocsp.OCSPResponse, check: Check) -> ocsp.OCSPSingleResponse:
