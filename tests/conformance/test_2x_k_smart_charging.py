@@ -49,7 +49,7 @@ async def put(operator: Operator, name: str, evse: int, one: dict[str, Any]) -> 
     ("evse", "one", "status"),
     [
         pytest.param(1, profile(), "Accepted", id="tc_k_01_default_of_an_evse"),
-        pytest.param(1, profile("TxProfile"), "Rejected", id="tc_k_02_no_transaction"),
+        pytest.param(1, profile("TxProfile"), "Rejected", id="k01_fr_09_no_transaction"),
         pytest.param(0, profile("ChargingStationMaxProfile"), "Accepted", id="tc_k_03"),
         pytest.param(
             1,
