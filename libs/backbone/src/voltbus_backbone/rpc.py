@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from collections import deque
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -28,10 +29,56 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+_LOOK_S = 0.01
+_ANSWERED = REPLIES.labels("answered")
+_DEADLINE = REPLIES.labels("deadline")
+_INVALID = REPLIES.labels("invalid")
+_LATE = REPLIES.labels("late")
+
 
 def inbox_partition(instance_id: str, partitions: int) -> int:
     """The partition of the inbox that an instance reads."""
     return zlib.crc32(instance_id.encode()) % partitions
+
+
+class _Deadlines:
+    """One timer for all that wait: questions with the same budget end in the order of asking."""
+
+    def __init__(self, expire: Callable[[str], None]) -> None:
+        self._expire = expire
+        self._lines: dict[float, deque[tuple[float, str]]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def watch(self, loop: asyncio.AbstractEventLoop, budget_s: float, correlation: str) -> None:
+        """Call ``expire`` with this id when its budget is used up, answered or not."""
+        line = self._lines.get(budget_s)
+        if line is None:
+            line = self._lines[budget_s] = deque()
+        due = loop.time() + budget_s
+        line.append((due, correlation))
+        if self._timer is None:
+            self._timer = loop.call_at(due, self._look, loop)
+        elif due < self._timer.when():
+            self._timer.cancel()
+            self._timer = loop.call_at(due, self._look, loop)
+
+    def stop(self) -> None:
+        """Let everything wait for ever."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._lines.clear()
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = loop.time()
+        for line in self._lines.values():
+            while line and line[0][0] <= now:
+                self._expire(line.popleft()[1])
+        self._timer = None
+        heads = [line[0][0] for line in self._lines.values() if line]
+        if heads:
+            # Not for each one singly: a hundredth of a second more or less matters to nobody.
+            self._timer = loop.call_at(max(min(heads), now + _LOOK_S), self._look, loop)
 
 
 class Requester:
@@ -55,6 +102,8 @@ class Requester:
         self._instance_id = instance_id
         self._source = source
         self._inbox_topic = inbox_topic
+        self._reply_topic = inbox_topic.encode()
+        self._reply_partition = b"0"
         self._publisher = publisher
         self._now = now
         self._on_message = on_message
@@ -62,6 +111,7 @@ class Requester:
         self._mine_bytes = self._mine.encode()
         self._count = 0
         self._waiting: dict[str, asyncio.Future[Message]] = {}
+        self._deadlines = _Deadlines(self._expire)
         self._reading: asyncio.Task[None] | None = None
         self._inbox: Inbox | None = None
         self.partition = 0
@@ -69,6 +119,7 @@ class Requester:
     async def start(self, open_inbox: Callable[[str, int], Inbox], partitions: int) -> None:
         """Read our partition from its end; only then may anything be asked."""
         self.partition = inbox_partition(self._instance_id, partitions)
+        self._reply_partition = b"%d" % self.partition
         self._inbox = open_inbox(self._inbox_topic, self.partition)
         await self._inbox.start()
         self._reading = asyncio.get_running_loop().create_task(self._read(self._inbox))
@@ -80,6 +131,7 @@ class Requester:
             await asyncio.wait([self._reading])
         if self._inbox is not None:
             await self._inbox.stop()
+        self._deadlines.stop()
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(Unavailable("this process is stopping"))
@@ -149,40 +201,34 @@ class Requester:
             traceparent=trace,
             topic=str(topic) if topic else None,
         )
-        record.headers.extend(
-            envelope.asking_headers(
-                envelope.Asking(
-                    correlation,
-                    self._inbox_topic,
-                    self.partition,
-                    int((now.timestamp() + deadline_s) * 1000),
-                )
-            )
+        record.headers += (
+            ("correlation-id", correlation.encode()),
+            ("reply-topic", self._reply_topic),
+            ("reply-partition", self._reply_partition),
+            ("deadline", b"%d" % int((now.timestamp() + deadline_s) * 1000)),
         )
         future: asyncio.Future[Message] = loop.create_future()
         self._waiting[correlation] = future
-        timer = loop.call_later(deadline_s, self._expire, correlation)
-        future.add_done_callback(lambda _: timer.cancel())
+        self._deadlines.watch(loop, deadline_s, correlation)
         return record, future
 
     def _expire(self, correlation: str) -> None:
         future = self._waiting.pop(correlation, None)
         if future is not None and not future.done():
-            REPLIES.labels("deadline").inc()
+            _DEADLINE.inc()
             future.set_exception(DeadlineExceeded("no answer within the deadline"))
 
     async def _read(self, inbox: Inbox) -> None:
         while True:
             for record in await inbox.take():
-                await self._receive(record)
+                correlation = envelope.header(record.headers, "correlation-id")
+                if correlation is None:
+                    await self._receive(record)
+                elif correlation.startswith(self._mine_bytes):
+                    self._answer(correlation.decode(), record)
 
     async def _receive(self, record: Any) -> None:
-        """One record of our partition: an answer of ours, a message to us, or a neighbour's."""
-        correlation = envelope.header(record.headers, "correlation-id")
-        if correlation is not None:
-            if correlation.startswith(self._mine_bytes):
-                self._answer(correlation.decode(), record)
-            return
+        """A record of our partition that answers nobody: a message to us, or to a neighbour."""
         if self._on_message is None:
             return
         if envelope.header(record.headers, "ce_subject") != self._instance_id.encode():
@@ -198,7 +244,7 @@ class Requester:
     def _answer(self, correlation: str, record: Any) -> None:
         future = self._waiting.pop(correlation, None)
         if future is None or future.done():
-            REPLIES.labels("late").inc()
+            _LATE.inc()
             return
         kind = envelope.header(record.headers, "ce_type")
         row = TYPES.get(kind.decode()) if kind is not None else None
@@ -208,10 +254,10 @@ class Requester:
         try:
             message = row.decoder.decode(record.value)
         except ValueError:
-            REPLIES.labels("invalid").inc()
+            _INVALID.inc()
             future.set_exception(Unavailable("the answer does not match its schema"))
             return
-        REPLIES.labels("answered").inc()
+        _ANSWERED.inc()
         if row is FAULT:
             future.set_exception(Unavailable(message.detail))
         else:
