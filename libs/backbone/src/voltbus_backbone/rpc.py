@@ -201,11 +201,13 @@ class Requester:
             traceparent=trace,
             topic=str(topic) if topic else None,
         )
-        record.headers += (
-            ("correlation-id", correlation.encode()),
-            ("reply-topic", self._reply_topic),
-            ("reply-partition", self._reply_partition),
-            ("deadline", b"%d" % int((now.timestamp() + deadline_s) * 1000)),
+        record.headers.extend(
+            (
+                ("correlation-id", correlation.encode()),
+                ("reply-topic", self._reply_topic),
+                ("reply-partition", self._reply_partition),
+                ("deadline", b"%d" % int((now.timestamp() + deadline_s) * 1000)),
+            )
         )
         future: asyncio.Future[Message] = loop.create_future()
         self._waiting[correlation] = future
