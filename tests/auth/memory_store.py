@@ -59,6 +59,15 @@ class MemoryStore:
         found = {ref: likeliest(self.by_ref.get(ref, ())) for ref in refs}
         return {ref: token for ref, token in found.items() if token is not None}
 
+    async def everything(
+        self, refs: Collection[str], token_refs: Collection[str], station_ids: Collection[str]
+    ) -> tuple[dict[str, Token], dict[str, list[Coverage]], dict[str, Place]]:
+        return (
+            await self.tokens(refs),
+            await self.coverages(token_refs),
+            await self.places(station_ids),
+        )
+
     async def coverages(self, token_refs: Collection[str]) -> dict[str, list[Coverage]]:
         await asyncio.sleep(0)
         found: dict[str, list[Coverage]] = {}

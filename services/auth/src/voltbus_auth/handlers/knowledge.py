@@ -1,8 +1,7 @@
-"""What a batch of decisions needs to know, loaded with one query per collection."""
+"""What a batch of decisions needs to know, loaded together."""
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -69,11 +68,7 @@ class Library:
         if not refs:
             return Knowledge(self._policy)
         guessed = {self._meant.get(ref, ref) for ref in refs}
-        tokens, coverages, places = await asyncio.gather(
-            self._source.tokens(refs),
-            self._source.coverages(guessed),
-            self._source.places(station_ids),
-        )
+        tokens, coverages, places = await self._source.everything(refs, guessed, station_ids)
         missing = {token.ref for token in tokens.values()} - guessed
         if missing:
             coverages |= await self._source.coverages(missing)

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 class Knowing(Protocol):
     """Reads what a decision needs."""
 
+    async def everything(
+        self, refs: Collection[str], token_refs: Collection[str], station_ids: Collection[str]
+    ) -> tuple[dict[str, Token], dict[str, list[Coverage]], dict[str, Place]]:
+        """Tokens, agreements and stations as below, read together: one way to the server."""
+        ...
+
     async def tokens(self, refs: Collection[str]) -> dict[str, Token]:
         """The tokens that these presented references mean."""
         ...

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from voltbus_auth.store.credentials import CredentialStore
 from voltbus_auth.store.erasure import ErasureStore
 from voltbus_auth.store.journal import JournalStore
+from voltbus_auth.store.knowledge import KnowledgeStore
 from voltbus_auth.store.occupancy import OccupancyStore
 from voltbus_auth.store.projections import ProjectionStore
 from voltbus_auth.store.roots import RootStore
@@ -71,6 +72,9 @@ class Store:
             now=now,
         )
         self.projection = ProjectionStore(database, self.reachable)
+        self._knowledge = KnowledgeStore(
+            database, self.reachable, tokens=self.token, projections=self.projection
+        )
         self.root = RootStore(database, self.reachable)
         self._keys = MongoKeyStore(database["idempotency_keys"])
         self.idempotency = Idempotency(self._keys)
@@ -113,6 +117,12 @@ class Store:
         self._database.client.close()
 
     # What `handlers.ports.Knowing` and `Doors` ask for, from whoever has it.
+
+    async def everything(
+        self, refs: Collection[str], token_refs: Collection[str], station_ids: Collection[str]
+    ) -> tuple[dict[str, Token], dict[str, list[Coverage]], dict[str, Place]]:
+        """Tokens, agreements and stations in one command."""
+        return await self._knowledge.everything(refs, token_refs, station_ids)
 
     async def tokens(self, refs: Collection[str]) -> dict[str, Token]:
         """The tokens that these presented references mean."""

@@ -14,7 +14,7 @@ from voltbus_backbone.contract.agreements import AgreementSnapshot
 from voltbus_backbone.contract.stations import StationState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from voltbus_backbone.store import Collection as Documents
@@ -73,6 +73,10 @@ class ProjectionStore:
         query = {"tokens": {"$in": list(token_refs)}}
         with self._reachable.watching():
             documents = await self._agreements.find(query).to_list(None)
+        return self.coverages_in(documents)
+
+    def coverages_in(self, documents: Iterable[Document]) -> dict[str, list[Coverage]]:
+        """Stored agreements by the tokens they name."""
         found: dict[str, list[Coverage]] = {}
         for document in sorted(documents, key=lambda one: str(one["_id"])):
             coverage = self._coverages.of(document)
@@ -87,6 +91,10 @@ class ProjectionStore:
         query = {"_id": {"$in": list(station_ids)}, "removed_at": None}
         with self._reachable.watching():
             documents = await self._stations.find(query).to_list(None)
+        return self.places_in(documents)
+
+    def places_in(self, documents: Iterable[Document]) -> dict[str, Place]:
+        """Stored stations by id."""
         return {document["_id"]: self._places.of(document) for document in documents}
 
     async def registered(self, station_ids: Collection[str]) -> set[str]:

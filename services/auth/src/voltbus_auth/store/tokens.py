@@ -15,7 +15,7 @@ from voltbus_backbone.envelope import event
 from voltbus_backbone.store import transaction
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Sequence
+    from collections.abc import AsyncIterator, Collection, Iterable, Sequence
     from datetime import datetime
 
     from voltbus_auth.store.vault import Vault
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from voltbus_backbone.outbox import Outbox
     from voltbus_backbone.store import Database, Document, Reachable
 
-_RIGHTS = dict.fromkeys((*TOKEN_FIELDS, "refs"), 1)
+RIGHTS = dict.fromkeys((*TOKEN_FIELDS, "refs"), 1)
 _PORTION = 1000
 _SHOWN = dict.fromkeys((*TOKEN_FIELDS, "masked", "created_at", "updated_at"), 1)
 
@@ -77,9 +77,12 @@ class TokenStore:
         if not refs:
             return {}
         with self._reachable.watching():
-            documents = await self._tokens.find({"refs": {"$in": list(refs)}}, _RIGHTS).to_list(
-                None
-            )
+            documents = await self._tokens.find({"refs": {"$in": list(refs)}}, RIGHTS).to_list(None)
+        return self.meant_by(documents)
+
+    @staticmethod
+    def meant_by(documents: Iterable[Document]) -> dict[str, Token]:
+        """Stored tokens by every reference they are found under."""
         found: dict[str, Token] = {}
         ambiguous: dict[str, list[Token]] = {}
         for document in documents:
@@ -133,7 +136,7 @@ class TokenStore:
     async def known(self, refs: Collection[str]) -> dict[str, Token]:
         """Which of these tokens exist, by their own reference."""
         with self._reachable.watching():
-            cursor = self._tokens.find({"_id": {"$in": list(refs)}}, _RIGHTS)
+            cursor = self._tokens.find({"_id": {"$in": list(refs)}}, RIGHTS)
             return {document["_id"]: token_of(document) async for document in cursor}
 
     async def put_many(

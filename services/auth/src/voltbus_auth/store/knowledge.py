@@ -1,0 +1,68 @@
+"""Everything that a batch of decisions needs, read from three collections in one command."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from voltbus_auth.store.tokens import RIGHTS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from voltbus_auth.domain.coverage import Coverage
+    from voltbus_auth.domain.places import Place
+    from voltbus_auth.domain.tokens import Token
+    from voltbus_auth.store.projections import ProjectionStore
+    from voltbus_auth.store.tokens import TokenStore
+    from voltbus_backbone.store import Database, Document, Reachable
+
+_FROM = "from"
+_MOST = 10_000  # in one answer: a batch is at most a few hundred stations
+
+
+class KnowledgeStore:
+    """Reads tokens, agreements and stations together.
+
+    Each command costs a hop to a thread and back; for small batches that is most of the cost.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        reachable: Reachable,
+        *,
+        tokens: TokenStore,
+        projections: ProjectionStore,
+    ) -> None:
+        self._collection = database["tokens"]
+        self._reachable = reachable
+        self._tokens = tokens
+        self._projections = projections
+
+    async def everything(
+        self, refs: Collection[str], token_refs: Collection[str], station_ids: Collection[str]
+    ) -> tuple[dict[str, Token], dict[str, list[Coverage]], dict[str, Place]]:
+        """Tokens by presented reference, agreements by token, stations by id."""
+        stations = {"_id": {"$in": list(station_ids)}, "removed_at": None}
+        pipeline = [
+            {"$match": {"refs": {"$in": list(refs)}}},
+            {"$project": RIGHTS},
+            _also("agreements", {"tokens": {"$in": list(token_refs)}}),
+            _also("stations", stations),
+        ]
+        by_kind: dict[str, list[Document]] = {"tokens": [], "agreements": [], "stations": []}
+        with self._reachable.watching():
+            for document in await self._collection.aggregate(pipeline, batchSize=_MOST).to_list(
+                None
+            ):
+                by_kind[document.pop(_FROM, "tokens")].append(document)
+        return (
+            self._tokens.meant_by(by_kind["tokens"]),
+            self._projections.coverages_in(by_kind["agreements"]),
+            self._projections.places_in(by_kind["stations"]),
+        )
+
+
+def _also(collection: str, query: Document) -> dict[str, Any]:
+    stages = [{"$match": query}, {"$set": {_FROM: collection}}]
+    return {"$unionWith": {"coll": collection, "pipeline": stages}}
