@@ -44,7 +44,7 @@ class KnowledgeStore:
     ) -> tuple[dict[str, Token], dict[str, list[Coverage]], dict[str, Place]]:
         """Tokens by presented reference, agreements by token, stations by id."""
         stations = {"_id": {"$in": list(station_ids)}, "removed_at": None}
-        pipeline = [
+        pipeline: list[dict[str, Any]] = [
             {"$match": {"refs": {"$in": list(refs)}}},
             {"$project": RIGHTS},
             _also("agreements", {"tokens": {"$in": list(token_refs)}}),
