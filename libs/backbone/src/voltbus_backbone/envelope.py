@@ -98,6 +98,19 @@ def timestamp(now: datetime) -> str:
     return utc.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
+class _Stamp:
+    """The last time that was written: a batch has one ``now`` for all its records."""
+
+    now: datetime | None = None
+    text = b""
+
+
+def _stamp(now: datetime) -> bytes:
+    if now is not _Stamp.now:
+        _Stamp.now, _Stamp.text = now, timestamp(now).encode()
+    return _Stamp.text
+
+
 def event(
     row: MessageType[Any],
     message: Message,
@@ -122,7 +135,7 @@ def event(
         *row.fixed_headers,
         ("ce_id", id.encode()),
         ("ce_source", source.encode()),
-        ("ce_time", timestamp(now).encode()),
+        ("ce_time", _stamp(now)),
         ("ce_subject", (subject.encode() if subject is not None else key or b"")),
     ]
     if traceparent is not None:
@@ -156,7 +169,7 @@ def reply(
         *row.fixed_headers,
         ("ce_id", correlation + b":reply"),
         ("ce_source", source.encode()),
-        ("ce_time", timestamp(now).encode()),
+        ("ce_time", _stamp(now)),
         ("ce_subject", to.subject.encode()),
     ]
     if to.traceparent is not None:
@@ -177,7 +190,7 @@ def forward(request: Event, row: MessageType[Any], *, source: str, now: datetime
         *row.fixed_headers,
         ("ce_id", request.id.encode()),
         ("ce_source", source.encode()),
-        ("ce_time", timestamp(now).encode()),
+        ("ce_time", _stamp(now)),
         ("ce_subject", request.subject.encode()),
         *asking_headers(request.asking),
     ]
@@ -193,7 +206,7 @@ def tombstone(topic: Topic, key: bytes, *, source: str, now: datetime, id: str) 
         ("ce_id", id.encode()),
         ("ce_source", source.encode()),
         ("ce_type", b"voltbus.tombstone.v1"),
-        ("ce_time", timestamp(now).encode()),
+        ("ce_time", _stamp(now)),
         ("ce_subject", key),
     ]
     return Record(str(topic), key, None, headers)
