@@ -206,6 +206,7 @@ def test_settings_errors_name_the_variable(monkeypatch: pytest.MonkeyPatch) -> N
     assert "DEADBEEF" not in str(caught.value)
 
 
+@pytest.mark.stack
 @pytest.mark.parametrize("service", ["gateway", "auth", "config", "agreements"])
 async def test_a_service_with_unusable_settings_exits_2_with_one_line(service: str) -> None:
     """No stack trace on the command line: one line that names the variable, exit code 2."""

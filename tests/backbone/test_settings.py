@@ -57,6 +57,7 @@ def test_a_tls_file_that_is_not_there_is_named(name: str) -> None:
         client_options(settings)
 
 
+@pytest.mark.stack
 def test_a_process_with_settings_it_cannot_use_ends_with_2() -> None:
     """Also when it shows only while the parts are put together: one line, no trace."""
     environment = os.environ | {

@@ -80,6 +80,7 @@ def test_every_dependency_of_the_image_has_its_hash() -> None:
     assert DOCKERFILE.count("--require-hashes") == 2
 
 
+@pytest.mark.stack
 def test_the_image_has_all_that_its_commands_import() -> None:
     """Services, `voltbus topics` and the keys of compose.yaml start without what is left out."""
     modules = {

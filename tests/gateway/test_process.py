@@ -51,6 +51,7 @@ async def start_process(**settings: str) -> asyncio.subprocess.Process:
     )
 
 
+@pytest.mark.stack
 async def test_bad_settings_are_one_line_and_exit_code_2() -> None:
     """A malformed setting: one line that names the variable; no stack trace."""
     process = await start_process(http_port="0", ocpp_port="many")

@@ -80,7 +80,7 @@ def damaged(draw: st.DrawFn) -> tuple[Protocol, str, dict[str, Any]]:
     return protocol, action, payload
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(damaged(), st.sampled_from(list(Extras)))
 def test_what_passes_the_schema_translates(
     message: tuple[Protocol, str, dict[str, Any]], extras: Extras
@@ -98,7 +98,7 @@ def test_what_passes_the_schema_translates(
         assert fact_id(context, Call("1", action, payload), route, told)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.sampled_from(list(Protocol)),
     st.lists(st.text() | st.binary() | damaged().map(lambda one: orjson.dumps([2, "1", *one[1:]]))),
