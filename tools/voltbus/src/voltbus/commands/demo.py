@@ -122,4 +122,5 @@ def _say(console: Console, words: str) -> None:
 def _show_addresses(stack: Stack, console: Console) -> None:
     from voltbus.commands.up import summary  # noqa: PLC0415 - see _play
 
-    console.print(summary(stack.describe(), stack.home.path), markup=False)
+    # A token that is broken over lines cannot be copied.
+    console.print(summary(stack.describe(), stack.home.path), markup=False, soft_wrap=True)
