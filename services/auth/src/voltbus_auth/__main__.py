@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import httpx
 
 from voltbus_auth import api
 from voltbus_auth.domain.identifiers import TokenKey, read_key
+from voltbus_auth.domain.station_certificates import Authority, read_authority
 from voltbus_auth.domain.verdict import Policy
-from voltbus_auth.handlers import certificates, projections, requests, samples
+from voltbus_auth.handlers import (
+    certificates,
+    projections,
+    requests,
+    samples,
+    station_certificates,
+)
 from voltbus_auth.handlers.bookkeeping import Bookkeeping
 from voltbus_auth.handlers.knowledge import Library
 from voltbus_auth.handlers.trust import Trust
@@ -21,6 +29,9 @@ from voltbus_backbone.consumption import Consumption
 from voltbus_backbone.contract.registry import Topic
 from voltbus_backbone.errors import SettingsError
 from voltbus_backbone.service import Parts, Runtime, main
+
+if TYPE_CHECKING:
+    from fastapi import APIRouter
 
 
 async def compose(runtime: Runtime[Settings]) -> Parts:
@@ -47,6 +58,9 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
         source=runtime.source,
         now=now,
     )
+    signing = station_certificates.StationCertificates(
+        station_authority(settings), store.station_certificate, source=runtime.source, now=now
+    )
     trust = Trust(store.root, every_s=settings.roots_refresh_s)
     await trust.refresh()
     responders = responders_of(settings)
@@ -62,19 +76,11 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
         require_ocsp=settings.require_ocsp,
     )
     return Parts(
-        routers=[
-            api.credentials_router(store, now),
-            api.bulk_router(store, key, now),
-            api.tokens_router(store, key, now),
-            api.erasures_router(store, now),
-            api.roots_router(store, trust, now),
-            api.transactions_router(store),
-            api.authorizations_router(store, library, key, now),
-        ],
+        routers=routers(store, library, trust, key),
         consumptions=[
             Consumption("auth", (Topic.AUTH_REQUESTS,), requests.TYPES, asked.handle),
             # Groups of their own: a flood of one kind never stands before another.
-            *listening(store, bookkeeping, contracts),
+            *listening(store, bookkeeping, contracts, signing),
         ],
         background=[store.outbox.run, store.journal.run, trust.run],
         checks={"mongo": store.reachable},
@@ -82,8 +88,25 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
     )
 
 
+def routers(store: Store, library: Library, trust: Trust, key: TokenKey) -> list[APIRouter]:
+    """The REST interface."""
+    now = Runtime.now
+    return [
+        api.credentials_router(store, now),
+        api.bulk_router(store, key, now),
+        api.tokens_router(store, key, now),
+        api.erasures_router(store, now),
+        api.roots_router(store, trust, now),
+        api.transactions_router(store),
+        api.authorizations_router(store, library, key, now),
+    ]
+
+
 def listening(
-    store: Store, bookkeeping: Bookkeeping, contracts: certificates.Certificates
+    store: Store,
+    bookkeeping: Bookkeeping,
+    contracts: certificates.Certificates,
+    signing: station_certificates.StationCertificates,
 ) -> list[Consumption]:
     """What is not asked on the quick topic, each kind in a group of its own."""
     return [
@@ -92,6 +115,12 @@ def listening(
             (Topic.AUTH_CERTIFICATE_REQUESTS,),
             certificates.TYPES,
             contracts.handle,
+        ),
+        Consumption(
+            "auth-station-certificates",
+            (Topic.AUTH_CERTIFICATE_REQUESTS,),
+            station_certificates.TYPES,
+            signing.handle,
         ),
         Consumption(
             "auth-projections",
@@ -124,6 +153,35 @@ def responders_of(settings: Settings) -> Responders:
         now=Runtime.now,
         clock=asyncio.get_running_loop().time,
     )
+
+
+def station_authority(settings: Settings) -> Authority | None:
+    """The built-in authority for stations' certificates; None where none is set.
+
+    Raises:
+        SettingsError: only half of it is set, or it cannot be used.
+    """
+    files = (settings.station_ca_cert_file, settings.station_ca_key_file)
+    certificate, key = files
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None or not settings.station_ca_organization:
+        raise SettingsError(
+            "VOLTBUS_STATION_CA_CERT_FILE, VOLTBUS_STATION_CA_KEY_FILE and "
+            "VOLTBUS_STATION_CA_ORGANIZATION go together"
+        )
+    try:
+        return read_authority(
+            certificate.read_bytes(),
+            key.read_bytes(),
+            organization=settings.station_ca_organization,
+            validity=timedelta(days=settings.station_certificate_days),
+        )
+    except (OSError, ValueError, TypeError):
+        raise SettingsError(
+            "VOLTBUS_STATION_CA_CERT_FILE and VOLTBUS_STATION_CA_KEY_FILE must be the PEM of an "
+            "authority's certificate and of its RSA or EC key"
+        ) from None
 
 
 def token_key(settings: Settings) -> TokenKey:

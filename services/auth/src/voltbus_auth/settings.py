@@ -37,6 +37,20 @@ class Settings(StoreSettings):
     ocsp_deadline_s: float = Field(
         default=3.0, gt=0, description="How long OCSP responders may take for one certificate."
     )
+    station_ca_cert_file: Path | None = Field(
+        default=None,
+        description="PEM: the built-in authority's certificate, then those above it. Without it "
+        "no station's signing request is accepted.",
+    )
+    station_ca_key_file: Path | None = Field(
+        default=None, description="PEM, not encrypted: the key of that certificate."
+    )
+    station_ca_organization: str | None = Field(
+        default=None, description="O of stations' certificates; obligatory with an authority."
+    )
+    station_certificate_days: float = Field(
+        default=365.0, gt=0, description="How long a station's certificate is good for."
+    )
     roots_refresh_s: float = Field(
         default=5.0, gt=0, description="How soon replicas learn of an added or removed root."
     )

@@ -177,6 +177,26 @@ class GetEvCertificateAnswer(Message, frozen=True):
     remaining_contracts: int | None = None
 
 
+class SignCertificate(Message, frozen=True):
+    """A station wants its signing request signed. (request, 1.6 security extension and 2.x A02)
+
+    ``csr`` is PEM as it came. The certificate comes later, by a command CertificateSigned that
+    repeats ``certificate_type`` and ``request_id`` (2.1).
+    """
+
+    station_id: str
+    protocol: Protocol
+    csr: str
+    certificate_type: str | None = None
+    request_id: int | None = None
+
+
+class SignCertificateAnswer(Message, frozen=True):
+    """Whether the request is taken up; not yet a certificate (A02.FR.04)."""
+
+    accepted: bool
+
+
 class Phase(StrEnum):
     """Where in its life a transaction message stands."""
 

@@ -140,6 +140,15 @@ CERTIFICATE_STATUS = _row(
     _Y,
     answer=CERTIFICATE_STATUS_ANSWER.name,
 )
+SIGN_CERTIFICATE_ANSWER = _row(
+    "voltbus.auth.sign-certificate.answered.v1", auth.SignCertificateAnswer, None
+)
+SIGN_CERTIFICATE = _row(
+    "voltbus.auth.sign-certificate.v1",
+    auth.SignCertificate,
+    _Y,
+    answer=SIGN_CERTIFICATE_ANSWER.name,
+)
 EV_CERTIFICATE_ANSWER = _row(
     "voltbus.auth.ev-certificate.answered.v1", auth.GetEvCertificateAnswer, None
 )

@@ -33,6 +33,8 @@ _VALUES: dict[str, Any] = {
     "GetEvCertificate.schema_version": "urn:iso:15118:2:2013:MsgDef",
     "GetEvCertificateAnswer.exi_response": "gJgCFmFFJVdFZBiR",
     "GetEvCertificateAnswer.remaining_contracts": 0,
+    "SignCertificate.certificate_type": "ChargingStationCertificate",
+    "SignCertificate.csr": "-----BEGIN CERTIFICATE REQUEST----- ...",
     "OcspHash.further_urls": ["http://ocsp2.example.com"],
     "OcspHash.hash_algorithm": "SHA256",
     "OcspHash.issuer_key_hash": "7c1ed5",

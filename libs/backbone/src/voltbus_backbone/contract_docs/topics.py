@@ -54,7 +54,8 @@ NOTES: dict[Topic, Note] = {
         "the gateway, auth",
         "auth",
         "What must ask servers elsewhere about certificates, apart from what must be quick. An "
-        "Authorize with a contract certificate comes here from `auth.requests`, by way of auth.",
+        "Authorize with a contract certificate comes here from `auth.requests`, by way of auth. "
+        "Stations' requests for certificates of their own come here too.",
     ),
     Topic.CONFIG_REQUESTS: _requests(
         "config", "Boots, registrations, commands to stations and what became of calls."

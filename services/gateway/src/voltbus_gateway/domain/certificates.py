@@ -1,4 +1,4 @@
-"""What 2.x stations ask about certificates: their status, and a car's contract certificate."""
+"""What stations ask about certificates: a signature, a status, a car's contract certificate."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from voltbus_backbone.contract.auth import (
     GetEvCertificate,
     OcspHash,
     Revocation,
+    SignCertificate,
 )
 from voltbus_backbone.contract.values import Protocol
 from voltbus_gateway.domain.limits import optional_integer
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
         CertificateStatus,
         GetCertificateStatusAnswer,
         GetEvCertificateAnswer,
+        SignCertificateAnswer,
     )
     from voltbus_gateway.domain.frames import Payload
     from voltbus_gateway.domain.route import Context
@@ -150,3 +152,26 @@ def ev_certificate_answer(
 def ev_certificate_silence(_payload: Payload, _context: Context) -> Payload:
     """No provider answered: Failed; the EXI text is obligatory, if empty."""
     return {"status": "Failed", "exiResponse": ""}
+
+
+def sign_certificate(payload: Payload, context: Context) -> SignCertificate:
+    """SignCertificate (A02); 1.6 gives no type, 2.1 a request id."""
+    return SignCertificate(
+        station_id=context.station_id,
+        protocol=context.protocol,
+        csr=payload["csr"],
+        certificate_type=payload.get("certificateType"),
+        request_id=optional_integer(payload.get("requestId")),
+    )
+
+
+def sign_certificate_answer(
+    answer: SignCertificateAnswer, _payload: Payload, _context: Context
+) -> Payload:
+    """SignCertificateResponse: the certificate itself follows by CertificateSigned."""
+    return {"status": "Accepted" if answer.accepted else "Rejected"}
+
+
+def sign_certificate_silence(_payload: Payload, _context: Context) -> Payload:
+    """Nobody can process the request now (A02.FR.04): the station asks again later."""
+    return {"status": "Rejected"}

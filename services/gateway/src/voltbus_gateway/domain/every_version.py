@@ -11,6 +11,7 @@ from voltbus_backbone.contract.stations import (
     SecurityEventReported,
     StationSeen,
 )
+from voltbus_gateway.domain import certificates
 from voltbus_gateway.domain.limits import optional_integer
 from voltbus_gateway.domain.reports import only, reported
 from voltbus_gateway.domain.route import Context, Mode, Route, no_keys, whole
@@ -161,10 +162,16 @@ def rows(protocol: Protocol) -> tuple[Route, ...]:
             reason="UnknownVendorId: no vendor's extension is known; its data stay out of the "
             "event",
         ),
-        fact(
+        Route(
             protocol,
             "SignCertificate",
-            to_ocpp=rejected,
-            reason="Rejected: no certificate authority is connected",
+            Mode.ANSWERED,
+            row=registry.SIGN_CERTIFICATE,
+            to_contract=certificates.sign_certificate,
+            to_ocpp=certificates.sign_certificate_answer,
+            on_silence=certificates.sign_certificate_silence,
+            keys=whole,
+            reason="Accepted when the certificate will follow by CertificateSigned; Rejected "
+            "without a certificate authority",
         ),
     )
