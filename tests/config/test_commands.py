@@ -139,3 +139,16 @@ def test_a_fingerprint_tells_requests_apart_and_needs_its_key() -> None:
     assert one == life.fingerprint("k", "Reset", {"b": {"d": 3, "c": 2}, "a": 1})
     assert one != life.fingerprint("k", "Reset", {"a": 2})
     assert one != life.fingerprint("K", "Reset", {"a": 1, "b": {"c": 2, "d": 3}})
+
+
+def test_an_answer_to_a_new_password_leaves_only_its_status() -> None:
+    """A station that repeats a password in its answer or its error does not get it stored (A7)."""
+    out = life.sent(queued(action="set_password"), CONNECTION, NOW, MARGIN)
+    result = {"attributeStatus": "Rejected", "attributeStatusInfo": {"additionalInfo": "0f0f"}}
+    answered = msgspec.structs.replace(
+        end(CallOutcome.ANSWERED), payload={"setVariableResult": [result]}
+    )
+    refused = msgspec.structs.replace(end(CallOutcome.REJECTED), error_description="no 0f0f")
+    after = [life.heard(out, heard, NOW) for heard in (answered, refused)]
+    assert [each.answer_status for each in after if each is not None] == ["Rejected", None]
+    assert "0f0f" not in repr(after)

@@ -55,6 +55,7 @@ EXAMPLES: list[tuple[str, dict[str, Any]]] = [
         },
     ),
     ("clear_cache", {}),
+    ("set_password", {"password": "0f" * 20}),
 ]
 
 

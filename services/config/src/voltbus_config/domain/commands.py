@@ -58,6 +58,10 @@ WHILE_PENDING = frozenset(
 )
 
 
+# What a station answers to these could repeat a secret: of it, only the status is kept.
+SECRET_ACTIONS = frozenset({"set_password"})
+
+
 class Purpose(StrEnum):
     """Why a command exists."""
 
@@ -177,13 +181,17 @@ def ended(
     error_description: str | None = None,
 ) -> Command:
     """The command in a final state, without its payload."""
+    status_of_answer = _status_of(answer)
+    if command.action in SECRET_ACTIONS:
+        answer = None if status_of_answer is None else {"status": status_of_answer}
+        error_description = None
     return _moved(
         command,
         status,
         payload=None,
         ended_at=now,
         answer=answer,
-        answer_status=_status_of(answer),
+        answer_status=status_of_answer,
         error_code=error_code,
         error_description=error_description,
     )
@@ -251,5 +259,10 @@ def _moved(command: Command, to: CommandStatus, **changes: Any) -> Command:
 
 
 def _status_of(answer: dict[str, Any] | None) -> str | None:
-    status = (answer or {}).get("status")
+    """The answer's one status; that of SetVariables when it was about a single variable."""
+    found = answer or {}
+    status = found.get("status")
+    match found.get("setVariableResult"):
+        case [{"attributeStatus": only}]:
+            status = only
     return status if isinstance(status, str) else None

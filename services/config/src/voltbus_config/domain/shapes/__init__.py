@@ -19,6 +19,7 @@ from voltbus_config.domain.shapes.control import (
     RemoteStart,
     RemoteStop,
     Reset,
+    SetPassword,
     Trigger,
     Unlock,
 )
@@ -37,6 +38,7 @@ SHAPES: dict[str, type[Shape]] = {
     "get_log": GetLog,
     "update_firmware": UpdateFirmware,
     "clear_cache": ClearCache,
+    "set_password": SetPassword,
 }
 
 

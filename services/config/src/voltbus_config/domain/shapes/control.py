@@ -1,6 +1,8 @@
-"""Start, stop, reset, unlock, availability, trigger, cache."""
+"""Start, stop, reset, unlock, availability, trigger, cache, password."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
 
 from voltbus_config.domain.compile.forms import Unsupported
 from voltbus_config.domain.shapes.shape import Call, Shape
@@ -141,6 +143,19 @@ class ClearCache(Shape, frozen=True, kw_only=True):
 
     def _v2(self, _number: int) -> Call:
         return "ClearCache", {}
+
+
+class SetPassword(Shape, frozen=True, kw_only=True):
+    """Give the station another password: 16 to 20 bytes as hex digits, which suits all versions."""
+
+    password: Annotated[str, Meta(pattern="^([0-9a-f]{2}){16,20}$")]
+
+    def _v16(self, _number: int) -> Call:
+        return "ChangeConfiguration", {"key": "AuthorizationKey", "value": self.password}
+
+    def _v2(self, _number: int) -> Call:
+        place = {"component": {"name": "SecurityCtrlr"}, "variable": {"name": "BasicAuthPassword"}}
+        return "SetVariables", {"setVariableData": [{**place, "attributeValue": self.password}]}
 
 
 def _evse(evse_id: int | None, connector_id: int | None) -> dict[str, Any] | None:
