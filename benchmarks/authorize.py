@@ -72,6 +72,18 @@ class Targets:
     tokens: Path
 
 
+async def register_station(client: httpx.AsyncClient, stack: Stack, name: str) -> str:
+    """Register one station; its password."""
+    made = await client.post(f"{stack.http('config')}/v1/stations", json={"id": name})
+    made.raise_for_status()
+    answer = await client.put(
+        f"{stack.http('auth')}/v1/stations/{name}/credentials", json={"security_profile": 1}
+    )
+    answer.raise_for_status()
+    password: str = answer.json()["password"]
+    return password
+
+
 async def register(stack: Stack, stations: int, folder: Path) -> tuple[Path, Path, list[str]]:
     """Stations and tokens over REST, as an operator would."""
     headers = {"Authorization": f"Bearer {stack.operator_token()}"}
@@ -85,16 +97,7 @@ async def register(stack: Stack, stations: int, folder: Path) -> tuple[Path, Pat
 
             async def station(name: str) -> None:
                 async with gate:
-                    made = await client.post(
-                        f"{stack.http('config')}/v1/stations", json={"id": name}
-                    )
-                    made.raise_for_status()
-                    answer = await client.put(
-                        f"{stack.http('auth')}/v1/stations/{name}/credentials",
-                        json={"security_profile": 1},
-                    )
-                    answer.raise_for_status()
-                    passwords[name] = answer.json()["password"]
+                    passwords[name] = await register_station(client, stack, name)
                     progress.advance(task)
 
             async def token(value: str) -> None:

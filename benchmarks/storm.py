@@ -19,7 +19,7 @@ import uvloop
 from rich.console import Console
 from rich.progress import Progress
 
-from authorize import HERE, commit, machine, record_row
+from authorize import HERE, commit, machine, record_row, register_station
 from voltbus.embedded.stack import Stack, temporary_stack
 
 FLEETS = 2
@@ -36,16 +36,7 @@ async def register(stack: Stack, count: int) -> dict[str, str]:
 
             async def one(name: str) -> None:
                 async with gate:
-                    made = await client.post(
-                        f"{stack.http('config')}/v1/stations", json={"id": name}
-                    )
-                    made.raise_for_status()
-                    answer = await client.put(
-                        f"{stack.http('auth')}/v1/stations/{name}/credentials",
-                        json={"security_profile": 1},
-                    )
-                    answer.raise_for_status()
-                    passwords[name] = answer.json()["password"]
+                    passwords[name] = await register_station(client, stack, name)
                     progress.advance(task)
 
             await asyncio.gather(*(one(f"STORM-{index:05d}") for index in range(count)))

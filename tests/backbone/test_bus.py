@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import secrets
 from datetime import UTC, datetime
@@ -39,21 +40,21 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 DEADLINE_S = 20.0
 
 
-class Bench:
+class Bench(abc.ABC):
     """A bus under test, with what the tests need to look at it."""
 
     publisher: Publishing
     prefix: str
 
-    def inbox(self, topic: str, partition: int) -> Inbox:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def inbox(self, topic: str, partition: int) -> Inbox: ...
 
-    def consumer(self, group: str) -> Consuming:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def consumer(self, group: str) -> Consuming: ...
 
+    @abc.abstractmethod
     async def seen(self, topic: Topic, condition: Callable[[list[Any]], bool]) -> list[Any]:
         """All records of a topic, once a condition on them holds."""
-        raise NotImplementedError
 
 
 class MemoryBench(Bench):
