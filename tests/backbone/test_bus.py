@@ -319,7 +319,14 @@ def requester(bench: Bench, name: str) -> Requester:
         inbox_topic=bench.prefix + Topic.GATEWAY_INBOX,
         publisher=bench.publisher,
         start_mark=secrets.token_hex(2),
+        on_message=unheard,
+        dead_letters_to=Topic.GATEWAY_DEAD_LETTER,
     )
+
+
+async def unheard(event: Event) -> None:
+    """Nobody of these tests is told anything but answers."""
+    raise AssertionError(event.type)
 
 
 def authorize(station: str) -> Authorize:
@@ -406,6 +413,41 @@ async def test_a_request_past_its_deadline_is_not_executed_but_a_fact_is(
     await collector.got(1)
     await ended(loop, task)
     assert [type(message) for message in collector.messages] == [TransactionMessage]
+
+
+async def test_a_message_to_us_that_cannot_be_read_is_a_dead_letter(
+    bench: Bench, station: str
+) -> None:
+    """A broken command in our inbox is kept with its reason; a neighbour's is none of ours."""
+    name = f"g-{station}"
+    asker = requester(bench, name)
+    await asker.start(bench.inbox, 1)
+
+    def command(gateway: str) -> Record:
+        return envelope.Record(
+            Topic.GATEWAY_INBOX,
+            None,
+            b'{"command_id": 1}',
+            [
+                *registry.SEND_CALL.fixed_headers,
+                ("ce_id", name.encode()),
+                ("ce_source", b"/test"),
+                ("ce_subject", gateway.encode()),
+            ],
+            0,
+        )
+
+    await bench.publisher.publish([command("another"), command(name)])
+    wanted = name.encode()
+    found = await bench.seen(
+        Topic.GATEWAY_DEAD_LETTER,
+        lambda records: any(envelope.header(r.headers, "ce_id") == wanted for r in records),
+    )
+    await asker.stop()
+    letters = [r for r in found if envelope.header(r.headers, "ce_id") == wanted]
+    assert [envelope.header(r.headers, "ce_subject") for r in letters] == [wanted]
+    assert b"does not match" in (envelope.header(letters[0].headers, "dead-letter-reason") or b"")
+    assert letters[0].value is None
 
 
 def test_the_inbox_partition_depends_on_the_instance_only() -> None:

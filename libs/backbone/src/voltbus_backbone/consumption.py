@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from voltbus_backbone import envelope
+from voltbus_backbone import dead_letters, envelope
 from voltbus_backbone.contract.registry import TYPES, Topic
 from voltbus_backbone.errors import InvalidRecord, Unavailable
 from voltbus_backbone.observability import BATCH, BATCH_SECONDS, RECORDS
@@ -38,10 +38,6 @@ _BUSY = 8
 _GATHER_S = 0.003
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
-
-# Bodies on these topics may hold readable identifiers: a dead letter names their place instead of
-# quoting them, and a replay reads them from there while they are kept.
-_WITHHELD = ("requests", "inbox")
 
 
 @dataclass(frozen=True)
@@ -202,18 +198,7 @@ class Loop:
 
     def _dead_letter(self, record: Any, reason: str) -> Record:
         RECORDS.labels(self._consumption.group, "dead_letter").inc()
-        withheld = record.topic.endswith(_WITHHELD)
-        headers = [
-            *_original_headers(record),
-            ("dead-letter-reason", reason.encode()),
-            ("dead-letter-topic", record.topic.encode()),
-            ("dead-letter-partition", str(record.partition).encode()),
-            ("dead-letter-offset", str(record.offset).encode()),
-            ("dead-letter-time", envelope.timestamp(self._now()).encode()),
-            ("dead-letter-body", b"withheld" if withheld else b"kept"),
-        ]
-        value = None if withheld else _body(record)
-        return envelope.Record(str(self._dead_letters), record.key or b"", value, headers)
+        return dead_letters.written(record, reason, self._dead_letters, self._now())
 
     async def _send(self, records: list[Record]) -> None:
         wait = _FIRST_PAUSE_S
@@ -257,21 +242,3 @@ class Loop:
         async with self._turn:
             await self._reap(wait=True)
             await self._commit()
-
-
-def _original_headers(record: Any) -> list[tuple[str, bytes]]:
-    if isinstance(record, envelope.Event):
-        return [
-            ("ce_specversion", b"1.0"),
-            ("ce_id", record.id.encode()),
-            ("ce_source", record.source.encode()),
-            ("ce_type", record.type.encode()),
-            ("ce_time", record.time.encode()),
-            ("ce_subject", record.subject.encode()),
-        ]
-    return list(record.headers)
-
-
-def _body(record: Any) -> bytes | None:
-    body: bytes | None = record.data if isinstance(record, envelope.Event) else record.value
-    return body

@@ -8,15 +8,19 @@ identifier; it is read again from its place while the request topic keeps it (an
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from voltbus_backbone.envelope import Record
+from voltbus_backbone.envelope import Event, Record, timestamp
 from voltbus_backbone.errors import InvalidRecord
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from voltbus_backbone.contract.registry import Topic
     from voltbus_backbone.envelope import Headers
 
 _MARK = "dead-letter-"
+_WITHHELD = ("requests", "inbox")
 _REPLAYED = "dead-letter-replay-of"
 
 
@@ -35,6 +39,34 @@ class Letter:
     key: bytes | None
     body: bytes | None
     headers: Headers
+
+
+def written(record: Any, reason: str, to: Topic, now: datetime) -> Record:
+    """The letter for a consumed record, raw or parsed; ``reason`` holds no value of it."""
+    withheld = record.topic.endswith(_WITHHELD)
+    parsed = isinstance(record, Event)
+    body: bytes | None = record.data if parsed else record.value
+    headers = [
+        *(_attributes(record) if parsed else record.headers),
+        ("dead-letter-reason", reason.encode()),
+        ("dead-letter-topic", record.topic.encode()),
+        ("dead-letter-partition", str(record.partition).encode()),
+        ("dead-letter-offset", str(record.offset).encode()),
+        ("dead-letter-time", timestamp(now).encode()),
+        ("dead-letter-body", b"withheld" if withheld else b"kept"),
+    ]
+    return Record(str(to), record.key or b"", None if withheld else body, headers)
+
+
+def _attributes(event: Event) -> Headers:
+    return [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", event.id.encode()),
+        ("ce_source", event.source.encode()),
+        ("ce_type", event.type.encode()),
+        ("ce_time", event.time.encode()),
+        ("ce_subject", event.subject.encode()),
+    ]
 
 
 def letter_of(headers: Headers, key: bytes | None, body: bytes | None) -> Letter:

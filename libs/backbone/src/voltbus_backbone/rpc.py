@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from voltbus_backbone import envelope
+from voltbus_backbone import dead_letters, envelope
 from voltbus_backbone.contract.registry import FAULT, TYPES
 from voltbus_backbone.errors import DeadlineExceeded, InvalidRecord, Unavailable
 from voltbus_backbone.observability import REPLIES
@@ -98,6 +98,7 @@ class Requester:
         start_mark: str,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         on_message: Callable[[Event], Awaitable[None]] | None = None,
+        dead_letters_to: Topic | None = None,
     ) -> None:
         self._instance_id = instance_id
         self._source = source
@@ -107,6 +108,7 @@ class Requester:
         self._publisher = publisher
         self._now = now
         self._on_message = on_message
+        self._dead_letters = dead_letters_to
         self._mine = f"{instance_id}/{start_mark}/"
         self._mine_bytes = self._mine.encode()
         self._count = 0
@@ -240,6 +242,9 @@ class Requester:
             event.decode()
         except InvalidRecord as error:
             log.warning("inbox.invalid", reason=error.reason)
+            if self._dead_letters is not None:
+                letter = dead_letters.written(record, error.reason, self._dead_letters, self._now())
+                self._publisher.post(letter)
             return
         await self._on_message(event)
 

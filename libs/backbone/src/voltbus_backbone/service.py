@@ -91,6 +91,7 @@ class Runtime(Generic[S]):
                 start_mark=secrets.token_hex(3),
                 now=self.now,
                 on_message=on_message,
+                dead_letters_to=Topic(f"{self.name}.dead-letter"),
             )
             await requester.start(self._open_inbox, await self.publisher.learn(topic))
             self._requester = requester
