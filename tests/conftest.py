@@ -7,13 +7,27 @@ from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
+import structlog
 
 from voltbus.embedded.stack import Stack, temporary_stack
 from voltbus_backbone.kafka import ensure_topics
+from voltbus_backbone.observability import hide, shorten
 from voltbus_backbone.settings import KafkaSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+# As in a process, but not cached, so that a test may capture. The library's own default draws
+# coloured tracebacks with every local variable: slow, and it would show what logs must not.
+structlog.configure(
+    processors=[
+        structlog.processors.add_log_level,
+        hide,
+        shorten,
+        structlog.processors.JSONRenderer(),
+    ],
+    cache_logger_on_first_use=False,
+)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

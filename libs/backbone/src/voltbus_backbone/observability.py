@@ -70,7 +70,7 @@ def log_to_stderr(level: str, **fields: str) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             hide,
-            _short_exception,
+            shorten,
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -85,7 +85,7 @@ def log_to_stderr(level: str, **fields: str) -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
-def _short_exception(
+def shorten(
     _logger: object, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
     """An exception as its type and place: its text could quote a value."""
