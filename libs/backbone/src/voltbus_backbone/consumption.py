@@ -141,7 +141,7 @@ class Loop:
                 offset=record.offset,
                 key=record.key,
             )
-            if event.data is None and kind == b"voltbus.tombstone.v1":
+            if event.data is None and kind == envelope.TOMBSTONE:
                 return
             event.decode()
         except InvalidRecord as error:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 Headers = list[tuple[str, bytes]]
 
+# The ``ce_type`` of a record without data, which has no message and so no row in the contract.
+TOMBSTONE = b"voltbus.tombstone.v1"
 _SPEC = ("ce_specversion", b"1.0")
 _encoder = msgspec.json.Encoder()
 
@@ -205,7 +207,7 @@ def tombstone(topic: Topic, key: bytes, *, source: str, now: datetime, id: str) 
         _SPEC,
         ("ce_id", id.encode()),
         ("ce_source", source.encode()),
-        ("ce_type", b"voltbus.tombstone.v1"),
+        ("ce_type", TOMBSTONE),
         ("ce_time", _stamp(now)),
         ("ce_subject", key),
     ]

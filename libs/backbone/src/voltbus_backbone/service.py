@@ -106,9 +106,6 @@ class Runtime(Generic[S]):
             await self._requester.stop()
 
 
-Compose = "Callable[[Runtime[S]], Awaitable[Parts]]"
-
-
 def main(
     name: str, settings_type: type[S], compose: Callable[[Runtime[S]], Awaitable[Parts]]
 ) -> None:

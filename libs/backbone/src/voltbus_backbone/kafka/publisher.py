@@ -137,10 +137,6 @@ class Publisher:
         now = time.monotonic()
         return max((now - lane.since for lane in self._lanes.values() if lane.since), default=0.0)
 
-    def partition_count(self, topic: str) -> int:
-        """How many partitions a topic has (0 before it was first used)."""
-        return self._partitions.get(self._name(topic), 0)
-
     async def learn(self, topic: str) -> int:
         """Fetch a topic's number of partitions.
 
