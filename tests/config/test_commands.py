@@ -10,9 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.config_examples import NOW
-from voltbus_backbone.contract.config import CallEnded, CallOutcome, CommandRequested, CommandStatus
+from voltbus_backbone.contract.config import (
+    CallEnded,
+    CallOutcome,
+    CommandChanged,
+    CommandRequested,
+    CommandStatus,
+)
 from voltbus_backbone.contract.values import Protocol
 from voltbus_config.domain import commands as life
+from voltbus_config.domain import emissions
 from voltbus_config.domain.commands import Command, WrongMoveError
 from voltbus_config.domain.connections import Connection
 from voltbus_config.domain.stations import Registration
@@ -152,3 +159,18 @@ def test_an_answer_to_a_new_password_leaves_only_its_status() -> None:
     after = [life.heard(out, heard, NOW) for heard in (answered, refused)]
     assert [each.answer_status for each in after if each is not None] == ["Rejected", None]
     assert "0f0f" not in repr(after)
+
+
+def test_events_repeat_who_asked_and_of_an_answer_only_what_the_table_names() -> None:
+    """A service follows its own commands by their cause; an answer's other fields stay inside."""
+    out = life.sent(
+        queued(action="GetLocalListVersion", cause="list:CS-1:7"), CONNECTION, NOW, MARGIN
+    )
+    heard = msgspec.structs.replace(
+        end(CallOutcome.ANSWERED), payload={"listVersion": 7, "customData": {"idTag": "0f0f"}}
+    )
+    after = life.heard(out, heard, NOW)
+    assert after is not None
+    message = emissions.changed(after, NOW).message
+    assert isinstance(message, CommandChanged)
+    assert (message.cause, message.told) == ("list:CS-1:7", {"listVersion": 7})

@@ -44,6 +44,7 @@ class CommandRequested(Message, frozen=True):
     """Someone wants a call sent to a station. (request)
 
     ``payload`` is OCPP's, of the station's version. ``expires_at``: given up when not sent by then.
+    ``cause`` is repeated in the command's events, for a service that follows its own commands.
     """
 
     station_id: str
@@ -52,6 +53,7 @@ class CommandRequested(Message, frozen=True):
     idempotency_key: str | None = None
     expires_at: datetime | None = None
     timeout_s: float = 30.0
+    cause: str | None = None
 
 
 class CommandAccepted(Message, frozen=True):
@@ -97,7 +99,11 @@ class CommandStatus(StrEnum):
 
 
 class CommandChanged(Message, frozen=True):
-    """A command's state (`commands.events`). Payloads stay out: they may carry secrets."""
+    """A command's state (`commands.events`). Payloads stay out: they may carry secrets.
+
+    ``told`` has the numbers in the answer that can be neither a secret nor an identifier, under
+    OCPP's names; which they are is a table of config's.
+    """
 
     command_id: str
     station_id: str
@@ -106,3 +112,5 @@ class CommandChanged(Message, frozen=True):
     at: datetime
     answer_status: str | None = None
     error_code: str | None = None
+    cause: str | None = None
+    told: dict[str, int] = {}

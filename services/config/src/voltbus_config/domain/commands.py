@@ -61,6 +61,9 @@ WHILE_PENDING = frozenset(
 # What a station answers to these could repeat a secret: of it, only the status is kept.
 SECRET_ACTIONS = frozenset({"set_password"})
 
+# What of an answer the command's events repeat; the rest could hold a secret or an identifier.
+TOLD = {"GetLocalListVersion": ("listVersion", "versionNumber")}
+
 
 class Purpose(StrEnum):
     """Why a command exists."""
@@ -100,6 +103,7 @@ class Command(Message, frozen=True, rename={"id": "_id"}):
     protocol: Protocol | None = None
     idempotency_key: str | None = None
     fingerprint: str | None = None
+    cause: str | None = None
     expires_at: datetime | None = None
     timeout_s: float = 30.0
     attempt: int = 0
@@ -138,6 +142,7 @@ def created(
         fingerprint=None if key is None else fingerprint(key, request.action, request.payload),
         expires_at=request.expires_at or now + time_to_live,
         timeout_s=request.timeout_s,
+        cause=request.cause,
     )
 
 
@@ -195,6 +200,12 @@ def ended(
         error_code=error_code,
         error_description=error_description,
     )
+
+
+def told(command: Command) -> dict[str, int]:
+    """Those numbers in the station's answer that anyone may know."""
+    found = {name: (command.answer or {}).get(name) for name in TOLD.get(command.action, ())}
+    return {name: value for name, value in found.items() if isinstance(value, int)}
 
 
 def heard(command: Command, end: CallEnded, now: datetime) -> Command | None:

@@ -14,6 +14,7 @@ from voltbus_backbone.contract.registry import (
     SEND_CALL,
     MessageType,
 )
+from voltbus_config.domain.commands import told
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -48,6 +49,8 @@ def changed(command: Command, at: datetime) -> Emission:
         at=at,
         answer_status=command.answer_status,
         error_code=command.error_code,
+        cause=command.cause,
+        told=told(command),
     )
     return Emission(
         COMMAND_CHANGED, message, f"command:{command.id}:{command.status}:{command.attempt}"
