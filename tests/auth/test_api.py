@@ -166,8 +166,10 @@ async def test_a_token_is_registered_once(served: Served) -> None:
 async def test_token_events(served: Served) -> None:
     """Each change commits with its event: created, updated, deleted, keyed by reference."""
     ref = (await created(served))["ref"]
-    await served.client.patch(f"/v1/tokens/{ref}", json={"status": "blocked"})
-    await served.client.delete(f"/v1/tokens/{ref}")
+    path = f"/v1/tokens/{ref}"
+    first, second = {"If-Match": '"1"'}, {"If-Match": '"2"'}
+    await served.client.patch(path, json={"status": "blocked"}, headers=first)
+    await served.client.delete(path, headers=second)
     events = await served.events("tokens.events")
     assert [event.type.split(".")[2] for event in events] == ["created", "updated", "deleted"]
     assert {event.key for event in events} == {ref.encode()}
@@ -182,7 +184,7 @@ async def test_change_a_token(served: Served) -> None:
     answer = await served.client.patch(
         f"/v1/tokens/{ref}",
         content=json.dumps({"status": "blocked", "group_id": None}),
-        headers={"Content-Type": "application/merge-patch+json"},
+        headers={"Content-Type": "application/merge-patch+json", "If-Match": '"1"'},
     )
     assert answer.status_code == 200
     token = answer.json()
@@ -190,22 +192,35 @@ async def test_change_a_token(served: Served) -> None:
     assert answer.headers["etag"] == '"2"'
 
 
-async def test_if_match(served: Served) -> None:
-    """A stale If-Match is 412 and changes nothing."""
-    ref = (await created(served))["ref"]
-    stale = {"If-Match": '"7"'}
+@pytest.mark.parametrize(
+    ("headers", "status", "kind"),
+    [
+        ({}, 428, "precondition-required"),
+        ({"If-Match": '"7"'}, 412, "precondition-failed"),
+    ],
+)
+async def test_if_match(served: Served, headers: dict[str, str], status: int, kind: str) -> None:
+    """A change needs If-Match (428) with the revision that is stored (412); else nothing."""
+    path = f"/v1/tokens/{(await created(served))['ref']}"
     body = {"status": "blocked"}
-    problem(
-        await served.client.patch(f"/v1/tokens/{ref}", json=body, headers=stale),
-        412,
-        "precondition-failed",
-    )
-    problem(
-        await served.client.delete(f"/v1/tokens/{ref}", headers=stale), 412, "precondition-failed"
-    )
-    fresh = {"If-Match": '"1"'}
-    answer = await served.client.patch(f"/v1/tokens/{ref}", json=body, headers=fresh)
+    problem(await served.client.patch(path, json=body, headers=headers), status, kind)
+    problem(await served.client.delete(path, headers=headers), status, kind)
+    erasing = await served.client.delete(path, params={"erase": True}, headers=headers)
+    problem(erasing, status, kind)
+    assert (await served.client.get(path)).json()["status"] == "accepted"
+    answer = await served.client.patch(path, json=body, headers={"If-Match": '"1"'})
     assert answer.status_code == 200
+
+
+async def test_erasing_twice_under_one_key(served: Served) -> None:
+    """The same Idempotency-Key gets the first erasure's record; without it the token is unknown."""
+    path = f"/v1/tokens/{(await created(served))['ref']}/erase"
+    headers = {"Idempotency-Key": "erase-1"}
+    first = await served.client.post(path, headers=headers)
+    assert first.status_code == 200
+    assert (await served.client.post(path, headers=headers)).json() == first.json()
+    problem(await served.client.post(path), 404, "not-found")
+    assert len((await served.client.get("/v1/erasures")).json()["data"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -221,7 +236,7 @@ async def test_if_match(served: Served) -> None:
 async def test_bad_patch(served: Served, patch: dict[str, Any], field: str) -> None:
     """A patch that does not fit names its field and changes nothing."""
     ref = (await created(served))["ref"]
-    answer = await served.client.patch(f"/v1/tokens/{ref}", json=patch)
+    answer = await served.client.patch(f"/v1/tokens/{ref}", json=patch, headers={"If-Match": '"1"'})
     assert problem(answer, 422, "invalid-request")["errors"][0]["field"] == field
     shown = await served.client.get(f"/v1/tokens/{ref}")
     assert shown.json()["revision"] == 1

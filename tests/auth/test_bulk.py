@@ -139,7 +139,7 @@ async def test_export_and_import_again(served: Served, form: str, kind: str) -> 
     answer = await served.client.get(path, params={"format": form}, headers=operator)
     assert answer.headers["cache-control"] == "no-store"
     assert CARD in answer.text
-    await served.client.delete(f"/v1/tokens/{REF}")
+    await served.client.delete(f"/v1/tokens/{REF}", headers={"If-Match": "*"})
     report = (await imported(served, answer.text, kind)).json()
     assert (report["created"], report["errors"]) == (1, [])
     shown = (await served.client.get(f"/v1/tokens/{REF}")).json()

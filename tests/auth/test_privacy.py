@@ -100,7 +100,9 @@ async def test_erasure(served: Served, clock: Clock) -> None:
 async def test_erased_while_charging(served: Served, clock: Clock) -> None:
     """The stop of a session whose token was erased is recorded, and brings no name back."""
     await lived(served, clock)
-    answer = await served.client.delete(f"/v1/tokens/{REF}", params={"erase": True})
+    answer = await served.client.delete(
+        f"/v1/tokens/{REF}", params={"erase": True}, headers={"If-Match": "*"}
+    )
     assert answer.status_code == 204
     replica = replica_on(served.store, clock)
     told = await replica.handle(

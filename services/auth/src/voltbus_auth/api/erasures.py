@@ -8,15 +8,16 @@ from datetime import datetime
 from typing import Annotated
 
 import jwt
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Header, Query, Response
 from pydantic import BaseModel
 
-from voltbus_auth.api.token_bodies import TokenRef
+from voltbus_auth.api.token_bodies import IdempotencyKey, IfMatch, TokenRef
 from voltbus_auth.domain.intake import to_milliseconds
+from voltbus_auth.domain.tokens import Token
 from voltbus_auth.store import Store
 from voltbus_backbone.errors import Problem, not_found
 from voltbus_backbone.http import scope
-from voltbus_backbone.rest import require_match
+from voltbus_backbone.rest import StoredAnswer, require_match
 
 
 class ErasureAnswer(BaseModel):
@@ -40,13 +41,31 @@ def erasures_router(store: Store, now: Callable[[], datetime]) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["erasures"])
     may_read, may_write = scope("tokens:read"), scope("tokens:write")
 
-    @router.post("/tokens/{ref}/erase", summary="Forget a person's token", dependencies=[may_write])
+    @router.post(
+        "/tokens/{ref}/erase",
+        summary="Forget a person's token",
+        dependencies=[may_write],
+        response_model=ErasureAnswer,
+    )
     async def erase(
         ref: TokenRef,
         authorization: Annotated[str, Header()] = "",
-        if_match: Annotated[str | None, Header()] = None,
-    ) -> ErasureAnswer:
-        return await erased(store, ref, to_milliseconds(now()), authorization, if_match)
+        if_match: IfMatch = None,
+        idempotency_key: IdempotencyKey = None,
+    ) -> Response:
+        async def operation() -> StoredAnswer:
+            found = await store.token.find(ref)
+            if found is None:
+                raise not_found("token")
+            require_match(if_match, found.token.revision, required=False)
+            done = await erased(store, found.token, to_milliseconds(now()), authorization)
+            return StoredAnswer("", 200, done.model_dump_json().encode(), {})
+
+        # The key's entry holds a hash of the reference and the audit record: neither names anyone.
+        answer = await store.idempotency.run(
+            idempotency_key and f"erase:{idempotency_key}", {"ref": ref}, operation
+        )
+        return Response(answer.body, answer.status or 200, media_type="application/json")
 
     @router.get("/erasures", summary="List erasures, the newest first", dependencies=[may_read])
     async def list_erasures(limit: Annotated[int, Query(ge=1, le=100)] = 20) -> Erasures:
@@ -56,21 +75,17 @@ def erasures_router(store: Store, now: Callable[[], datetime]) -> APIRouter:
     return router
 
 
-async def erased(
-    store: Store, ref: str, at: datetime, authorization: str, if_match: str | None
-) -> ErasureAnswer:
-    """Erase a token.
+async def erased(store: Store, token: Token, at: datetime, authorization: str) -> ErasureAnswer:
+    """Erase the revision of a token that was read.
 
     Raises:
-        Problem: there is none (404), or it changed meanwhile (409, 412).
+        Problem: it changed meanwhile (412).
     """
-    found = await store.token.find(ref)
-    if found is None:
-        raise not_found("token")
-    require_match(if_match, found.token.revision, required=False)
-    done = await store.erasure.erase(found.token, at=at, by=_caller(authorization))
+    done = await store.erasure.erase(token, at=at, by=_caller(authorization))
     if done is None:
-        raise Problem(409, "conflict", "Someone changed it at the same moment: try again.")
+        raise Problem(
+            412, "precondition-failed", "It has changed since: read it again, then retry."
+        )
     return ErasureAnswer(**asdict(done))
 
 

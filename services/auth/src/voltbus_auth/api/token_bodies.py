@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import orjson
-from fastapi import Path
+from fastapi import Header, Path
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -25,6 +25,10 @@ from voltbus_auth.store import Value
 from voltbus_backbone.rest import merge_patch
 
 TokenRef = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="The token's reference.")]
+IfMatch = Annotated[str | None, Header(description="The ETag that was last read.")]
+IdempotencyKey = Annotated[
+    str | None, Header(description="Repeating a request with it has no effect.")
+]
 _CANONICAL = {name.casefold(): name for name in TYPES}
 
 

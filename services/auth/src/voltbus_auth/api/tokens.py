@@ -12,6 +12,8 @@ from pydantic import BaseModel
 
 from voltbus_auth.api.erasures import erased
 from voltbus_auth.api.token_bodies import (
+    IdempotencyKey,
+    IfMatch,
     TokenAnswer,
     TokenRef,
     TokenRequest,
@@ -57,8 +59,15 @@ class TokenFilters:
 def tokens_router(store: Store, key: TokenKey, now: Callable[[], datetime]) -> APIRouter:
     """The routes."""
     router = APIRouter(prefix="/v1/tokens", tags=["tokens"])
-    read, write = scope("tokens:read"), scope("tokens:write")
+    _add_registering(router, store, key, now)
+    _add_reading(router, store)
+    _add_changing(router, store, now)
+    return router
 
+
+def _add_registering(
+    router: APIRouter, store: Store, key: TokenKey, now: Callable[[], datetime]
+) -> None:
     async def register(body: TokenRequest) -> StoredAnswer:
         token, value = entry(body, key)
         made = await store.token.create(token, value, to_milliseconds(now()))
@@ -77,12 +86,10 @@ def tokens_router(store: Store, key: TokenKey, now: Callable[[], datetime]) -> A
         "",
         status_code=201,
         summary="Register a token",
-        dependencies=[write],
+        dependencies=[scope("tokens:write")],
         response_model=TokenAnswer,
     )
-    async def create(
-        body: TokenRequest, idempotency_key: Annotated[str | None, Header()] = None
-    ) -> Response:
+    async def create(body: TokenRequest, idempotency_key: IdempotencyKey = None) -> Response:
         # The value itself stays out of what is kept with the key: its reference stands for it.
         request = {**body.model_dump(mode="json"), "id_token": key.ref(body.type, body.id_token)}
         answer = await store.idempotency.run(
@@ -91,6 +98,10 @@ def tokens_router(store: Store, key: TokenKey, now: Callable[[], datetime]) -> A
         return Response(
             answer.body, answer.status or 201, answer.headers, media_type="application/json"
         )
+
+
+def _add_reading(router: APIRouter, store: Store) -> None:
+    read = scope("tokens:read")
 
     @router.get("", summary="List tokens", dependencies=[read])
     async def list_tokens(
@@ -110,46 +121,44 @@ def tokens_router(store: Store, key: TokenKey, now: Callable[[], datetime]) -> A
         response.headers["ETag"] = etag(found.token.revision)
         return shown(found)
 
+
+def _add_changing(router: APIRouter, store: Store, now: Callable[[], datetime]) -> None:
+    write = scope("tokens:write")
+
     @router.patch("/{ref}", summary="Change a token's rights", dependencies=[write])
     async def patch(
         ref: TokenRef,
         changes: Annotated[dict[str, Any], Body(media_type="application/merge-patch+json")],
         response: Response,
-        if_match: Annotated[str | None, Header()] = None,
+        if_match: IfMatch = None,
     ) -> TokenAnswer:
         found = await _found(store, ref)
-        require_match(if_match, found.token.revision, required=False)
+        require_match(if_match, found.token.revision)
         rights = patched(found.token, changes)
         after = Token(ref=ref, type=found.token.type, revision=found.token.revision, **rights)
         stored = await store.token.update(after, to_milliseconds(now()))
         if stored is None:
-            raise _overtaken(if_match)
+            raise _overtaken()
         response.headers["ETag"] = etag(stored.token.revision)
         return shown(stored)
 
     @router.delete("/{ref}", status_code=204, summary="Remove a token", dependencies=[write])
     async def delete(
         ref: TokenRef,
-        if_match: Annotated[str | None, Header()] = None,
+        if_match: IfMatch = None,
         authorization: Annotated[str, Header()] = "",
         *,
         erase: Annotated[
             bool, Query(description="Forget it everywhere, as `POST …/erase` does.")
         ] = False,
     ) -> None:
+        found = await _found(store, ref)
+        require_match(if_match, found.token.revision)
+        at = to_milliseconds(now())
         if erase:
-            await erased(store, ref, to_milliseconds(now()), authorization, if_match)
-        else:
-            await _removed(store, ref, to_milliseconds(now()), if_match)
-
-    return router
-
-
-async def _removed(store: Store, ref: str, at: datetime, if_match: str | None) -> None:
-    found = await _found(store, ref)
-    require_match(if_match, found.token.revision, required=False)
-    if not await store.token.delete(found.token, at):
-        raise _overtaken(if_match)
+            await erased(store, found.token, at, authorization)
+        elif not await store.token.delete(found.token, at):
+            raise _overtaken()
 
 
 async def _found(store: Store, ref: str) -> Registered:
@@ -159,7 +168,5 @@ async def _found(store: Store, ref: str) -> Registered:
     return found
 
 
-def _overtaken(if_match: str | None) -> Problem:
-    if if_match is not None:
-        return Problem(412, "precondition-failed", "It has changed since: read it again.")
-    return Problem(409, "conflict", "Someone changed it at the same moment: try again.", headers={})
+def _overtaken() -> Problem:
+    return Problem(412, "precondition-failed", "It has changed since: read it again, then retry.")
