@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("libs", "services", "tools", "tests", "benchmarks", "deploy", "docs", ".ci")
-NOT_OURS = {"__pycache__", ".hypothesis", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
+NOT_OURS = {"__pycache__", ".hypothesis", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".git"}
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 60
 SERVICES = ("gateway", "auth", "config", "agreements")
@@ -54,7 +54,8 @@ REGISTRIES = tuple(
 @cache
 def files() -> tuple[Path, ...]:
     """Every file that is ours, below the parts and at the top."""
-    found = [path for path in ROOT.iterdir() if path.is_file()]
+    # In a worktree .git is a file, which names another folder.
+    found = [path for path in ROOT.iterdir() if path.is_file() and path.name not in NOT_OURS]
     for part in PARTS:
         for folder, below, names in os.walk(ROOT / part):
             below[:] = [name for name in below if name not in NOT_OURS]
