@@ -20,6 +20,7 @@ from voltbus_auth.domain.tokens import (
     Registered,
     Token,
     TokenStatus,
+    Whitelist,
 )
 from voltbus_auth.store import Value
 from voltbus_backbone.rest import merge_patch
@@ -65,6 +66,11 @@ class TokenRights(BaseModel):
     )
     sites: list[Text] = Field(default=[], max_length=1000)
     evse_kinds: list[Text] = Field(default=[], max_length=100)
+    whitelist: Whitelist = Field(
+        default=Whitelist.ALLOWED,
+        description="Whether it may be on stations' local lists, where a plan asks for it; NEVER "
+        "keeps it out of all (OCPI WhitelistType).",
+    )
 
     @field_validator("valid_from", "expires_at")
     @classmethod
@@ -120,6 +126,7 @@ class TokenAnswer(BaseModel):
     credit: float | None
     sites: list[str]
     evse_kinds: list[str]
+    whitelist: Whitelist
     revision: int
     created_at: datetime
     updated_at: datetime

@@ -33,6 +33,7 @@ COLUMNS = (
     "credit",
     "sites",
     "evse_kinds",
+    "whitelist",
 )
 
 

@@ -45,6 +45,19 @@ class TokenStatus(StrEnum):
     BLOCKED = "blocked"
 
 
+class Whitelist(StrEnum):
+    """Whether stations may keep a token on a local list (OCPI WhitelistType).
+
+    ``ALWAYS``, ``ALLOWED`` and ``ALLOWED_OFFLINE`` may be listed, where a plan asks for them;
+    ``NEVER`` stays out of every list.
+    """
+
+    ALWAYS = "ALWAYS"
+    ALLOWED = "ALLOWED"
+    ALLOWED_OFFLINE = "ALLOWED_OFFLINE"
+    NEVER = "NEVER"
+
+
 @dataclass(frozen=True, slots=True)
 class Token:
     """A token's rights. ``valid_from`` inclusive, ``expires_at`` exclusive.
@@ -67,6 +80,7 @@ class Token:
     credit: float | None = None
     sites: tuple[str, ...] = ()
     evse_kinds: tuple[str, ...] = ()
+    whitelist: Whitelist = Whitelist.ALLOWED
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from voltbus_auth.domain.credentials import Credentials
 from voltbus_auth.domain.record import Live, Presented, Record, Start, Stop, Told
 from voltbus_auth.domain.registers import Reading
-from voltbus_auth.domain.tokens import Token, TokenStatus
+from voltbus_auth.domain.tokens import Token, TokenStatus, Whitelist
 from voltbus_backbone.contract.auth import PasswordVerifier
 from voltbus_backbone.contract.values import AuthorizationStatus, Protocol
 
@@ -45,6 +45,7 @@ TOKEN_FIELDS = (
     "credit",
     "sites",
     "evse_kinds",
+    "whitelist",
 )
 
 
@@ -97,6 +98,9 @@ def token_document(token: Token) -> Document:
     document["status"] = token.status.value
     document["sites"] = list(token.sites)
     document["evse_kinds"] = list(token.evse_kinds)
+    # The default is left out too: most tokens have it, also those stored before there was one.
+    allowed = token.whitelist is Whitelist.ALLOWED
+    document["whitelist"] = None if allowed else token.whitelist.value
     return {name: value for name, value in document.items() if value not in (None, [])}
 
 
@@ -114,6 +118,7 @@ def token_of(document: Document) -> Token:
     fields["status"] = TokenStatus(document["status"])
     fields["sites"] = tuple(document.get("sites") or ())
     fields["evse_kinds"] = tuple(document.get("evse_kinds") or ())
+    fields["whitelist"] = Whitelist(fields["whitelist"] or Whitelist.ALLOWED)
     return Token(ref=document["_id"], **fields)
 
 

@@ -18,6 +18,7 @@ from voltbus_backbone.contract.config import CallEnded, CallOutcome, CommandRequ
 from voltbus_backbone.contract.values import Message, Protocol
 from voltbus_config.domain.connections import Connection
 from voltbus_config.domain.stations import Registration
+from voltbus_config.domain.told import numbers
 
 QUEUED, SENT = CommandStatus.QUEUED, CommandStatus.SENT
 OPEN = frozenset({QUEUED, SENT})
@@ -60,9 +61,6 @@ WHILE_PENDING = frozenset(
 
 # What a station answers to these could repeat a secret: of it, only the status is kept.
 SECRET_ACTIONS = frozenset({"set_password"})
-
-# What of an answer the command's events repeat; the rest could hold a secret or an identifier.
-TOLD = {"GetLocalListVersion": ("listVersion", "versionNumber")}
 
 
 class Purpose(StrEnum):
@@ -204,8 +202,7 @@ def ended(
 
 def told(command: Command) -> dict[str, int]:
     """Those numbers in the station's answer that anyone may know."""
-    found = {name: (command.answer or {}).get(name) for name in TOLD.get(command.action, ())}
-    return {name: value for name, value in found.items() if isinstance(value, int)}
+    return numbers(command.action, command.answer or {})
 
 
 def heard(command: Command, end: CallEnded, now: datetime) -> Command | None:
