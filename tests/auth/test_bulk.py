@@ -104,13 +104,41 @@ async def test_progress(served: Served) -> None:
 
 
 async def test_bad_files(served: Served) -> None:
-    """A file that is no text, or of an unknown kind, is refused with a problem."""
+    """A line that is no text is an error by line; a file of an unknown kind is refused."""
     answer = await served.client.post(
         "/v1/tokens/import", content=b"\xff\xfe", headers={"Content-Type": NDJSON}
     )
-    assert answer.status_code == 422
+    assert answer.json()["errors"] == [{"line": 1, "field": "line", "message": "is not UTF-8"}]
     answer = await imported(served, "x", "application/xml")
     assert answer.status_code == 415
+
+
+async def test_a_rehearsal_stores_nothing(served: Served) -> None:
+    """With dry_run the report is that of the import, and no token and no event is there."""
+    body = lines({"id_token": CARD}, {"id_token": CARD}, {"id_token": "04FF"})
+    report = (await imported(served, body, dry_run=True)).json()
+    assert (report["created"], report["failed"]) == (2, 1)
+    assert await served.database["tokens"].count_documents({}) == 0
+    assert await served.events("tokens.events") == []
+
+
+async def test_all_or_nothing_with_progress(served: Served) -> None:
+    """When progress was asked for, a refusal is the last line: nothing created, errors by line."""
+    good = [{"id_token": f"{number:08X}"} for number in range(1500)]
+    body = lines(*good, {"id_token": ""})
+    answer = await imported(served, body, accept=NDJSON, all_or_nothing=True)
+    *_, last = [json.loads(line) for line in answer.text.splitlines()]
+    assert (last["done"], last["created"], last["failed"]) == (True, 0, 1)
+    assert last["errors"][0]["line"] == 1501
+    assert await served.database["tokens"].count_documents({}) == 0
+
+
+async def test_a_value_in_the_wrong_column_is_not_repeated(served: Served) -> None:
+    """A field that no token has is not named in the errors: its name may be somebody's token."""
+    answer = await imported(served, f"{CARD}\n04FF\n", CSV)
+    assert answer.json()["failed"] == 1
+    assert CARD not in answer.text
+    assert "04FF" not in answer.text
 
 
 async def test_export_without_values(served: Served) -> None:

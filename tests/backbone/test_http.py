@@ -13,12 +13,12 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from voltbus_backbone.access import Operators
 from voltbus_backbone.errors import Problem, SettingsError, Unavailable, not_found
-from voltbus_backbone.http import build_app, scope
+from voltbus_backbone.http import allow_body, build_app, scope
 from voltbus_backbone.observability import READY
 from voltbus_backbone.settings import ServiceSettings, StoreSettings, load
 
@@ -50,6 +50,13 @@ async def things() -> dict[str, str]:
 async def make(body: Body) -> dict[str, int]:
     """Take a body."""
     return {"password": body.password}
+
+
+@router.post("/v1/files")
+async def read_file(request: Request) -> int:
+    """Read a body of up to 20 MiB piece by piece; how many bytes it had."""
+    allow_body(request, 20 * 1024 * 1024)
+    return sum([len(piece) async for piece in request.stream()])
 
 
 @router.get("/v1/broken/{how}")
@@ -239,3 +246,19 @@ async def test_a_body_without_end_is_refused(settings: ServiceSettings) -> None:
         )
     assert answer.status_code == 413
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(("mebibytes", "status"), [(18, 200), (22, 413)])
+async def test_a_route_may_take_more(
+    settings: ServiceSettings, mebibytes: int, status: int
+) -> None:
+    """A route that reads piece by piece allows larger bodies, and has a limit of its own."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(mebibytes):
+            yield b"x" * 1024 * 1024
+
+    async with client(app_with(settings)) as http:
+        answer = await http.post("/v1/files", content=pieces())
+    assert answer.status_code == status
+    assert ("20 MiB" in answer.text) == (status == 413)

@@ -46,8 +46,16 @@ def build_app(name: str, operators: Operators, readiness: Callable[[], dict[str,
     return app
 
 
+_ALLOWED = "voltbus.body_limit"
+
+
+def allow_body(request: Request, limit_bytes: int) -> None:
+    """Let this request's body be larger than others; for a route that reads it piece by piece."""
+    request.scope[_ALLOWED] = limit_bytes
+
+
 class BodyLimit:
-    """Refuses bodies over 16 MiB before they are read into memory (413)."""
+    """Refuses bodies over 16 MiB, or what the route allows, before they are in memory (413)."""
 
     LIMIT_BYTES = 16 * 1024 * 1024
 
@@ -60,19 +68,21 @@ class BodyLimit:
             await self._app(scope_, receive, send)
             return
         received = 0
-        over = False
+        over = answering = False
 
         async def counted() -> MutableMapping[str, Any]:
             nonlocal received, over
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self.LIMIT_BYTES:
+            if received > scope_.get(_ALLOWED, self.LIMIT_BYTES):
                 over = True
                 return {"type": "http.disconnect"}  # whoever reads the body gives up
             return message
 
         async def unless_over(message: MutableMapping[str, Any]) -> None:
-            if not over:
+            nonlocal answering
+            if answering or not over:
+                answering = True
                 await send(message)
 
         try:
@@ -80,8 +90,9 @@ class BodyLimit:
         except ClientDisconnect:
             if not over:
                 raise
-        if over:
-            too_large = Problem(413, "too-large", "A body may have 16 MiB at most.")
+        if over and not answering:
+            most = scope_.get(_ALLOWED, self.LIMIT_BYTES) // (1024 * 1024)
+            too_large = Problem(413, "too-large", f"A body may have {most} MiB at most.")
             await answer(too_large)(scope_, receive, send)
 
 

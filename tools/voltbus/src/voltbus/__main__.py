@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from voltbus.commands.agreement import agreement
 from voltbus.commands.dead_letters import dead_letters
 from voltbus.commands.demo import demo
 from voltbus.commands.events import events
 from voltbus.commands.simulate import simulate
+from voltbus.commands.station import station
+from voltbus.commands.token import token
 from voltbus.commands.topics import topics
 from voltbus.commands.up import up
 from voltbus.errors import CommandError
@@ -53,6 +56,9 @@ app.command()(simulate)
 app.command()(events)
 app.command()(demo)
 app.command()(dead_letters)
+app.add_typer(station)
+app.add_typer(token)
+app.add_typer(agreement)
 
 
 def main() -> None:

@@ -3,59 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict
 from datetime import datetime
-from enum import StrEnum
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
 
-from voltbus_auth.api.token_bodies import TokenAnswer, TokenRequest, entry, shown
+from voltbus_auth.api.imports import Existing, Import, ImportReport
+from voltbus_auth.api.token_bodies import TokenAnswer, shown
 from voltbus_auth.domain.identifiers import TokenKey
 from voltbus_auth.domain.intake import to_milliseconds
-from voltbus_auth.domain.portable import Format, Line, read, write
+from voltbus_auth.domain.lines import Line, Reader
+from voltbus_auth.domain.portable import Format, write
 from voltbus_auth.domain.tokens import Token
-from voltbus_auth.store import Store, Value
+from voltbus_auth.store import Store
 from voltbus_backbone.errors import Problem, Unavailable
-from voltbus_backbone.http import scope
+from voltbus_backbone.http import allow_body, scope
 
 NDJSON = "application/x-ndjson"
 CSV = "text/csv"
-_LARGEST_FILE = 64 * 1024 * 1024
-_PORTION = 1000
-_ERRORS_SHOWN = 1000
-_TRIES = 5
+# What is stored as it comes in needs no more memory the longer it is; what is stored at once does.
+_LARGEST_FILE = 1024 * 1024 * 1024
+_LARGEST_TRANSACTION = 64 * 1024 * 1024
 
 
-class Existing(StrEnum):
-    """What an import does with a token that is registered already."""
+class ImportChoices:
+    """How to import."""
 
-    ERROR = "error"
-    SKIP = "skip"
-    UPDATE = "update"
-
-
-class LineError(BaseModel):
-    """What is wrong with a line; never the value that is."""
-
-    line: int
-    field: str
-    message: str
-
-
-class ImportReport(BaseModel):
-    """How far an import is, or how it ended (``done``). ``errors``: the first thousand."""
-
-    done: bool = False
-    lines: int = 0
-    created: int = 0
-    updated: int = 0
-    skipped: int = 0
-    failed: int = 0
-    errors: list[LineError] = Field(default=[])
+    def __init__(
+        self,
+        existing: Annotated[Existing, Query()] = Existing.ERROR,
+        *,
+        all_or_nothing: Annotated[
+            bool, Query(description="In one transaction (64 MiB at most), or not at all.")
+        ] = False,
+        dry_run: Annotated[
+            bool, Query(description="Tell what would happen; store nothing.")
+        ] = False,
+    ) -> None:
+        self.existing = existing
+        self.all_or_nothing = all_or_nothing
+        self.dry_run = dry_run
 
 
 class SearchRequest(BaseModel):
@@ -65,109 +58,6 @@ class SearchRequest(BaseModel):
 
     id_token: str = Field(min_length=1, max_length=255)
     type: str = Field(default="", max_length=20, description="Empty: of any type, as 1.6 does.")
-
-
-@dataclass(slots=True)
-class _Entry:
-    line: int
-    token: Token
-    value: Value
-
-
-@dataclass(slots=True)
-class _Import:
-    """One import on its way."""
-
-    store: Store
-    key: TokenKey
-    at: datetime
-    existing: Existing
-    report: ImportReport = field(default_factory=ImportReport)
-    seen: dict[str, int] = field(default_factory=dict)
-
-    def check(self, line: Line) -> _Entry | None:
-        """A line as a token, or its errors in the report."""
-        self.report.lines += 1
-        if line.fields is None:
-            self._failed(line.number, [("line", line.problem)])
-            return None
-        fields = {name: value for name, value in line.fields.items() if name != "ref"}
-        try:
-            body = TokenRequest.model_validate(fields)
-        except ValidationError as error:
-            found = error.errors(include_url=False, include_input=False, include_context=False)
-            self._failed(
-                line.number,
-                [(".".join(str(part) for part in one["loc"]), one["msg"]) for one in found],
-            )
-            return None
-        token, value = entry(body, self.key)
-        first = self.seen.setdefault(token.ref, line.number)
-        if first != line.number:
-            self._failed(line.number, [("id_token", f"is on line {first} already")])
-            return None
-        return _Entry(line.number, token, value)
-
-    async def sort(self, entries: list[_Entry]) -> tuple[list[tuple[Token, Value]], list[Token]]:
-        """What is new, and what changes; what exists and may not is an error in the report."""
-        known = await self.store.token.known([one.token.ref for one in entries])
-        new: list[tuple[Token, Value]] = []
-        changed: list[Token] = []
-        for one in entries:
-            there = known.get(one.token.ref)
-            if there is None:
-                new.append((one.token, one.value))
-            elif self.existing is Existing.ERROR:
-                self._failed(one.line, [("id_token", "is registered already")])
-            else:
-                after = replace(one.token, revision=there.revision)
-                if self.existing is Existing.SKIP or after == there:
-                    self.report.skipped += 1
-                else:
-                    changed.append(after)
-        return new, changed
-
-    async def keep(self, entries: list[_Entry]) -> None:
-        """Store a portion in one transaction."""
-        for _ in range(_TRIES):
-            before = self.report.model_copy(deep=True)
-            new, changed = await self.sort(entries)
-            if await self.store.token.put_many(new, changed, self.at):
-                self.report.created += len(new)
-                self.report.updated += len(changed)
-                return
-            self.report = before
-        raise Unavailable("others keep changing the same tokens")
-
-    def _failed(self, line: int, problems: list[tuple[str, str]]) -> None:
-        self.report.failed += 1
-        for name, message in problems:
-            if len(self.report.errors) < _ERRORS_SHOWN:
-                self.report.errors.append(LineError(line=line, field=name, message=message))
-
-
-async def _portions(work: _Import, lines: list[Line]) -> AsyncIterator[ImportReport]:
-    """Portion by portion, each stored before the next is read."""
-    for start in range(0, len(lines), _PORTION):
-        checked = [work.check(line) for line in lines[start : start + _PORTION]]
-        await work.keep([one for one in checked if one is not None])
-        yield work.report
-
-
-async def _whole(work: _Import, lines: list[Line]) -> ImportReport:
-    """Everything in one transaction, or nothing."""
-    checked = [work.check(line) for line in lines]
-    entries = [one for one in checked if one is not None]
-    for _ in range(_TRIES):
-        before = work.report.model_copy(deep=True)
-        new, changed = await work.sort(entries)
-        if work.report.failed:
-            raise _refused(work.report)
-        if await work.store.token.put_many(new, changed, work.at):
-            work.report.created, work.report.updated = len(new), len(changed)
-            return work.report
-        work.report = before
-    raise Unavailable("others keep changing the same tokens")
 
 
 def _refused(report: ImportReport) -> Problem:
@@ -190,31 +80,30 @@ def bulk_router(store: Store, key: TokenKey, now: Callable[[], datetime]) -> API
     @router.post(
         "/import",
         summary="Import tokens from NDJSON or CSV",
-        description="The body is the file. With `Accept: application/x-ndjson` the answer is a "
-        "line of progress for each thousand tokens, the last with `done`.",
+        description="The body is the file; what has come in is stored while the rest still comes. "
+        "With `Accept: application/x-ndjson` the answer is a line of progress for each thousand "
+        "tokens, the last with `done`.",
         dependencies=[may_write],
         response_model=ImportReport,
         openapi_extra={"requestBody": {"content": {NDJSON: {}, CSV: {}}, "required": True}},
     )
     async def import_tokens(
         request: Request,
+        choices: Annotated[ImportChoices, Depends()],
         content_type: Annotated[str, Header()] = NDJSON,
         accept: Annotated[str, Header()] = "*/*",
-        existing: Annotated[Existing, Query()] = Existing.ERROR,
-        *,
-        all_or_nothing: Annotated[bool, Query()] = False,
     ) -> Response:
-        form = _format(content_type)
-        lines = list(read(await _text(request), form))
-        work = _Import(store, key, to_milliseconds(now()), existing)
-        if all_or_nothing:
-            report = await _whole(work, lines)
-            report.done = True
-            return Response(report.model_dump_json(), media_type="application/json")
+        lines = _lines(request, _format(content_type))
+        allow_body(request, _LARGEST_TRANSACTION if choices.all_or_nothing else _LARGEST_FILE)
+        at = to_milliseconds(now())
+        work = Import(store, key, at, choices.existing, choices.dry_run)
+        steps = work.whole(lines) if choices.all_or_nothing else work.portions(lines)
         if NDJSON in accept:
-            return StreamingResponse(_progress(work, lines), media_type=NDJSON)
-        async for _ in _portions(work, lines):
+            return _WhileReading(_progress(work, steps), media_type=NDJSON)
+        async for _ in steps:
             pass
+        if choices.all_or_nothing and work.report.failed:
+            raise _refused(work.report)
         work.report.done = True
         return Response(work.report.model_dump_json(), media_type="application/json")
 
@@ -248,10 +137,29 @@ def bulk_router(store: Store, key: TokenKey, now: Callable[[], datetime]) -> API
     return router
 
 
-async def _progress(work: _Import, lines: list[Line]) -> AsyncIterator[bytes]:
-    async for report in _portions(work, lines):
-        yield orjson.dumps(report.model_dump(exclude={"errors"})) + b"\n"
-    work.report.done = True
+class _WhileReading(StreamingResponse):
+    """An answer that begins while the request is still read.
+
+    The usual one watches for a client that goes away by reading the request: that would take the
+    file from under whoever imports it.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        del scope, receive
+        await self.stream_response(send)
+
+
+async def _progress(work: Import, steps: AsyncIterator[ImportReport]) -> AsyncIterator[bytes]:
+    """A line for each portion, and the last word: too late now for another status than 200."""
+    try:
+        async for report in steps:
+            yield orjson.dumps(report.model_dump(exclude={"errors", "problem"})) + b"\n"
+        work.report.done = True
+    except Unavailable:
+        work.report.problem = "A server this service needs does not answer now; try again."
+    except ClientDisconnect:
+        work.report.problem = "The file ended before its end, or is too large."
     yield orjson.dumps(work.report.model_dump()) + b"\n"
 
 
@@ -295,13 +203,11 @@ def _format(content_type: str) -> Format:
     raise Problem(415, "unsupported-media-type", f"Send the file as {NDJSON} or {CSV}.")
 
 
-async def _text(request: Request) -> str:
-    content = bytearray()
-    async for part in request.stream():
-        content += part
-        if len(content) > _LARGEST_FILE:
-            raise Problem(413, "too-large", "The file has more than 64 MiB: split it.")
-    try:
-        return content.decode()
-    except UnicodeDecodeError:
-        raise Problem(422, "invalid-request", "The file is not UTF-8.") from None
+async def _lines(request: Request, form: Format) -> AsyncIterator[Line]:
+    """The lines of the body as they come in."""
+    reader = Reader(form)
+    async for piece in request.stream():
+        for line in reader.feed(piece):
+            yield line
+    for line in reader.end():
+        yield line

@@ -1,7 +1,7 @@
 """Tokens in files: NDJSON (one object a line) and CSV (a header, then one token a line).
 
-A line becomes the same object that `POST /v1/tokens` takes; whoever reads it checks it. In CSV an
-empty cell means "not given", and a list (``sites``, ``evse_kinds``) is separated by ``;``.
+A line is the same object that `POST /v1/tokens` takes (`lines` reads them). In CSV an empty cell
+means "not given", and a list (``sites``, ``evse_kinds``) is separated by ``;``.
 """
 
 from __future__ import annotations
@@ -9,12 +9,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
 LISTS = frozenset({"sites", "evse_kinds"})
 _NUMBERS = frozenset({"max_concurrent", "charging_priority"})
@@ -44,57 +43,8 @@ class Format(StrEnum):
     CSV = "csv"
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line of a file: its fields, or what is wrong with it."""
-
-    number: int
-    fields: dict[str, Any] | None = None
-    problem: str = ""
-
-
-def read(text: str, form: Format) -> Iterator[Line]:
-    """The lines of a file; empty ones are passed over, a broken one does not stop the rest."""
-    return _ndjson(text) if form is Format.NDJSON else _csv(text)
-
-
-def _ndjson(text: str) -> Iterator[Line]:
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            fields = json.loads(line)
-        except (ValueError, RecursionError):
-            yield Line(number, problem="is not JSON")
-            continue
-        if isinstance(fields, dict):
-            yield Line(number, fields)
-        else:
-            yield Line(number, problem="is not an object")
-
-
-def _csv(text: str) -> Iterator[Line]:
-    reader = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
-    header: list[str] | None = None
-    while True:
-        try:
-            cells = next(reader, None)
-        except csv.Error:
-            yield Line(reader.line_num, problem="is not CSV")
-            return  # nothing after a broken quote can be trusted
-        if cells is None:
-            return
-        if not any(cell.strip() for cell in cells):
-            continue
-        if header is None:
-            header = [cell.strip() for cell in cells]
-        elif len(cells) != len(header):
-            yield Line(reader.line_num, problem=f"has {len(cells)} cells, not {len(header)}")
-        else:
-            yield Line(reader.line_num, _fields(header, cells))
-
-
-def _fields(header: list[str], cells: list[str]) -> dict[str, Any]:
+def fields_of(header: list[str], cells: list[str]) -> dict[str, Any]:
+    """The cells of a row as fields; what is no number although it should be stays for the check."""
     fields: dict[str, Any] = {}
     for name, cell in zip(header, cells, strict=True):
         if cell == "":

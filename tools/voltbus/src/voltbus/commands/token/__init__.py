@@ -1,0 +1,5 @@
+"""`voltbus token`: the operator's token desk."""
+
+from voltbus.commands.token.desk import token
+
+__all__ = ["token"]

@@ -1,0 +1,1 @@
+"""The services' REST interface as the command line uses it."""
