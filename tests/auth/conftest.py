@@ -252,6 +252,7 @@ async def served(
     app.include_router(api.tokens_router(store, KEY, clock))
     app.include_router(api.erasures_router(store, clock))
     app.include_router(api.transactions_router(store))
+    app.include_router(api.station_certificates_router(store))
     app.include_router(api.authorizations_router(store, library, KEY, clock))
 
     def as_operator(scope: str) -> dict[str, str]:

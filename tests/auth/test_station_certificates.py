@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,8 +13,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from auth.auth_examples import HOUR, NOW, STATION, asked
 from auth.conftest import told
+from auth.memory_applications import MemoryApplications
 from auth.plug_and_charge.pki import Pki, pem
-from voltbus_auth.domain.station_certificates import Authority, read_authority, read_request
+from voltbus_auth.domain.station_certificates.authority import Authority, read_authority
+from voltbus_auth.domain.station_certificates.requests import NotSignedError, read_request
+from voltbus_auth.handlers.signers import BuiltIn
 from voltbus_auth.handlers.station_certificates import StationCertificates
 from voltbus_backbone.contract.auth import SignCertificate
 from voltbus_backbone.contract.registry import SIGN_CERTIFICATE
@@ -50,7 +53,7 @@ def request(key: Any = KEY, algorithm: Any = hashes.SHA256()) -> str:  # noqa: B
 
 def test_a_certificate_names_the_station_and_its_key() -> None:
     """The name is the station's id, whatever the request says; for TLS clients only."""
-    text = authority().sign(read_request(request(), None), STATION, NOW)
+    text = authority().sign(read_request(request()).key, STATION, NOW).chain
     leaf, above = x509.load_pem_x509_certificates(text.encode())
     assert above == PKI.sub1.certificate
     leaf.verify_directly_issued_by(above)
@@ -65,21 +68,21 @@ def test_a_certificate_names_the_station_and_its_key() -> None:
 def test_a_certificate_ends_with_its_issuer() -> None:
     """No certificate outlives the one that signed it."""
     signer = authority(validity=timedelta(days=100_000))
-    text = signer.sign(read_request(request(), None), STATION, NOW)
+    text = signer.sign(read_request(request()).key, STATION, NOW).chain
     leaf = x509.load_pem_x509_certificates(text.encode())[0]
     assert leaf.not_valid_after_utc == PKI.sub1.certificate.not_valid_after_utc
 
 
 def test_a_station_id_that_is_no_common_name() -> None:
     """A common name holds at most 64 characters (RFC 5280)."""
-    with pytest.raises(ValueError, match="too long"):
-        authority().sign(read_request(request(), None), "x" * 65, NOW)
+    with pytest.raises(NotSignedError, match="too long"):
+        authority().sign(read_request(request()).key, "x" * 65, NOW)
 
 
 def test_rsa_of_2048_bits_is_enough() -> None:
     """The least that A00 allows."""
     key = rsa.generate_private_key(65537, 2048)
-    assert read_request(request(key), "ChargingStationCertificate") == key.public_key()
+    assert read_request(request(key)).key == key.public_key()
 
 
 def tampered() -> str:
@@ -93,22 +96,23 @@ _DER = serialization.Encoding.DER
 
 
 @pytest.mark.parametrize(
-    ("csr", "kind"),
+    ("csr", "kind", "code"),
     [
-        ("no PEM", None),
-        (request() + " " * 5500, None),
-        (request(), "V2GCertificate"),
-        (tampered(), None),
-        (request(ec.generate_private_key(ec.SECP224R1())), None),
-        (request(rsa.generate_private_key(65537, 1024)), None),  # noqa: S505 - refused for it
-        (request(ed25519.Ed25519PrivateKey.generate(), None), None),
+        ("no PEM", None, "InvalidCSR"),
+        (request() + " " * 5500, None, "InvalidCSR"),
+        (request(), "V2GCertificate", "UnsupportedRequest"),
+        (tampered(), None, "InvalidCSR"),
+        (request(ec.generate_private_key(ec.SECP224R1())), None, "InvalidCSR"),
+        (request(rsa.generate_private_key(65537, 1024)), None, "InvalidCSR"),  # noqa: S505 - refused for it
+        (request(ed25519.Ed25519PrivateKey.generate(), None), None, "InvalidCSR"),
     ],
     ids=["text", "long", "for V2G", "tampered", "P-224", "RSA-1024", "Ed25519"],
 )
-async def test_what_is_not_signed(csr: str, kind: str | None) -> None:
-    """Rejected, and no command (A02.FR.04)."""
+async def test_what_is_not_signed(csr: str, kind: str | None, code: str) -> None:
+    """Rejected with OCPP's reason code and a sentence, and no command (A02.FR.04)."""
     found = await desk(authority()).ask(csr=csr, certificate_type=kind)
-    assert not found.answer.accepted
+    assert (found.answer.accepted, found.answer.reason_code) == (False, code)
+    assert found.answer.reason.endswith(".")
     assert found.events == []
 
 
@@ -116,12 +120,12 @@ class Desk:
     """The handler, and what it keeps, in memory."""
 
     def __init__(self, signer: Authority | None) -> None:
-        self.made: dict[str, str] = {}
-        self.handler = StationCertificates(signer, self, source="/voltbus/auth/1", now=lambda: NOW)
-
-    async def keep(self, request_id: str, chain: str, at: datetime) -> str:
-        assert at == NOW
-        return self.made.setdefault(request_id, chain)
+        self.handler = StationCertificates(
+            None if signer is None else BuiltIn(signer),
+            MemoryApplications(),
+            source="/voltbus/auth/1",
+            now=lambda: NOW,
+        )
 
     async def ask(self, **fields: Any) -> Told:
         wish = {"station_id": STATION, "protocol": Protocol.OCPP21, "csr": request(), **fields}
@@ -155,7 +159,7 @@ async def test_a_request_sent_again_gets_no_second_certificate() -> None:
 async def test_without_an_authority() -> None:
     """Rejected: nobody could process the request (A02.FR.04)."""
     found = await desk(None).ask()
-    assert not found.answer.accepted
+    assert (found.answer.accepted, found.answer.reason_code) == (False, "NotEnabled")
     assert found.events == []
 
 

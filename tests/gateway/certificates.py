@@ -67,6 +67,7 @@ class Authority:
             self._key, hashes.SHA256()
         )
         self.file = self._write(f"{common_name}.pem", self.certificate)
+        self.key_file = self._write_key(f"{common_name}.key", self._key)
 
     def server(self, kind: str = "ec", file: str = "server") -> tuple[Path, Path]:
         """A certificate for 127.0.0.1: (certificate file, key file)."""
@@ -103,15 +104,18 @@ class Authority:
         certificate = builder.add_extension(extended, critical=False).sign(
             self._key, hashes.SHA256()
         )
-        key_file = self._folder / f"{file}.key"
-        key_file.write_bytes(
+        return self._write(f"{file}.pem", certificate), self._write_key(f"{file}.key", key)
+
+    def _write_key(self, file: str, key: Key) -> Path:
+        path = self._folder / file
+        path.write_bytes(
             key.private_bytes(
                 serialization.Encoding.PEM,
                 serialization.PrivateFormat.PKCS8,
                 serialization.NoEncryption(),
             )
         )
-        return self._write(f"{file}.pem", certificate), key_file
+        return path
 
     def _write(self, file: str, certificate: x509.Certificate) -> Path:
         path = self._folder / file

@@ -10,10 +10,10 @@ import httpx
 
 from voltbus_auth import api
 from voltbus_auth.domain.identifiers import TokenKey, read_key
-from voltbus_auth.domain.station_certificates import Authority, read_authority
 from voltbus_auth.domain.verdict import Policy
 from voltbus_auth.handlers import (
     certificates,
+    following,
     projections,
     requests,
     samples,
@@ -24,6 +24,7 @@ from voltbus_auth.handlers.knowledge import Library
 from voltbus_auth.handlers.trust import Trust
 from voltbus_auth.ocsp import Responders
 from voltbus_auth.settings import Settings
+from voltbus_auth.signing import signer
 from voltbus_auth.store import Store
 from voltbus_backbone.consumption import Consumption
 from voltbus_backbone.contract.registry import Topic
@@ -59,7 +60,7 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
         now=now,
     )
     signing = station_certificates.StationCertificates(
-        station_authority(settings), store.station_certificate, source=runtime.source, now=now
+        signer(settings), store.application, source=runtime.source, now=now
     )
     trust = Trust(store.root, every_s=settings.roots_refresh_s)
     await trust.refresh()
@@ -98,6 +99,7 @@ def routers(store: Store, library: Library, trust: Trust, key: TokenKey) -> list
         api.erasures_router(store, now),
         api.roots_router(store, trust, now),
         api.transactions_router(store),
+        api.station_certificates_router(store),
         api.authorizations_router(store, library, key, now),
     ]
 
@@ -121,6 +123,12 @@ def listening(
             (Topic.AUTH_CERTIFICATE_REQUESTS,),
             station_certificates.TYPES,
             signing.handle,
+        ),
+        Consumption(
+            "auth-certificates-sent",
+            (Topic.COMMANDS_EVENTS, Topic.STATIONS_EVENTS),
+            following.TYPES,
+            following.Following(store.application, now=Runtime.now).handle,
         ),
         Consumption(
             "auth-projections",
@@ -153,35 +161,6 @@ def responders_of(settings: Settings) -> Responders:
         now=Runtime.now,
         clock=asyncio.get_running_loop().time,
     )
-
-
-def station_authority(settings: Settings) -> Authority | None:
-    """The built-in authority for stations' certificates; None where none is set.
-
-    Raises:
-        SettingsError: only half of it is set, or it cannot be used.
-    """
-    files = (settings.station_ca_cert_file, settings.station_ca_key_file)
-    certificate, key = files
-    if certificate is None and key is None:
-        return None
-    if certificate is None or key is None or not settings.station_ca_organization:
-        raise SettingsError(
-            "VOLTBUS_STATION_CA_CERT_FILE, VOLTBUS_STATION_CA_KEY_FILE and "
-            "VOLTBUS_STATION_CA_ORGANIZATION go together"
-        )
-    try:
-        return read_authority(
-            certificate.read_bytes(),
-            key.read_bytes(),
-            organization=settings.station_ca_organization,
-            validity=timedelta(days=settings.station_certificate_days),
-        )
-    except (OSError, ValueError, TypeError):
-        raise SettingsError(
-            "VOLTBUS_STATION_CA_CERT_FILE and VOLTBUS_STATION_CA_KEY_FILE must be the PEM of an "
-            "authority's certificate and of its RSA or EC key"
-        ) from None
 
 
 def token_key(settings: Settings) -> TokenKey:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -37,19 +38,24 @@ class Settings(StoreSettings):
     ocsp_deadline_s: float = Field(
         default=3.0, gt=0, description="How long OCSP responders may take for one certificate."
     )
+    station_ca: Literal["none", "built-in", "external"] | None = Field(
+        default=None,
+        description="Who signs stations' requests for certificates. Left out: built-in where its "
+        "key is given, else none.",
+    )
     station_ca_cert_file: Path | None = Field(
         default=None,
-        description="PEM: the built-in authority's certificate, then those above it. Without it "
-        "no station's signing request is accepted.",
+        description="PEM: the built-in authority's certificate, then those above it. With an "
+        "external one: the authorities to which its chains must lead.",
     )
     station_ca_key_file: Path | None = Field(
-        default=None, description="PEM, not encrypted: the key of that certificate."
+        default=None, description="PEM, not encrypted: the key of the built-in authority."
     )
     station_ca_organization: str | None = Field(
         default=None, description="O of stations' certificates; obligatory with an authority."
     )
     station_certificate_days: float = Field(
-        default=365.0, gt=0, description="How long a station's certificate is good for."
+        default=365.0, gt=0, description="How long the built-in authority's certificates hold."
     )
     roots_refresh_s: float = Field(
         default=5.0, gt=0, description="How soon replicas learn of an added or removed root."

@@ -90,6 +90,7 @@ class Connections:
         link: Link,
         security_profile: int,
         certificate_cn: str | None = None,
+        certificate_serial: str | None = None,
     ) -> Connection:
         """A station's socket was accepted: it is the station's connection from now on."""
         now = self._now()
@@ -118,7 +119,7 @@ class Connections:
         self._open[connection.connection_id] = connection
         self._empty.clear()
         CONNECTIONS.labels(protocol.value).inc()
-        self._tell_connected(connection, now)
+        self._tell_connected(connection, now, certificate_serial)
         if older is not None:
             older.close(POLICY_VIOLATION, "The station has a newer connection")
         return connection
@@ -128,7 +129,9 @@ class Connections:
         self._last_id = max(int(now.timestamp() * 1_000_000), self._last_id + 1)
         return f"{self._last_id:014x}{token_hex(6)}"
 
-    def _tell_connected(self, connection: Connection, now: datetime) -> None:
+    def _tell_connected(
+        self, connection: Connection, now: datetime, certificate_serial: str | None
+    ) -> None:
         message = StationConnected(
             station_id=connection.station_id,
             connection_id=connection.connection_id,
@@ -137,6 +140,7 @@ class Connections:
             protocol=connection.protocol,
             at=now,
             security_profile=connection.security_profile,
+            certificate_serial=certificate_serial,
         )
         record = envelope.event(
             STATION_CONNECTED,

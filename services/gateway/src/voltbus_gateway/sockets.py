@@ -228,6 +228,7 @@ class Sockets:
             link=link,
             security_profile=knock.security_profile,
             certificate_cn=knock.certificate.common_name if knock.certificate else None,
+            certificate_serial=knock.certificate.serial if knock.certificate else None,
         )
         try:
             await self._read(socket, connection, link)

@@ -103,7 +103,7 @@ def _stamp(file: Path) -> tuple[int, int] | None:
 
 @dataclass(frozen=True, slots=True)
 class ClientCertificate:
-    """What a verified client certificate says of its holder."""
+    """What a verified client certificate says of its holder. ``serial``: hex, as OCPP writes it."""
 
     common_name: str | None
     organization: str | None
@@ -121,5 +121,10 @@ def client_certificate(found: dict[str, Any] | None) -> ClientCertificate | None
     return ClientCertificate(
         common_name=names.get("commonName"),
         organization=names.get("organizationName"),
-        serial=found.get("serialNumber"),
+        serial=_hex(found.get("serialNumber")),
     )
+
+
+def _hex(serial: str | None) -> str | None:
+    """Lower case, no leading zeros: the same number is always written alike."""
+    return f"{int(serial, 16):x}" if serial else None

@@ -192,9 +192,14 @@ class SignCertificate(Message, frozen=True):
 
 
 class SignCertificateAnswer(Message, frozen=True):
-    """Whether the request is taken up; not yet a certificate (A02.FR.04)."""
+    """Whether the request is taken up; not yet a certificate (A02.FR.04).
+
+    Where it is not: ``reason_code`` of OCPP 2.x StatusInfoType, and ``reason``, one sentence.
+    """
 
     accepted: bool
+    reason_code: str | None = None
+    reason: str | None = None
 
 
 class Phase(StrEnum):

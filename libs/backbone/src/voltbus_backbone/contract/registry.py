@@ -13,7 +13,14 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from voltbus_backbone.contract import agreements, auth, config, gateway, stations
+from voltbus_backbone.contract import (
+    agreements,
+    auth,
+    certificates,
+    config,
+    gateway,
+    stations,
+)
 from voltbus_backbone.contract.values import Message
 
 M = TypeVar("M", bound=Message)
@@ -148,6 +155,14 @@ SIGN_CERTIFICATE = _row(
     auth.SignCertificate,
     _Y,
     answer=SIGN_CERTIFICATE_ANSWER.name,
+)
+PROVIDER_SIGN_CERTIFICATE = _row(
+    "voltbus.provider.sign-certificate.v1",
+    certificates.CertificateWanted,
+    Topic.PROVIDERS_REQUESTS,
+)
+CERTIFICATE_MADE = _row(
+    "voltbus.auth.certificate-signed.v1", certificates.CertificateMade, _Y, fact=True
 )
 EV_CERTIFICATE_ANSWER = _row(
     "voltbus.auth.ev-certificate.answered.v1", auth.GetEvCertificateAnswer, None

@@ -9,7 +9,10 @@ from voltbus_backbone.contract.values import Message, OpeningHours, Protocol, Sa
 
 
 class StationConnected(Message, frozen=True):
-    """A socket was accepted. The last one in the station's log wins."""
+    """A socket was accepted. The last one in the station's log wins.
+
+    ``certificate_serial``: hex, of the certificate that it logged in with (profile 3).
+    """
 
     station_id: str
     connection_id: str
@@ -18,6 +21,7 @@ class StationConnected(Message, frozen=True):
     protocol: Protocol
     at: datetime
     security_profile: int = 1
+    certificate_serial: str | None = None
 
 
 class StationDisconnected(Message, frozen=True):

@@ -51,11 +51,12 @@ NOTES: dict[Topic, Note] = {
         "auth", "Log-ins, authorizations and what stations say of transactions."
     ),
     Topic.AUTH_CERTIFICATE_REQUESTS: Note(
-        "the gateway, auth",
+        "the gateway, auth, an authority for stations' certificates: another system",
         "auth",
         "What must ask servers elsewhere about certificates, apart from what must be quick. An "
         "Authorize with a contract certificate comes here from `auth.requests`, by way of auth. "
-        "Stations' requests for certificates of their own come here too.",
+        "Stations' requests for certificates of their own come here too, and what an authority "
+        "elsewhere makes of them.",
     ),
     Topic.CONFIG_REQUESTS: _requests(
         "config", "Boots, registrations, commands to stations and what became of calls."
@@ -65,9 +66,10 @@ NOTES: dict[Topic, Note] = {
     ),
     Topic.PROVIDERS_REQUESTS: Note(
         "auth",
-        "a provider of contract certificates: another system",
-        "What only a provider of contract certificates can answer. Whoever reads it answers the "
-        "asker directly; when nobody does, the station hears Failed.",
+        "other systems: a provider of contract certificates, an authority for stations' ones",
+        "What only another system can answer. A provider of contract certificates answers the "
+        "asker directly; when nobody does, the station hears Failed. An authority that signs "
+        "stations' certificates answers in its own time, on `auth.certificate-requests`.",
     ),
     Topic.GATEWAY_INBOX: Note(
         "the services",

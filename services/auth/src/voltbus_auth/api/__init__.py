@@ -5,6 +5,7 @@ from voltbus_auth.api.bulk import bulk_router
 from voltbus_auth.api.credentials import credentials_router
 from voltbus_auth.api.erasures import erasures_router
 from voltbus_auth.api.roots import roots_router
+from voltbus_auth.api.station_certificates import station_certificates_router
 from voltbus_auth.api.tokens import tokens_router
 from voltbus_auth.api.transactions import transactions_router
 
@@ -14,6 +15,7 @@ __all__ = [
     "credentials_router",
     "erasures_router",
     "roots_router",
+    "station_certificates_router",
     "tokens_router",
     "transactions_router",
 ]

@@ -12,7 +12,7 @@ from voltbus_auth.store.knowledge import KnowledgeStore
 from voltbus_auth.store.occupancy import OccupancyStore
 from voltbus_auth.store.projections import ProjectionStore
 from voltbus_auth.store.roots import RootStore
-from voltbus_auth.store.station_certificates import StationCertificateStore
+from voltbus_auth.store.station_certificates import ApplicationStore
 from voltbus_auth.store.tokens import TokenStore, Value
 from voltbus_auth.store.transactions import TransactionStore
 from voltbus_auth.store.vault import Vault, read_master_keys
@@ -77,7 +77,7 @@ class Store:
             database, self.reachable, tokens=self.token, projections=self.projection
         )
         self.root = RootStore(database, self.reachable)
-        self.station_certificate = StationCertificateStore(database, self.reachable)
+        self.application = ApplicationStore(database, self.reachable)
         self._keys = MongoKeyStore(database["idempotency_keys"])
         self.idempotency = Idempotency(self._keys)
 
@@ -106,7 +106,7 @@ class Store:
         await self.transaction.prepare()
         await self.projection.prepare()
         await self.journal.prepare()
-        await self.station_certificate.prepare()
+        await self.application.prepare()
         await self.outbox.prepare()
         await self._keys.prepare()
         if self.vault is not None:

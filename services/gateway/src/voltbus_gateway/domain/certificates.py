@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from voltbus_gateway.domain.frames import Payload
     from voltbus_gateway.domain.route import Context
 
+# Of StatusInfoType: reasonCode, additionalInfo (2.1 allows more).
+_CODE_LIMIT, _INFO_LIMIT = 20, 512
 # The longest ocspResult and exiResponse of each version.
 _OCSP_LIMIT = {Protocol.OCPP201: 5500, Protocol.OCPP21: 18_000}
 _EXI_LIMIT = {Protocol.OCPP201: 7500, Protocol.OCPP21: 17_000}
@@ -166,10 +168,15 @@ def sign_certificate(payload: Payload, context: Context) -> SignCertificate:
 
 
 def sign_certificate_answer(
-    answer: SignCertificateAnswer, _payload: Payload, _context: Context
+    answer: SignCertificateAnswer, _payload: Payload, context: Context
 ) -> Payload:
     """SignCertificateResponse: the certificate itself follows by CertificateSigned."""
-    return {"status": "Accepted" if answer.accepted else "Rejected"}
+    response: Payload = {"status": "Accepted" if answer.accepted else "Rejected"}
+    if answer.reason_code is not None and context.protocol is not Protocol.OCPP16:
+        response["statusInfo"] = {"reasonCode": answer.reason_code[:_CODE_LIMIT]}
+        if answer.reason is not None:
+            response["statusInfo"]["additionalInfo"] = answer.reason[:_INFO_LIMIT]
+    return response
 
 
 def sign_certificate_silence(_payload: Payload, _context: Context) -> Payload:

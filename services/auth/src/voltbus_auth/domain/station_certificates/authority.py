@@ -1,4 +1,4 @@
-"""Certificates of stations' own: which signing requests are good, and what is made of them (A02).
+"""The built-in authority, for trying out: what it makes of a signing request (A02).
 
 Pure but for the key's own randomness. What is certified is the name under which the station logged
 in, never a name that it wrote into its request.
@@ -8,29 +8,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from voltbus_auth.domain.station_certificates.chain import issued
+from voltbus_auth.domain.station_certificates.requests import NotSignedError, PublicKey
+
 if TYPE_CHECKING:
     from datetime import datetime
 
-LONGEST_REQUEST = 5500
-LONGEST_CHAIN = 10_000
-SHORTEST_RSA = 2048
-SHORTEST_EC = 256
-STATION = "ChargingStationCertificate"
+    from voltbus_auth.domain.station_certificates.chain import Issued
 
 # Stations' clocks are not exact: a certificate holds from a little before it is made.
 _EARLIER = timedelta(hours=1)
 _LONGEST_NAME = 64  # of a common name (RFC 5280, upper bounds)
 
-PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 
@@ -43,11 +39,12 @@ class Authority:
     organization: str
     validity: timedelta
 
-    def sign(self, key: PublicKey, station_id: str, now: datetime) -> str:
-        """A certificate for the key, with what is above it but the root; PEM.
+    def sign(self, key: PublicKey, station_id: str, now: datetime) -> Issued:
+        """A certificate for the key, with what is above it but the root.
 
         Raises:
-            ValueError: the station's id is no common name, or the chain is longer than OCPP's.
+            NotSignedError: the station's id is no common name.
+            MisfitError: the chain is longer than OCPP's.
         """
         issuer = self.chain[0]
         made = _unsigned(key, station_id, self.organization)
@@ -55,11 +52,7 @@ class Authority:
         made = made.not_valid_after(min(now + self.validity, issuer.not_valid_after_utc))
         made = made.add_extension(_issuer_key(issuer), critical=False)
         leaf = made.sign(self.key, hashes.SHA256())
-        sent = (leaf, *(one for one in self.chain if one.subject != one.issuer))
-        text = "".join(one.public_bytes(serialization.Encoding.PEM).decode() for one in sent)
-        if len(text) > LONGEST_CHAIN:
-            raise ValueError("the chain is longer than a station takes")
-        return text
+        return issued(leaf, self.chain)
 
 
 def read_authority(
@@ -86,41 +79,11 @@ def read_authority(
     return Authority(chain, private, organization, validity)
 
 
-def read_request(csr: str, certificate_type: str | None) -> PublicKey:
-    """The key that a certificate is wanted for.
-
-    Raises:
-        ValueError: this is no request that we sign; the sentence says why.
-    """
-    if certificate_type not in {None, STATION}:
-        raise ValueError("only stations' own certificates are signed")
-    if len(csr) > LONGEST_REQUEST:
-        raise ValueError("the request is too long")
-    try:
-        request = x509.load_pem_x509_csr(csr.encode())
-        signed, key = request.is_signature_valid, request.public_key()
-    except (ValueError, UnsupportedAlgorithm, InvalidSignature):
-        raise ValueError("the request cannot be read") from None
-    if not signed:
-        raise ValueError("the request is not signed by its own key")
-    if isinstance(key, rsa.RSAPublicKey) and key.key_size >= SHORTEST_RSA:
-        return key
-    if isinstance(key, ec.EllipticCurvePublicKey) and key.key_size >= SHORTEST_EC:
-        return key
-    raise ValueError("the key is too weak, or of a kind that is not signed")
-
-
-def request_id(station_id: str, csr: str) -> str:
-    """The same for the same request of the same station."""
-    digest = sha256(station_id.encode())
-    digest.update(b"\0")
-    digest.update(csr.encode())
-    return digest.hexdigest()
-
-
 def _unsigned(key: PublicKey, station_id: str, organization: str) -> x509.CertificateBuilder:
     if not 0 < len(station_id) <= _LONGEST_NAME:
-        raise ValueError("the station's id is too long for a common name")
+        raise NotSignedError(
+            "UnsupportedRequest", "The station's id is too long for a common name."
+        )
     usages = dict.fromkeys(
         (
             "content_commitment",

@@ -1,0 +1,1 @@
+"""Certificates of stations' own: requests, whoever signs, chains, and the life of each (A02)."""
