@@ -108,7 +108,8 @@ def main() -> None:
     parser.add_argument("--url", required=True)
     parser.add_argument("--stations", type=int, required=True)
     parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--warm-seconds", type=float, default=1.5)
+    # Long enough for what follows a boot (settings, events) to be over on every station.
+    parser.add_argument("--warm-seconds", type=float, default=4.0)
     parser.add_argument("--password-file", required=True)
     parser.add_argument("--tokens", required=True)
     arguments = parser.parse_args()

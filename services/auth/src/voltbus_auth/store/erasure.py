@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from bson import ObjectId
 
 from voltbus_auth.domain.tokens import changed
+from voltbus_auth.store import journal
 from voltbus_backbone.contract.registry import TOKEN_ERASED
 from voltbus_backbone.envelope import event
 from voltbus_backbone.store import transaction
@@ -79,9 +80,7 @@ class ErasureStore:
                     },
                     session=session,
                 )
-                decisions = await self._database["decisions"].delete_many(
-                    {"token_ref": token.ref}, session=session
-                )
+                decisions = await journal.forget(self._database, token.ref, session)
                 await self._database["open_transactions"].delete_one(
                     {"_id": f"token:{token.ref}"}, session=session
                 )
@@ -90,7 +89,7 @@ class ErasureStore:
                     "at": at,
                     "by": by,
                     "transactions": renamed.modified_count,
-                    "decisions": decisions.deleted_count,
+                    "decisions": decisions,
                 }
                 await self._erasures.insert_one(document, session=session)
                 await self._outbox.add([told], session=session)
