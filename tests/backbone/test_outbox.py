@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
+from bson import ObjectId
+from bson.timestamp import Timestamp
 from pydantic import SecretStr
 
 from voltbus_backbone.envelope import Record
@@ -112,6 +114,20 @@ async def test_a_newer_record_waits_for_an_older_one_of_its_key(database: Any) -
     assert await first.relay() == 1
     assert await second.relay() == 1
     assert values(bus) == [b"3", b"1", b"2"]
+
+
+async def test_the_order_is_the_server_s_and_no_clock_s(database: Any) -> None:
+    """A record that came first leaves first, though its writer's clock is an hour ahead."""
+    bus, clock = MemoryBus(), Clock()
+    outbox = await outbox_of(database, bus, "a", clock)
+    await outbox.add([record("k", 1)])
+    early = await database["outbox"].find_one_and_delete({})
+    ahead = ObjectId.from_datetime(clock.time + timedelta(hours=1))
+    await database["outbox"].insert_one({**early, "_id": ahead, "placed": Timestamp(0, 0)})
+    await outbox.add([record("k", 2), record("k", 3)])
+    while await outbox.relay():
+        pass
+    assert values(bus) == [b"1", b"2", b"3"]
 
 
 async def test_nothing_is_removed_that_kafka_has_not_stored(database: Any) -> None:

@@ -3,6 +3,10 @@
 A change and its records are written in one MongoDB transaction; a relay publishes them afterwards,
 in the order of each key, and removes them once Kafka has them. A process that dies in between
 leaves its records to the next relay. A record may so be published twice under one ``ce_id``.
+
+The order is MongoDB's own: it sets ``placed`` when a record is written, each time higher than ever
+before, whatever the clocks of the replicas say. Two changes of one thing are never in transactions
+at the same time, so theirs is the order of their records.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 from bson import ObjectId
+from bson.timestamp import Timestamp
 
 from voltbus_backbone.envelope import Record
 from voltbus_backbone.errors import Unavailable
@@ -32,6 +37,7 @@ log = structlog.get_logger(__name__)
 _ADOPT_AFTER = timedelta(seconds=5)
 _LOOK_EVERY_S = 1.0
 _MOST = 200
+_SET_BY_SERVER = Timestamp(0, 0)
 
 
 class Outbox:
@@ -54,8 +60,8 @@ class Outbox:
     async def prepare(self) -> None:
         """Create the indexes."""
         with translating():
-            await self._collection.create_index([("topic", 1), ("key", 1), ("_id", 1)])
-            await self._collection.create_index([("owner", 1), ("_id", 1)])
+            await self._collection.create_index([("topic", 1), ("key", 1), ("placed", 1)])
+            await self._collection.create_index([("owner", 1), ("placed", 1)])
 
     async def add(
         self, records: Sequence[Record], *, session: AsyncIOMotorClientSession | None = None
@@ -67,6 +73,7 @@ class Outbox:
         documents = [
             {
                 "_id": ObjectId(),
+                "placed": _SET_BY_SERVER,
                 "owner": self._owner,
                 "at": now,
                 "topic": record.topic,
@@ -115,7 +122,7 @@ class Outbox:
         """Ours and the orphaned, each only when nothing older of its key is left to another."""
         adopted = {"at": {"$lt": self._now() - _ADOPT_AFTER}}
         query = {"$or": [{"owner": self._owner}, adopted]}
-        found = await self._collection.find(query).sort("_id", 1).limit(_MOST).to_list(_MOST)
+        found = await self._collection.find(query).sort("placed", 1).limit(_MOST).to_list(_MOST)
         if not found:
             return []
         keys = [{"topic": document["topic"], "key": document["key"]} for document in found]
@@ -123,7 +130,7 @@ class Outbox:
         blocked: set[tuple[str, bytes | None]] = set()
         result: list[dict[str, Any]] = []
         everything = self._collection.find({"$or": _unique(keys)}, {"topic": 1, "key": 1}).sort(
-            "_id", 1
+            "placed", 1
         )
         by_id = {document["_id"]: document for document in found}
         async for document in everything:
