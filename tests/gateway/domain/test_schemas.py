@@ -81,6 +81,11 @@ def test_every_schema_of_the_version_compiles(protocol: Protocol) -> None:
             "payload: unknown property: vendorStuff",
         ),
         (
+            {"A4B2C3D4E5F6": 1},
+            ErrorCode.FORMAT_VIOLATION,
+            "payload: unknown property: (unreadable)",
+        ),
+        (
             {"S E C R E T": 1},
             ErrorCode.FORMAT_VIOLATION,
             "payload: unknown property: (unreadable)",

@@ -65,7 +65,8 @@ _CODES = {
 # 1.6's schemas can't say that a property is optional against the text; see ocpp-rules A18.
 _OPTIONAL_WHATEVER_THE_SCHEMA_SAYS = {(Protocol.OCPP16, "StopTransaction"): "reason"}
 
-_SPEAKABLE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,49}")
+# Four digits make it likelier that somebody's card number stands where a name belongs.
+_SPEAKABLE_NAME = re.compile(r"(?!(?:.*[0-9]){4})[A-Za-z][A-Za-z0-9_.-]{0,49}")
 
 
 @cache
