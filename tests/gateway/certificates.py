@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
 
 @cache
@@ -77,32 +77,70 @@ class Authority:
         return self._finish(builder, key, ExtendedKeyUsageOID.SERVER_AUTH, file)
 
     def station(
-        self, common_name: str, organization: str = "Operator AB", days: int = 30
+        self,
+        common_name: str,
+        organization: str = "Operator AB",
+        days: int = 30,
+        *,
+        key: Key | None = None,
+        since: int = -60,
+        itself: bool = False,
     ) -> tuple[Path, Path]:
-        """A station's certificate; negative ``days``: it has expired."""
-        key = new_key()
-        builder = self._builder(name(common_name, organization), key, days)
+        """A station's certificate; negative ``days``: it has expired. ``itself``: self-signed."""
+        key = key or new_key()
+        subject = name(common_name, organization)
+        builder = self._builder(subject, key, days, since, subject if itself else None)
         self._count += 1
-        return self._finish(builder, key, ExtendedKeyUsageOID.CLIENT_AUTH, f"station-{self._count}")
+        file = f"station-{self._count}"
+        return self._finish(
+            builder, key, ExtendedKeyUsageOID.CLIENT_AUTH, file, key if itself else None
+        )
 
-    def _builder(self, subject: x509.Name, key: Key, days: int) -> x509.CertificateBuilder:
+    def revoking(self, *files: Path, ends_in_days: int = 7) -> bytes:
+        """The authority's list of revoked certificates, with these on it."""
+        now = datetime.now(UTC)
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self._name)
+            .last_update(now - timedelta(days=30))
+            .next_update(now + timedelta(days=ends_in_days))
+        )
+        for file in files:
+            serial = x509.load_pem_x509_certificate(file.read_bytes()).serial_number
+            revoked = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now)
+            builder = builder.add_revoked_certificate(revoked.build())
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    def _builder(
+        self,
+        subject: x509.Name,
+        key: Key,
+        days: int,
+        since: int = -60,
+        issuer: x509.Name | None = None,
+    ) -> x509.CertificateBuilder:
         now = datetime.now(UTC)
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
-            .issuer_name(self._name)
+            .issuer_name(issuer or self._name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=60))
+            .not_valid_before(now + timedelta(days=since))
             .not_valid_after(now + timedelta(days=days))
         )
 
     def _finish(
-        self, builder: x509.CertificateBuilder, key: Key, usage: x509.ObjectIdentifier, file: str
+        self,
+        builder: x509.CertificateBuilder,
+        key: Key,
+        usage: x509.ObjectIdentifier,
+        file: str,
+        signer: Key | None = None,
     ) -> tuple[Path, Path]:
         extended = x509.ExtendedKeyUsage([usage])
         certificate = builder.add_extension(extended, critical=False).sign(
-            self._key, hashes.SHA256()
+            signer or self._key, hashes.SHA256()
         )
         return self._write(f"{file}.pem", certificate), self._write_key(f"{file}.key", key)
 

@@ -206,15 +206,14 @@ async def test_plain_text_at_a_tls_port_disturbs_nobody(secured: Secured) -> Non
 
 async def test_certificates_are_replaced_without_a_restart(secured: Secured) -> None:
     """New files serve new handshakes, open connections go on, a broken file changes nothing."""
-    sockets = secured.stage.gateway.sockets
     context = secured.context(ciphers="ECDHE-ECDSA-AES128-GCM-SHA256")
     before = await secured.connect(TLS, context)
     secured.authority.server("ec", "ec")
-    sockets.reload_tls()
+    await secured.stage.gateway.reload_tls()
     after = await secured.connect(TLS, context, station_id="CP-1")
     assert _serial(before) != _serial(after)
     (secured.folder / "ec.pem").write_text("half a certif")
-    sockets.reload_tls()
+    await secured.stage.gateway.reload_tls()
     again = await secured.connect(TLS, context)
     assert _serial(again) == _serial(after)
     for socket in (before, after, again):

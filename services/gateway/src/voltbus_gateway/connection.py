@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from voltbus_gateway.domain.errors import CallFailed
     from voltbus_gateway.domain.frames import Call, Payload, Send
     from voltbus_gateway.domain.session import Session
+    from voltbus_gateway.tls import ClientCertificate
 
 
 class Link(Protocol):
@@ -73,7 +74,7 @@ class Connection:
         "_session",
         "_timer",
         "asked_for",
-        "certificate_cn",
+        "certificate",
         "closed",
         "connected_at",
         "connection_id",
@@ -96,13 +97,13 @@ class Connection:
         connected_at: datetime,
         security_profile: int,
         clock: Callable[[], float],
-        certificate_cn: str | None = None,
+        certificate: ClientCertificate | None = None,
     ) -> None:
         self.station_id = station_id
         self.connection_id = connection_id
         self.connected_at = connected_at
         self.security_profile = security_profile
-        self.certificate_cn = certificate_cn
+        self.certificate = certificate
         self.registration: str | None = None
         self.registering = 0
         self.provisional_until = float("-inf")
@@ -122,6 +123,11 @@ class Connection:
     def protocol(self) -> values.Protocol:
         """The OCPP version."""
         return self._session.protocol
+
+    @property
+    def certificate_cn(self) -> str | None:
+        """The common name of the certificate that it logged in with (profile 3)."""
+        return self.certificate.common_name if self.certificate is not None else None
 
     @property
     def wants_input(self) -> bool:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from voltbus_backbone.bus import Publishing
     from voltbus_backbone.contract.values import Protocol
     from voltbus_backbone.envelope import Event
+    from voltbus_gateway.client_trust import ClientTrust
     from voltbus_gateway.connection import Link
     from voltbus_gateway.domain.effects import Ended
     from voltbus_gateway.domain.frames import Call, Send
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from voltbus_gateway.outgoing import OutgoingCalls
     from voltbus_gateway.reports import Reports
     from voltbus_gateway.settings import Settings
+    from voltbus_gateway.tls import ClientCertificate
 
 log = structlog.get_logger(__name__)
 
@@ -89,8 +91,7 @@ class Connections:
         protocol: Protocol,
         link: Link,
         security_profile: int,
-        certificate_cn: str | None = None,
-        certificate_serial: str | None = None,
+        certificate: ClientCertificate | None = None,
     ) -> Connection:
         """A station's socket was accepted: it is the station's connection from now on."""
         now = self._now()
@@ -112,14 +113,14 @@ class Connections:
             connected_at=now,
             security_profile=security_profile,
             clock=self._clock,
-            certificate_cn=certificate_cn,
+            certificate=certificate,
         )
         older = self._by_station.get(station_id)
         self._by_station[station_id] = connection
         self._open[connection.connection_id] = connection
         self._empty.clear()
         CONNECTIONS.labels(protocol.value).inc()
-        self._tell_connected(connection, now, certificate_serial)
+        self._tell_connected(connection, now)
         if older is not None:
             older.close(POLICY_VIOLATION, "The station has a newer connection")
         return connection
@@ -129,9 +130,8 @@ class Connections:
         self._last_id = max(int(now.timestamp() * 1_000_000), self._last_id + 1)
         return f"{self._last_id:014x}{token_hex(6)}"
 
-    def _tell_connected(
-        self, connection: Connection, now: datetime, certificate_serial: str | None
-    ) -> None:
+    def _tell_connected(self, connection: Connection, now: datetime) -> None:
+        certificate = connection.certificate
         message = StationConnected(
             station_id=connection.station_id,
             connection_id=connection.connection_id,
@@ -140,7 +140,7 @@ class Connections:
             protocol=connection.protocol,
             at=now,
             security_profile=connection.security_profile,
-            certificate_serial=certificate_serial,
+            certificate_serial=certificate.serial if certificate is not None else None,
         )
         record = envelope.event(
             STATION_CONNECTED,
@@ -231,14 +231,17 @@ class Connections:
 
     async def close_all(self, code: int, reason: str, *, batch: int, pause_s: float) -> None:
         """Close every connection, a batch at a time: not the whole fleet returns at one moment."""
-        waiting = list(self._open.values())
-        while waiting:
-            for connection in waiting[:batch]:
-                if not connection.closed:
-                    connection.close(code, reason)
-            waiting = waiting[batch:]
-            if waiting:
-                await asyncio.sleep(pause_s)
+        await _close(list(self._open.values()), code, reason, batch=batch, pause_s=pause_s)
+
+    async def close_distrusted(self, trust: ClientTrust, *, batch: int, pause_s: float) -> None:
+        """Close those whose certificate may not be trusted any more; the door decides on them."""
+        distrusted = [
+            connection
+            for connection in self._open.values()
+            if connection.certificate is not None and not trust.still(connection.certificate.issued)
+        ]
+        reason = "The certificate is not trusted any more"
+        await _close(distrusted, POLICY_VIOLATION, reason, batch=batch, pause_s=pause_s)
 
     async def leave_all(self, code: int, reason: str, *, batch: int, pause_s: float) -> None:
         """As ``close_all``, but each one only when no call is in flight on it."""
@@ -254,3 +257,15 @@ class Connections:
     async def empty(self) -> None:
         """Wait until no socket is open."""
         await self._empty.wait()
+
+
+async def _close(
+    waiting: list[Connection], code: int, reason: str, *, batch: int, pause_s: float
+) -> None:
+    while waiting:
+        for connection in waiting[:batch]:
+            if not connection.closed:
+                connection.close(code, reason)
+        waiting = waiting[batch:]
+        if waiting:
+            await asyncio.sleep(pause_s)

@@ -228,6 +228,8 @@ class Door:
         certificate = knock.certificate
         if certificate is None or certificate.organization != self._settings.tls_organization:
             raise _forbidden("certificate_organization")
+        if certificate.problem is not None:
+            raise _forbidden(certificate.problem)
         names = {knock.station_id, answer.serial_number} - {None}
         if certificate.common_name not in names:
             raise _forbidden("certificate_name")

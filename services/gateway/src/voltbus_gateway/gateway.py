@@ -155,7 +155,16 @@ class Gateway:
         """Take up new TLS files, until cancelled."""
         while True:
             await asyncio.sleep(self._settings.tls_reload_s)
-            self.sockets.reload_tls()
+            await self.reload_tls()
+
+    async def reload_tls(self) -> None:
+        """Take up new TLS files; those who are no longer trusted have to go."""
+        settings = self._settings
+        trust = await self.sockets.reload_tls()
+        if trust is not None and settings.tls_close_distrusted:
+            await self.connections.close_distrusted(
+                trust, batch=settings.close_batch, pause_s=settings.close_pause_s
+            )
 
     def _send_away(self) -> None:
         """Kafka is away: stations queue their transactions when they know to be offline."""

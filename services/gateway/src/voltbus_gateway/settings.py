@@ -50,6 +50,14 @@ class Settings(ServiceSettings):
     tls_second_cert_file: Path | None = None
     tls_second_key_file: Path | None = None
     tls_client_ca_file: Path | None = None
+    tls_client_crl_file: Path | None = Field(
+        default=None,
+        description="PEM: which station certificates are revoked, a list of each authority",
+    )
+    tls_close_distrusted: bool = Field(
+        default=True,
+        description="open connections whose certificate is no longer trusted are closed (1008)",
+    )
     tls_organization: str | None = Field(
         default=None, description="the O that a station's certificate must have (A00.FR.405)"
     )

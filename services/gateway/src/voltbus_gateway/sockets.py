@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket as network
+from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -23,7 +25,7 @@ from voltbus_backbone.errors import SettingsError
 from voltbus_gateway import door
 from voltbus_gateway.door import Knock, Refused
 from voltbus_gateway.metrics import REFUSALS
-from voltbus_gateway.tls import KeyPair, ServerTls, client_certificate
+from voltbus_gateway.tls import KeyPair, Reloaded, ServerTls, client_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,11 +33,13 @@ if TYPE_CHECKING:
     from websockets.asyncio.server import Server
     from websockets.http11 import Request, Response
 
+    from voltbus_gateway.client_trust import ClientTrust
     from voltbus_gateway.connection import Connection
     from voltbus_gateway.connections import Connections
     from voltbus_gateway.door import Door
     from voltbus_gateway.flow import Flow
     from voltbus_gateway.settings import Settings
+    from voltbus_gateway.tls import ClientCertificate
 
 log = structlog.get_logger(__name__)
 
@@ -50,6 +54,7 @@ _PORT_NAMES = {
     door.MUTUAL_TLS: "OCPP_MTLS_PORT",
 }
 
+_BACKLOG = 4096
 _PROTOCOL_ERROR = 1002
 _ABNORMAL = 1006
 _INTERNAL_ERROR = 1011
@@ -92,6 +97,15 @@ class SocketLink:
         await self._socket.drain()
 
 
+@dataclass(slots=True)
+class _Listener:
+    """Bound sockets, one for each address of the host, and who accepts on each now."""
+
+    bound: list[network.socket]
+    tls: ServerTls | None
+    servers: list[Server]
+
+
 class Sockets:
     """The listeners for stations, one per security profile."""
 
@@ -102,8 +116,7 @@ class Sockets:
         self._door = door
         self._connections = connections
         self._flow = flow
-        self._servers: dict[int, Server] = {}
-        self._tls: list[ServerTls] = []
+        self._listeners: dict[int, _Listener] = {}
 
     async def start(self) -> None:
         """Listen.
@@ -119,56 +132,77 @@ class Sockets:
         if settings.ocpp_tls_port is not None:
             await self._listen(door.TLS_BASIC, settings.ocpp_tls_port, ServerTls(pairs))
         if settings.ocpp_mtls_port is not None:
-            tls = ServerTls(pairs, settings.tls_client_ca_file)
+            tls = ServerTls(pairs, settings.tls_client_ca_file, settings.tls_client_crl_file)
             await self._listen(door.MUTUAL_TLS, settings.ocpp_mtls_port, tls)
 
     async def _listen(self, profile: int, port: int, tls: ServerTls | None) -> None:
         settings = self._settings
-        if tls is not None:
-            self._tls.append(tls)
         try:
-            self._servers[profile] = await serve(
-                self._converse,
-                settings.ocpp_host,
-                port,
-                ssl=tls.context if tls is not None else None,
-                create_connection=StationSocket,
-                process_request=partial(self._open, profile),
-                server_header=None,
-                compression=None,
-                extensions=[_frugal_deflate()] if settings.compression else None,
-                max_size=settings.max_frame_bytes,
-                max_queue=settings.calls_ahead,
-                write_limit=settings.write_limit_bytes,
-                open_timeout=settings.open_timeout_s,
-                close_timeout=settings.close_timeout_s,
-                ping_interval=settings.ping_interval_s or None,
-                ping_timeout=settings.ping_timeout_s,
-                backlog=4096,
-                logger=_quiet,
-            )
+            bound = await _bound(settings.ocpp_host, port)
         except OSError as error:
             raise SettingsError(
                 f"cannot listen on {settings.ocpp_host}:{port} ({error.strerror}): "
                 f"set VOLTBUS_{_PORT_NAMES[profile]} to a free port"
             ) from None
+        servers = [await self._serve(profile, one, tls) for one in bound]
+        self._listeners[profile] = _Listener(bound, tls, servers)
         log.info("gateway.listening", port=self.port(profile), security_profile=profile)
+
+    async def _serve(self, profile: int, bound: network.socket, tls: ServerTls | None) -> Server:
+        """Accept on the socket, in this listener's TLS context as it is now."""
+        settings = self._settings
+        return await serve(
+            self._converse,
+            sock=bound.dup(),
+            ssl=tls.context if tls is not None else None,
+            create_connection=StationSocket,
+            process_request=partial(self._open, profile),
+            server_header=None,
+            compression=None,
+            extensions=[_frugal_deflate()] if settings.compression else None,
+            max_size=settings.max_frame_bytes,
+            max_queue=settings.calls_ahead,
+            write_limit=settings.write_limit_bytes,
+            open_timeout=settings.open_timeout_s,
+            close_timeout=settings.close_timeout_s,
+            ping_interval=settings.ping_interval_s or None,
+            ping_timeout=settings.ping_timeout_s,
+            backlog=_BACKLOG,
+            logger=_quiet,
+        )
 
     def port(self, profile: int | None = None) -> int:
         """The port of a security profile's listener (default: the first one)."""
-        server = self._servers[profile if profile is not None else next(iter(self._servers))]
-        number: int = next(iter(server.sockets)).getsockname()[1]
+        first = next(iter(self._listeners))
+        bound = self._listeners[first if profile is None else profile].bound[0]
+        number: int = bound.getsockname()[1]
         return number
 
-    def reload_tls(self) -> None:
-        """Take up new certificates."""
-        for tls in self._tls:
-            tls.reload()
+    async def reload_tls(self) -> ClientTrust | None:
+        """Take up new files; whom to believe from now on, where that has changed.
+
+        A server cannot change its context, so another one accepts on the same socket: what waits
+        there is not lost. A handshake that is under way at that moment gets 503.
+        """
+        changed = None
+        for profile, listener in self._listeners.items():
+            if listener.tls is not None and listener.tls.reload() is Reloaded.TRUST:
+                older = listener.servers
+                listener.servers = [
+                    await self._serve(profile, one, listener.tls) for one in listener.bound
+                ]
+                for server in older:
+                    server.close(close_connections=False)
+                changed = listener.tls.trust
+        return changed
 
     def stop_accepting(self) -> None:
         """Take no new socket; open ones stay."""
-        for server in self._servers.values():
-            server.close(close_connections=False)
+        for listener in self._listeners.values():
+            for server in listener.servers:
+                server.close(close_connections=False)
+            for bound in listener.bound:
+                bound.close()
 
     async def _open(
         self, profile: int, socket: ServerConnection, request: Request
@@ -211,8 +245,13 @@ class Sockets:
             address=str((socket.remote_address or ("",))[0]),
             security_profile=profile,
             authorization=request.headers.get_all("Authorization"),
-            certificate=client_certificate(socket.transport.get_extra_info("peercert")),
+            certificate=self._certificate(profile, socket),
         )
+
+    def _certificate(self, profile: int, socket: StationSocket) -> ClientCertificate | None:
+        listener = self._listeners[profile]
+        trust = listener.tls.trust if listener.tls is not None else None
+        return client_certificate(socket.transport, trust)
 
     async def _converse(self, socket: ServerConnection) -> None:
         """The life of an open socket."""
@@ -227,8 +266,7 @@ class Sockets:
             protocol=knock.protocol,
             link=link,
             security_profile=knock.security_profile,
-            certificate_cn=knock.certificate.common_name if knock.certificate else None,
-            certificate_serial=knock.certificate.serial if knock.certificate else None,
+            certificate=knock.certificate,
         )
         try:
             await self._read(socket, connection, link)
@@ -250,6 +288,26 @@ class Sockets:
                 await flow.room()
             if link.congested:
                 await link.drain()
+
+
+async def _bound(host: str, port: int) -> list[network.socket]:
+    """Sockets that listen at the addresses of the host.
+
+    Raises:
+        OSError: there is no such address, or it is taken.
+    """
+    found = await asyncio.get_running_loop().getaddrinfo(
+        host or None, port, type=network.SOCK_STREAM, flags=network.AI_PASSIVE
+    )
+    bound: list[network.socket] = []
+    try:
+        for family, _, _, _, address in dict.fromkeys(found):
+            bound.append(network.create_server(address, family=family, backlog=_BACKLOG))
+    except OSError:
+        for one in bound:
+            one.close()
+        raise
+    return bound
 
 
 def _key_pairs(settings: Settings) -> tuple[KeyPair, ...]:

@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
 import structlog
+from cryptography import x509
 
 from voltbus_backbone.errors import SettingsError
+from voltbus_gateway.client_trust import ClientTrust, Issued, weak
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 log = structlog.get_logger(__name__)
@@ -26,6 +31,8 @@ _CIPHERS = (
     "AES128-GCM-SHA256:AES256-GCM-SHA384"
 )
 
+Stamps = tuple[tuple[int, int] | None, ...]
+
 
 @dataclass(frozen=True, slots=True)
 class KeyPair:
@@ -35,62 +42,94 @@ class KeyPair:
     key: Path
 
 
+class Reloaded(Enum):
+    """What a look at the files came to."""
+
+    NOTHING = auto()
+    SERVER = auto()  # a new server certificate: new handshakes show it
+    TRUST = auto()  # other authorities or revocations: ``context`` is another one
+
+
 class ServerTls:
     """The context of a listener, kept in step with its files.
 
-    With ``client_ca`` a station must show a certificate of that authority (mutual TLS).
+    With ``client_ca`` a station must show a certificate of one of the authorities in that file
+    (mutual TLS), and one that is not in ``revoked``, where that is given.
     """
 
-    def __init__(self, pairs: tuple[KeyPair, ...], client_ca: Path | None = None) -> None:
+    def __init__(
+        self,
+        pairs: tuple[KeyPair, ...],
+        client_ca: Path | None = None,
+        revoked: Path | None = None,
+    ) -> None:
         self._pairs = pairs
         self._client_ca = client_ca
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
-        self.context.set_ciphers(_CIPHERS)
-        if client_ca is not None:
-            self.context.verify_mode = ssl.CERT_REQUIRED
-        self._stamps = self._look()
+        self._revoked = revoked
+        self.trust: ClientTrust | None = None
+        self._server_stamps, self._trust_stamps = self._look()
         try:
-            self._load()
-        except (OSError, ssl.SSLError) as error:
+            self.context, self.trust = self._made()
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             raise SettingsError(
-                "VOLTBUS_TLS_*: a certificate, key or authority file cannot be used "
+                "VOLTBUS_TLS_*: a certificate, key, authority or revocation file cannot be used "
                 f"({type(error).__name__}): give PEM files that belong together"
             ) from None
 
-    def reload(self) -> bool:
-        """Load the files again if any has changed; whether new ones are in use.
+    def reload(self) -> Reloaded:
+        """Load the files again if any has changed.
 
-        New handshakes see them, open connections go on. Files that cannot be used (half written,
-        not matching) leave the old ones in use. An authority that was taken out of the file is
-        trusted until a restart: contexts can only learn.
+        Open connections go on. Files that cannot be used (half written, not matching) leave the
+        old ones in use. Contexts can only learn, so where authorities change there is a new one.
+        Sessions begun under the old one cannot be resumed under it: their tickets die with it.
         """
-        stamps = self._look()
-        if stamps == self._stamps:
-            return False
+        server, trust = self._look()
+        if (server, trust) == (self._server_stamps, self._trust_stamps):
+            return Reloaded.NOTHING
         try:
-            self._load()
-        except (OSError, ssl.SSLError) as error:
+            if trust != self._trust_stamps:
+                self.context, self.trust = self._made()
+                done = Reloaded.TRUST
+            else:
+                self._try_pairs()
+                self._load_pairs(self.context)
+                done = Reloaded.SERVER
+        except (OSError, ValueError) as error:
             log.warning("tls.reload.failed", error=type(error).__name__)
-            return False
-        self._stamps = stamps
-        log.info("tls.reloaded")
-        return True
+            return Reloaded.NOTHING
+        self._server_stamps, self._trust_stamps = server, trust
+        log.info("tls.reloaded", what=done.name.lower())
+        return done
 
-    def _load(self) -> None:
+    def _made(self) -> tuple[ssl.SSLContext, ClientTrust | None]:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers(_CIPHERS)
+        self._load_pairs(context)
+        if self._client_ca is None:
+            return context, None
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(self._client_ca)
+        lists = self._revoked.read_bytes() if self._revoked is not None else None
+        return context, ClientTrust(self._client_ca.read_bytes(), lists, datetime.now(UTC))
+
+    def _try_pairs(self) -> None:
+        """On the side first: a context that has failed half way is of no use."""
         for pair in self._pairs:
-            # Tried on the side first: a context that has failed half way is of no use.
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(pair.certificate, pair.key)
-        for pair in self._pairs:
-            self.context.load_cert_chain(pair.certificate, pair.key)
-        if self._client_ca is not None:
-            self.context.load_verify_locations(self._client_ca)
 
-    def _look(self) -> tuple[tuple[int, int] | None, ...]:
-        files = [file for pair in self._pairs for file in (pair.certificate, pair.key)]
-        if self._client_ca is not None:
-            files.append(self._client_ca)
-        return tuple(_stamp(file) for file in files)
+    def _load_pairs(self, context: ssl.SSLContext) -> None:
+        for pair in self._pairs:
+            context.load_cert_chain(pair.certificate, pair.key)
+
+    def _look(self) -> tuple[Stamps, Stamps]:
+        pairs = [file for pair in self._pairs for file in (pair.certificate, pair.key)]
+        trust = [file for file in (self._client_ca, self._revoked) if file is not None]
+        return _stamps(pairs), _stamps(trust)
+
+
+def _stamps(files: Sequence[Path]) -> Stamps:
+    return tuple(_stamp(file) for file in files)
 
 
 def _stamp(file: Path) -> tuple[int, int] | None:
@@ -103,28 +142,45 @@ def _stamp(file: Path) -> tuple[int, int] | None:
 
 @dataclass(frozen=True, slots=True)
 class ClientCertificate:
-    """What a verified client certificate says of its holder. ``serial``: hex, as OCPP writes it."""
+    """What a client certificate that TLS has verified says of its holder.
+
+    ``serial``: hex, lower case, no leading zeros. ``problem``: why it is refused all the same.
+    """
 
     common_name: str | None
     organization: str | None
     serial: str | None
+    issued: Issued | None = None
+    problem: str | None = None
 
 
-def client_certificate(found: dict[str, Any] | None) -> ClientCertificate | None:
-    """The subject of a peer's certificate as ``ssl`` gives it; None when there is none."""
-    if not found:
+def client_certificate(transport: Any, trust: ClientTrust | None) -> ClientCertificate | None:
+    """The peer's certificate; None when it showed none."""
+    found = transport.get_extra_info("peercert")
+    if not found or trust is None:
         return None
     names: dict[str, str] = {}
     for group in found.get("subject", ()):
         for name, value in group:
             names.setdefault(name, value)
+    issued, problem = _examined(transport, trust)
+    serial = found.get("serialNumber")
     return ClientCertificate(
         common_name=names.get("commonName"),
         organization=names.get("organizationName"),
-        serial=_hex(found.get("serialNumber")),
+        serial=f"{int(serial, 16):x}" if serial else None,
+        issued=issued,
+        problem=problem,
     )
 
 
-def _hex(serial: str | None) -> str | None:
-    """Lower case, no leading zeros: the same number is always written alike."""
-    return f"{int(serial, 16):x}" if serial else None
+def _examined(transport: Any, trust: ClientTrust) -> tuple[Issued | None, str | None]:
+    der = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+    except ValueError:
+        return None, "certificate_unreadable"
+    issued = trust.issued(certificate)
+    if weak(certificate):
+        return issued, "certificate_weak"
+    return issued, trust.problem(issued)
