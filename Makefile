@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 STAMP := $(VENV)/.installed
 MEMBERS := libs/backbone services/gateway services/auth services/config services/agreements tools/voltbus
-SOURCES := libs services tools tests benchmarks deploy
+SOURCES := libs services tools tests benchmarks deploy docs
 
 export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := $(if $(CI),1,0)

@@ -12,23 +12,32 @@ import pytest
 import pytest_asyncio
 from pydantic import SecretStr
 
-from auth.auth_examples import CARD, KEY, NOW, POLICY
+from auth.auth_examples import CARD, KEY, MINUTE, NOW, POLICY
 from auth.memory_store import MemoryStore
 from voltbus.embedded.keys import make_keys, operator_token
 from voltbus_auth import api
 from voltbus_auth.domain.identifiers import masked
 from voltbus_auth.domain.tokens import Token
 from voltbus_auth.handlers.bookkeeping import Bookkeeping
+from voltbus_auth.handlers.external import Asking, External
 from voltbus_auth.handlers.knowledge import Library
-from voltbus_auth.handlers.ports import Books, Doors, Journal, Knowing, Occupancy, Projections
+from voltbus_auth.handlers.ports import (
+    Books,
+    Doors,
+    Journal,
+    Knowing,
+    Occupancy,
+    Projections,
+    Remembering,
+)
 from voltbus_auth.handlers.requests import Requests
 from voltbus_auth.handlers.samples import Samples
-from voltbus_auth.settings import Settings
+from voltbus_auth.settings import Settings, Way
 from voltbus_auth.store import Store, Value
 from voltbus_auth.store.documents import record_of
 from voltbus_backbone import http
 from voltbus_backbone.access import Operators
-from voltbus_backbone.contract.registry import TYPES
+from voltbus_backbone.contract.registry import TYPES, Topic
 from voltbus_backbone.store import open_database
 from voltbus_backbone.testing import MemoryBus
 
@@ -39,12 +48,13 @@ if TYPE_CHECKING:
 
     from voltbus_auth.domain.record import Record
     from voltbus_auth.domain.verdict import Policy
+    from voltbus_backbone.contract.providers import ProviderAuthorize
     from voltbus_backbone.envelope import Event
     from voltbus_backbone.envelope import Record as Outgoing
     from voltbus_backbone.store import Database
 
 
-class Shelf(Knowing, Doors, Projections, Protocol):
+class Shelf(Knowing, Doors, Projections, Remembering, Protocol):
     """What tests need of a store, whichever it is."""
 
     async def add_token(self, token: Token, refs: Sequence[str]) -> None: ...
@@ -93,6 +103,13 @@ def told(records: Sequence[Outgoing]) -> Told:
     return found
 
 
+class Nobody:
+    """An external authorizer that never answers."""
+
+    async def ask(self, question: ProviderAuthorize, budget_s: float) -> None:
+        del question, budget_s
+
+
 class Replica:
     """One replica of the service on a store that others may share."""
 
@@ -105,11 +122,13 @@ class Replica:
         clock: Clock,
         *,
         policy: Policy = POLICY,
+        authorizer: Asking | None = None,
+        ev_certificate_provider: bool = False,
     ) -> None:
         self.shelf = shelf
         self.books = books
         self.clock = clock
-        library = Library(shelf, policy)
+        library = Library(shelf, policy, now=clock)
         source = "/voltbus/auth/auth-1"
         bookkeeping = Bookkeeping(
             books=books,
@@ -128,12 +147,38 @@ class Replica:
             key=KEY,
             source=source,
             now=clock,
+            ev_certificate_provider=ev_certificate_provider,
         )
         self._samples = Samples(bookkeeping, shelf)
+        self._external = External(
+            library=library,
+            bookkeeping=bookkeeping,
+            journal=journal,
+            answers=shelf,
+            authorizer=authorizer or Nobody(),
+            key=KEY,
+            source=source,
+            now=clock,
+            deadline_s=3.0,
+            cache=5 * MINUTE,
+        )
 
     async def handle(self, *events: Event) -> Told:
         """A batch of requests."""
         return told(await self._requests.handle(events))
+
+    async def pass_on(self, *events: Event) -> list[Event]:
+        """What a batch of requests sends on to the external authorizer's topic, as consumed."""
+        records = await self._requests.handle(events)
+        return [
+            replace(event, type=dict(record.headers)["ce_type"].decode(), topic=record.topic)
+            for record, event in zip(records, events, strict=True)
+            if record.topic == Topic.AUTH_EXTERNAL_REQUESTS
+        ]
+
+    async def hear(self, *events: Event) -> Told:
+        """A batch of what waits for the external authorizer."""
+        return told(await self._external.handle(events))
 
     async def measure(self, *events: Event) -> Told:
         """A batch of station events."""
@@ -166,6 +211,9 @@ class MongoShelf(Store):
     async def transaction_records(self) -> list[Record]:
         documents = await self._database["transactions"].find().to_list(None)
         return [record_of(document) for document in documents]
+
+    async def remember(self, answers: Any) -> None:
+        await self.external.remember(answers)
 
     async def put_agreements(self, snapshots: Any) -> None:
         await self.projection.put_agreements(snapshots)
@@ -237,11 +285,14 @@ async def served(
         token_key_file=keys.token_key,
         field_key_file=field_key,
         instance_id="auth-1",
+        external_authorizer=Way.TOPIC,  # what it said is read as well, in the same command
         decision_log_days=36_500,  # the clock of the tests stands in the past
     )
     bus = MemoryBus()
     store = await MongoShelf.open(settings, publisher=bus, source="/voltbus/auth/1", now=clock)
     assert isinstance(store, MongoShelf)
+    # The clock of the tests stands in the past: MongoDB's own would forget at once.
+    await store._database["external_answers"].drop_index("until_1")
     for name in await store._database.list_collection_names():
         if name != "field_keys":
             await store._database[name].delete_many({})
@@ -287,9 +338,21 @@ def replica(shelf: Shelf, clock: Clock) -> Replica:
     return replica_on(shelf, clock)
 
 
-def replica_on(shelf: Shelf, clock: Clock, *, policy: Policy = POLICY) -> Replica:
+def replica_on(
+    shelf: Shelf,
+    clock: Clock,
+    *,
+    policy: Policy = POLICY,
+    authorizer: Asking | None = None,
+    ev_certificate_provider: bool = False,
+) -> Replica:
     """Another replica, or the same one after a restart."""
+    chosen: dict[str, Any] = {
+        "policy": policy,
+        "authorizer": authorizer,
+        "ev_certificate_provider": ev_certificate_provider,
+    }
     if isinstance(shelf, MemoryStore):
-        return Replica(shelf, shelf, shelf, shelf, clock, policy=policy)
+        return Replica(shelf, shelf, shelf, shelf, clock, **chosen)
     assert isinstance(shelf, Store)
-    return Replica(shelf, shelf.transaction, shelf.occupancy, shelf.journal, clock, policy=policy)
+    return Replica(shelf, shelf.transaction, shelf.occupancy, shelf.journal, clock, **chosen)

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from voltbus_auth.domain.credentials import Credentials
+    from voltbus_auth.domain.external import Answer
     from voltbus_auth.domain.journal import Decided
     from voltbus_auth.domain.record import Record
     from voltbus_auth.domain.samples import SampleSet
+    from voltbus_auth.handlers.ports import Everything
     from voltbus_backbone.contract.agreements import AgreementSnapshot
     from voltbus_backbone.contract.stations import StationState
     from voltbus_backbone.contract.values import Sample
@@ -43,6 +45,7 @@ class MemoryStore:
         self.open: dict[str, list[Occupy]] = {}
         self.last_id = 0
         self.decided: list[Decided] = []
+        self.answers: dict[tuple[str, str], Answer] = {}
         self.writes = 0
         self.before_write: list[Sequence[Record]] = []
 
@@ -61,12 +64,21 @@ class MemoryStore:
 
     async def everything(
         self, refs: Collection[str], token_refs: Collection[str], station_ids: Collection[str]
-    ) -> tuple[dict[str, Token], dict[str, list[Coverage]], dict[str, Place]]:
+    ) -> Everything:
         return (
             await self.tokens(refs),
             await self.coverages(token_refs),
             await self.places(station_ids),
+            {
+                (ref, station_id): answer
+                for (ref, station_id), answer in self.answers.items()
+                if ref in refs and station_id in station_ids
+            },
         )
+
+    async def remember(self, answers: Sequence[Answer]) -> None:
+        await asyncio.sleep(0)
+        self.answers |= {(one.ref, one.station_id): one for one in answers}
 
     async def coverages(self, token_refs: Collection[str]) -> dict[str, list[Coverage]]:
         await asyncio.sleep(0)

@@ -60,8 +60,6 @@ async def test_a_station_that_sends_anything(operator: Operator, protocol: Versi
     version = Protocol(f"ocpp{protocol}")
     messages = [*GARBAGE, *(make(version, chance) for _ in range(MESSAGES))]
     for message in messages:
-        if "15118EV" in str(message):
-            continue  # is answered after a deadline where no contract provider is connected
         if not await survives(raw, message):
             raw = await open_by_hand(operator, protocol, name, password)
             await raw.boot()

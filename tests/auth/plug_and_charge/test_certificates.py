@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from auth.auth_examples import HOUR, KEY, NOW, POLICY, STATION, asked, authorize, card
-from auth.conftest import replica_on, told
+from auth.conftest import Clock, replica_on, told
+from auth.memory_store import MemoryStore
 from auth.plug_and_charge.pki import EMAID, Made, Pki, Status, ocsp_answer, pem
 from voltbus_auth.domain.plug_and_charge.authorities import read_authority
 from voltbus_auth.domain.plug_and_charge.revocation import Unbelievable
@@ -27,7 +28,7 @@ from voltbus_backbone.contract.registry import (
     CERTIFICATE_STATUS,
     CONTRACT_AUTHORIZE,
     EV_CERTIFICATE,
-    PROVIDER_EV_CERTIFICATE,
+    EXTERNAL_EV_CERTIFICATE,
     TYPES,
 )
 from voltbus_backbone.contract.values import AuthorizationStatus, IdToken, Protocol
@@ -36,8 +37,6 @@ from voltbus_backbone.errors import Unavailable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from auth.conftest import Clock
-    from auth.memory_store import MemoryStore
     from voltbus_auth.domain.journal import Decided
     from voltbus_auth.domain.plug_and_charge.authorities import Authority
     from voltbus_auth.domain.plug_and_charge.revocation import Check, Told
@@ -231,6 +230,7 @@ async def test_roots_are_kept_while_the_store_is_away(desk: Desk) -> None:
 
 async def test_what_waits_for_others_is_passed_on(desk: Desk) -> None:
     """On the quick topic: certificates and wishes of cars leave it with their askers' headers."""
+    desk.replica = replica_on(MemoryStore(), Clock(), ev_certificate_provider=True)
     wish = asked(contract(), row=EV_CERTIFICATE)
     wish.message = GetEvCertificate(
         station_id=STATION,
@@ -242,7 +242,7 @@ async def test_what_waits_for_others_is_passed_on(desk: Desk) -> None:
     events = [asked(contract()), asked(authorize(card())), wish]
     records = await desk.replica._requests.handle(events)
     by_type = {dict(record.headers)["ce_type"].decode(): record for record in records}
-    for row, event in ((CONTRACT_AUTHORIZE, events[0]), (PROVIDER_EV_CERTIFICATE, wish)):
+    for row, event in ((CONTRACT_AUTHORIZE, events[0]), (EXTERNAL_EV_CERTIFICATE, wish)):
         record = by_type[row.name]
         assert record.topic == row.topic
         headers = dict(record.headers)

@@ -184,9 +184,9 @@ def reply(
 def forward(request: Event, row: MessageType[Any], *, source: str, now: datetime) -> Record | None:
     """The same request under another type on another topic: its answer goes to the first asker.
 
-    None where nobody asked for an answer.
+    None where nobody asked for an answer and it is no fact, which counts without one.
     """
-    if request.asking is None or row.topic is None:
+    if row.topic is None or (request.asking is None and not row.fact):
         return None
     headers: Headers = [
         *row.fixed_headers,
@@ -194,8 +194,9 @@ def forward(request: Event, row: MessageType[Any], *, source: str, now: datetime
         ("ce_source", source.encode()),
         ("ce_time", _stamp(now)),
         ("ce_subject", request.subject.encode()),
-        *asking_headers(request.asking),
     ]
+    if request.asking is not None:
+        headers.extend(asking_headers(request.asking))
     if request.traceparent is not None:
         headers.append(("traceparent", request.traceparent))
     return Record(str(row.topic), request.key, request.data, headers)

@@ -40,6 +40,7 @@ PLANS: tuple[TopicPlan, ...] = (
         for topic in (
             Topic.AUTH_REQUESTS,
             Topic.AUTH_CERTIFICATE_REQUESTS,
+            Topic.AUTH_EXTERNAL_REQUESTS,
             Topic.CONFIG_REQUESTS,
             Topic.AGREEMENTS_REQUESTS,
             Topic.PROVIDERS_REQUESTS,

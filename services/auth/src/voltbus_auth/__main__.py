@@ -11,8 +11,13 @@ import httpx
 from voltbus_auth import api
 from voltbus_auth.domain.identifiers import TokenKey, read_key
 from voltbus_auth.domain.verdict import Policy
+from voltbus_auth.external import Authorizer, Door
+from voltbus_auth.external.ocpi import OcpiDoor
+from voltbus_auth.external.topic import CertificateDoor, TopicDoor
 from voltbus_auth.handlers import (
     certificates,
+    ev_certificates,
+    external,
     following,
     projections,
     requests,
@@ -23,7 +28,7 @@ from voltbus_auth.handlers.bookkeeping import Bookkeeping
 from voltbus_auth.handlers.knowledge import Library
 from voltbus_auth.handlers.trust import Trust
 from voltbus_auth.ocsp import Responders
-from voltbus_auth.settings import Settings
+from voltbus_auth.settings import Settings, Way
 from voltbus_auth.signing import signer
 from voltbus_auth.store import Store
 from voltbus_backbone.consumption import Consumption
@@ -40,7 +45,7 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
     settings, now = runtime.settings, runtime.now
     key = token_key(settings)
     store = await Store.open(settings, publisher=runtime.publisher, source=runtime.source, now=now)
-    library = Library(store, policy(settings))
+    library = Library(store, policy(settings), now=now)
     bookkeeping = Bookkeeping(
         books=store.transaction,
         occupancy=store.occupancy,
@@ -58,7 +63,9 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
         key=key,
         source=runtime.source,
         now=now,
+        ev_certificate_provider=settings.ev_certificate_provider,
     )
+    others = await listening_elsewhere(runtime, store, library, bookkeeping, key)
     signing = station_certificates.StationCertificates(
         signer(settings), store.application, source=runtime.source, now=now
     )
@@ -82,10 +89,11 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
             Consumption("auth", (Topic.AUTH_REQUESTS,), requests.TYPES, asked.handle),
             # Groups of their own: a flood of one kind never stands before another.
             *listening(store, bookkeeping, contracts, signing),
+            *others.consumptions,
         ],
         background=[store.outbox.run, store.journal.run, trust.run],
         checks={"mongo": store.reachable},
-        close=[responders.close, store.close],
+        close=[responders.close, *others.close, store.close],
     )
 
 
@@ -145,12 +153,104 @@ def listening(
     ]
 
 
+async def listening_elsewhere(
+    runtime: Runtime[Settings],
+    store: Store,
+    library: Library,
+    bookkeeping: Bookkeeping,
+    key: TokenKey,
+) -> Parts:
+    """What waits for other systems, each kind in a group of its own; nothing where none is set."""
+    settings, now = runtime.settings, runtime.now
+    consumptions: list[Consumption] = []
+    authorizer = await authorizer_of(runtime)
+    if authorizer is not None:
+        asking = external.External(
+            library=library,
+            bookkeeping=bookkeeping,
+            journal=store.journal,
+            answers=store.external,
+            authorizer=authorizer,
+            key=key,
+            source=runtime.source,
+            now=now,
+            deadline_s=settings.external_deadline_s,
+            cache=timedelta(seconds=settings.external_cache_s),
+        )
+        consumptions.append(
+            Consumption(
+                "auth-external", (Topic.AUTH_EXTERNAL_REQUESTS,), external.TYPES, asking.handle
+            )
+        )
+    if settings.ev_certificate_provider:
+        cars = ev_certificates.EvCertificates(
+            CertificateDoor(await runtime.requester()),
+            source=runtime.source,
+            now=now,
+            deadline_s=settings.ev_certificate_deadline_s,
+        )
+        consumptions.append(
+            Consumption(
+                "auth-ev-certificates",
+                (Topic.AUTH_EXTERNAL_REQUESTS,),
+                ev_certificates.TYPES,
+                cars.handle,
+            )
+        )
+    return Parts(
+        consumptions=consumptions, close=[authorizer.close] if authorizer is not None else []
+    )
+
+
+async def authorizer_of(runtime: Runtime[Settings]) -> Authorizer | None:
+    """Whoever asks the external authorizer; None where there is none.
+
+    Raises:
+        SettingsError: it is to be asked over HTTP, and where or with which secret is not usable.
+    """
+    settings = runtime.settings
+    clock = asyncio.get_running_loop().time
+    if settings.external_authorizer is Way.NONE:
+        return None
+    door: Door = (
+        TopicDoor(await runtime.requester())
+        if settings.external_authorizer is Way.TOPIC
+        else ocpi_door(settings)
+    )
+    return Authorizer(door, concurrency=settings.external_concurrency, clock=clock)
+
+
+def ocpi_door(settings: Settings) -> OcpiDoor:
+    """The way to an OCPI server, never by way of a proxy that the environment names.
+
+    Raises:
+        SettingsError: there is no address, or its secret cannot be read.
+    """
+    if settings.external_url is None:
+        raise SettingsError("VOLTBUS_EXTERNAL_AUTHORIZER=http needs VOLTBUS_EXTERNAL_URL")
+    secret = ""
+    if settings.external_token_file is not None:
+        try:
+            secret = settings.external_token_file.read_text("ascii").strip()
+        except (OSError, ValueError):
+            secret = ""
+        if not secret:
+            raise SettingsError(
+                "VOLTBUS_EXTERNAL_TOKEN_FILE must be a readable file with a secret in ASCII"
+            )
+    limits = httpx.Limits(max_connections=settings.external_concurrency)
+    client = httpx.AsyncClient(trust_env=False, follow_redirects=False, limits=limits)
+    return OcpiDoor(client, settings.external_url, secret)
+
+
 def policy(settings: Settings) -> Policy:
     """The operator's switches."""
     return Policy(
         cache=timedelta(hours=settings.cache_hours),
         require_agreement=settings.require_agreement,
         default_max_concurrent=settings.default_max_concurrent,
+        external=settings.external_authorizer is not Way.NONE,
+        silence=settings.external_silence,
     )
 
 

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
+from voltbus_auth.domain.verdict import Silence
 from voltbus_backbone.settings import StoreSettings
+
+
+class Way(StrEnum):
+    """How the external authorizer is asked."""
+
+    NONE = "none"
+    TOPIC = "topic"
+    HTTP = "http"
 
 
 class Settings(StoreSettings):
@@ -67,4 +77,37 @@ class Settings(StoreSettings):
         default=7.0,
         gt=0,
         description="A transaction older than this, never ended, no longer counts as open.",
+    )
+    external_authorizer: Way = Field(
+        default=Way.NONE,
+        description="Who is asked about tokens that nobody registered: nobody, whoever answers on "
+        "the topic providers.requests, or an HTTP server (OCPI real-time authorization).",
+    )
+    external_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s/]+",
+        description="http: the other side's OCPI tokens endpoint; `/{uid}/authorize` is added.",
+    )
+    external_token_file: Path | None = Field(
+        default=None, description="http: the secret of `Authorization: Token`, as it was agreed."
+    )
+    external_deadline_s: float = Field(
+        default=3.0, gt=0, description="How long the external authorizer may take."
+    )
+    external_cache_s: float = Field(
+        default=300.0, ge=0, description="How long its answer is used again, at the most."
+    )
+    external_silence: Silence = Field(
+        default=Silence.ERROR, description="What holds when it does not answer in time."
+    )
+    external_concurrency: int = Field(
+        default=64, ge=1, description="Questions to it at once, of one process."
+    )
+    ev_certificate_provider: bool = Field(
+        default=False,
+        description="Whether a provider of contract certificates answers on providers.requests; "
+        "without one a car hears Failed at once.",
+    )
+    ev_certificate_deadline_s: float = Field(
+        default=5.0, gt=0, description="How long that provider may take before the car hears so."
     )

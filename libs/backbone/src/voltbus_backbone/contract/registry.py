@@ -19,6 +19,7 @@ from voltbus_backbone.contract import (
     certificates,
     config,
     gateway,
+    providers,
     stations,
 )
 from voltbus_backbone.contract.values import Message
@@ -31,6 +32,7 @@ class Topic(StrEnum):
 
     AUTH_REQUESTS = "auth.requests"
     AUTH_CERTIFICATE_REQUESTS = "auth.certificate-requests"
+    AUTH_EXTERNAL_REQUESTS = "auth.external-requests"
     CONFIG_REQUESTS = "config.requests"
     AGREEMENTS_REQUESTS = "agreements.requests"
     PROVIDERS_REQUESTS = "providers.requests"
@@ -178,6 +180,34 @@ PROVIDER_EV_CERTIFICATE = _row(
     auth.GetEvCertificate,
     Topic.PROVIDERS_REQUESTS,
     answer=EV_CERTIFICATE_ANSWER.name,
+)
+
+# What waits for other systems, on a topic of its own as well.
+_E = Topic.AUTH_EXTERNAL_REQUESTS
+EXTERNAL_AUTHORIZE = _row(
+    "voltbus.auth.external-authorize.v1", auth.Authorize, _E, answer=AUTHORIZE_ANSWER.name
+)
+EXTERNAL_TRANSACTION = _row(
+    "voltbus.auth.external-transaction.v1",
+    auth.TransactionMessage,
+    _E,
+    fact=True,
+    answer=TRANSACTION_ANSWER.name,
+)
+EXTERNAL_EV_CERTIFICATE = _row(
+    "voltbus.auth.external-ev-certificate.v1",
+    auth.GetEvCertificate,
+    _E,
+    answer=EV_CERTIFICATE_ANSWER.name,
+)
+PROVIDER_AUTHORIZE_ANSWER = _row(
+    "voltbus.provider.authorize.answered.v1", providers.ProviderAuthorizeAnswer, None
+)
+PROVIDER_AUTHORIZE = _row(
+    "voltbus.provider.authorize.v1",
+    providers.ProviderAuthorize,
+    Topic.PROVIDERS_REQUESTS,
+    answer=PROVIDER_AUTHORIZE_ANSWER.name,
 )
 
 # What auth tells.

@@ -58,6 +58,12 @@ NOTES: dict[Topic, Note] = {
         "Stations' requests for certificates of their own come here too, and what an authority "
         "elsewhere makes of them.",
     ),
+    Topic.AUTH_EXTERNAL_REQUESTS: Note(
+        "auth",
+        "auth",
+        "What must ask another system, apart from what must be quick: tokens that nobody has "
+        "registered here, and cars' wishes for certificates. It comes here from `auth.requests`.",
+    ),
     Topic.CONFIG_REQUESTS: _requests(
         "config", "Boots, registrations, commands to stations and what became of calls."
     ),
@@ -66,10 +72,12 @@ NOTES: dict[Topic, Note] = {
     ),
     Topic.PROVIDERS_REQUESTS: Note(
         "auth",
-        "other systems: a provider of contract certificates, an authority for stations' ones",
-        "What only another system can answer. A provider of contract certificates answers the "
-        "asker directly; when nobody does, the station hears Failed. An authority that signs "
-        "stations' certificates answers in its own time, on `auth.certificate-requests`.",
+        "other systems: an external authorizer, a provider of contract certificates, an authority "
+        "for stations' ones",
+        "What only another system can answer. An external authorizer and a provider of contract "
+        "certificates answer the asker directly; what becomes of a question that nobody answers "
+        "in time is a setting of auth. An authority that signs stations' certificates answers in "
+        "its own time, on `auth.certificate-requests`.",
     ),
     Topic.GATEWAY_INBOX: Note(
         "the services",

@@ -27,19 +27,34 @@ class Rule(StrEnum):
     TIME = "time"
     CREDIT = "credit"
     CONCURRENT = "concurrent"
+    EXTERNAL = "external"
+    SILENCE = "silence"
     ACCEPTED = "accepted"
 
 
 ORDER = {rule: position for position, rule in enumerate(Rule)}
 
 
+class Silence(StrEnum):
+    """What becomes of a token when the external authorizer says nothing in time."""
+
+    REFUSE = "refuse"
+    ACCEPT = "accept"
+    ERROR = "error"
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The operator's switches. ``cache``: how long a station may rely on an acceptance."""
+    """The operator's switches. ``cache``: how long a station may rely on an acceptance.
+
+    ``external``: tokens that are unknown here are another system's to decide.
+    """
 
     cache: timedelta
     require_agreement: bool = False
     default_max_concurrent: int | None = None
+    external: bool = False
+    silence: Silence = Silence.ERROR
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +62,14 @@ class Question:
     """What is asked. ``evse_id`` None: about the station as a whole.
 
     ``starting``: a transaction begins with this token, so that it takes one of those it may have.
+    ``of_transaction``: a transaction message asks, not an Authorize.
     """
 
     type: str
     at: datetime
     evse_id: int | None = None
     starting: bool = False
+    of_transaction: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +82,14 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The decision, what decided, and why in words. ``limits`` must hold when it starts."""
+    """The decision, what decided, and why in words. ``limits`` must hold when it starts.
+
+    ``elsewhere``: the last word is another system's, which has not been asked yet.
+    """
 
     decision: Decision
     rule: Rule
     reason: str
     agreement_id: str | None = None
     limits: tuple[Limit, ...] = ()
+    elsewhere: bool = False

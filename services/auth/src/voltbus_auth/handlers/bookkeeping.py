@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from voltbus_auth.domain import account, ledger
 from voltbus_auth.domain.decision import one_too_many
+from voltbus_auth.domain.external import still_accepted
 from voltbus_auth.domain.intake import clean
 from voltbus_auth.domain.ledger import Ledger
 from voltbus_auth.domain.record import (
@@ -23,6 +24,7 @@ from voltbus_auth.handlers.knowledge import Knowledge, evse_of, judged_at
 from voltbus_backbone import envelope
 from voltbus_backbone.contract.auth import Phase, TransactionAnswer, TransactionMessage
 from voltbus_backbone.contract.registry import (
+    EXTERNAL_TRANSACTION,
     TRANSACTION_ANSWER,
     TRANSACTION_CORRECTED,
     TRANSACTION_ENDED,
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
     from voltbus_auth.domain.identifiers import TokenKey
     from voltbus_auth.domain.record import Record
+    from voltbus_auth.domain.verdict import Verdict
     from voltbus_auth.handlers.knowledge import Library
     from voltbus_auth.handlers.ports import Books, Journal, Occupancy
     from voltbus_backbone.envelope import Event
@@ -49,6 +52,8 @@ _ROWS = {
     ledger.CORRECTED: TRANSACTION_CORRECTED,
 }
 _TRIES = 8
+# A doubt: nobody who knows the token said anything of it in time.
+_UNCONFIRMED = "unconfirmed_token"
 
 
 class ContendedError(VoltbusError):
@@ -77,28 +82,36 @@ class Bookkeeping:
         self._source = source
         self._now = now
 
-    async def handle(self, events: Sequence[Event]) -> list[envelope.Record]:
-        """The answers and the events of a batch of transaction messages."""
+    async def handle(
+        self, events: Sequence[Event], *, knowledge: Knowledge | None = None
+    ) -> list[envelope.Record]:
+        """The answers and the events of a batch of transaction messages.
+
+        ``knowledge``: what was heard of their tokens elsewhere. Without it those that another
+        system must be asked about are passed on, not recorded yet.
+        """
         jobs = [self._job(event, event.message) for event in events]
-        await self.record(jobs)
+        await self.record(jobs, knowledge=knowledge)
         now = self._now()
         records = [self._reply(job, now) for job in jobs]
         records.extend(self.tell(jobs))
         self._journal.note(decided(jobs))
         return [record for record in records if record is not None]
 
-    async def record(self, jobs: Sequence[Job], *, opens: bool = True) -> None:
-        """Decide and store; afterwards each job has its entry and verdict.
+    async def record(
+        self, jobs: Sequence[Job], *, opens: bool = True, knowledge: Knowledge | None = None
+    ) -> None:
+        """Decide and store; afterwards each job has its entry and verdict, or is for elsewhere.
 
         ``opens`` false: a message that belongs to no record is passed over.
         """
-        presented = {job.presented_ref for job in jobs if job.presented_ref is not None}
-        stations = {job.message.station_id for job in jobs}
-        knowledge, records = await asyncio.gather(
-            self._library.load(presented, stations), self._load(jobs)
+        found, records = await asyncio.gather(
+            self._known(jobs) if knowledge is None else _at_once(knowledge), self._load(jobs)
         )
+        if self._library.policy.external:
+            jobs = self._here(jobs, found, records)
         for _ in range(_TRIES):
-            lost = await self._attempt(jobs, knowledge, records, opens=opens)
+            lost = await self._attempt(jobs, found, records, opens=opens)
             if not lost:
                 return
             jobs = [job for job in jobs if job.entry is not None and job.entry.record.ref in lost]
@@ -135,6 +148,10 @@ class Bookkeeping:
             job.ref = start_ref(message, presented_ref or "")
         return job
 
+    async def _known(self, jobs: Sequence[Job]) -> Knowledge:
+        presented = {job.presented_ref for job in jobs if job.presented_ref is not None}
+        return await self._library.load(presented, {job.message.station_id for job in jobs})
+
     async def _load(self, jobs: Sequence[Job]) -> list[Record]:
         refs = {job.ref for job in jobs if job.ref is not None}
         keys = {
@@ -143,6 +160,17 @@ class Bookkeeping:
             if job.ref is None
         }
         return await self._books.records(refs, keys)
+
+    def _here(self, jobs: Sequence[Job], knowledge: Knowledge, records: list[Record]) -> list[Job]:
+        """The jobs that can be decided; the others are marked as for elsewhere."""
+        pages = Ledger.of(records)
+        now = self._now()
+        for job in jobs:
+            record = pages.by_ref.get(job.ref) if job.ref is not None else pages.find(job.message)
+            self._decide(job, record, knowledge, now)
+            job.elsewhere = job.verdict is not None and job.verdict.elsewhere
+            job.verdict = None
+        return [job for job in jobs if not job.elsewhere]
 
     async def _attempt(
         self, jobs: Sequence[Job], knowledge: Knowledge, records: list[Record], *, opens: bool
@@ -210,11 +238,14 @@ class Bookkeeping:
                 record = open_record(message, ref=job.ref, wire_id=str(wire_ids[job.ref]))
             presented = self._decide(job, record, knowledge, now)
             holds: tuple[str, ...] = ()
-            if job.starting and job.verdict is not None and job.verdict.rule is Rule.ACCEPTED:
+            if job.starting and job.verdict is not None and _accepts(job.verdict):
                 holds = tuple(limit.key for limit in job.verdict.limits)
             job.entry = pages.enter(
                 message, presented, _cause(job.event), record=record, holds=holds
             )
+            if job.verdict is not None and job.verdict.rule is Rule.SILENCE:
+                pages.doubt(job.entry.record.ref, _UNCONFIRMED)
+                job.entry = ledger.doubted(job.entry, _UNCONFIRMED)
         return pages
 
     def _decide(
@@ -234,10 +265,13 @@ class Bookkeeping:
             at=judged_at(message.at, now),
             evse_id=evse_of(message.protocol, message.evse_id, message.connector_id),
             starting=job.starting,
+            of_transaction=True,
         )
         job.verdict = verdict = knowledge.verdict(
             presented_ref, message.station_id, question, full=job.denied
         )
+        if verdict.elsewhere and _was_accepted(known, token_ref):
+            job.verdict = verdict = still_accepted(known.agreement_id, question)
         if message.id_token.type == NO_AUTHORIZATION:
             return None
         if known is not None and _was_one_too_many(known, token_ref):
@@ -253,6 +287,8 @@ class Bookkeeping:
         )
 
     def _reply(self, job: Job, now: datetime) -> envelope.Record | None:
+        if job.elsewhere:
+            return envelope.forward(job.event, EXTERNAL_TRANSACTION, source=self._source, now=now)
         if job.event.asking is None:
             return None
         answer = TransactionAnswer(
@@ -274,6 +310,22 @@ def _transaction_id(job: Job) -> int | None:
 
 def _cause(event: Event) -> str:
     return f"{event.topic}:{event.partition}:{event.offset}"
+
+
+async def _at_once(knowledge: Knowledge) -> Knowledge:
+    return knowledge
+
+
+def _accepts(verdict: Verdict) -> bool:
+    return verdict.decision.status is AuthorizationStatus.ACCEPTED
+
+
+def _was_accepted(known: Presented | None, token_ref: str) -> TypeGuard[Presented]:
+    return (
+        known is not None
+        and known.status is AuthorizationStatus.ACCEPTED
+        and known.token_ref == token_ref
+    )
 
 
 def _was_one_too_many(known: Presented, token_ref: str) -> bool:

@@ -9,7 +9,7 @@ from voltbus_backbone.contract.registry import (
     AUTHORIZE,
     CONTRACT_AUTHORIZE,
     EV_CERTIFICATE,
-    PROVIDER_EV_CERTIFICATE,
+    EXTERNAL_EV_CERTIFICATE,
 )
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ def forwarded_as(event: Event) -> MessageType[Any] | None:
     """Under which type a request goes on; None for one that is answered here and now.
 
     An Authorize with a contract certificate waits for OCSP responders; a car's wish for a
-    certificate (M01, M02) is answered by a provider that listens to ``providers.requests``.
+    certificate (M01, M02) for a provider, if there is one (the caller looks to that).
     """
     if event.type == AUTHORIZE.name:
         return CONTRACT_AUTHORIZE if has_certificate(event.message) else None
-    return PROVIDER_EV_CERTIFICATE if event.type == EV_CERTIFICATE.name else None
+    return EXTERNAL_EV_CERTIFICATE if event.type == EV_CERTIFICATE.name else None

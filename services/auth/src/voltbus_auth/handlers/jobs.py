@@ -26,7 +26,8 @@ class Job:
     """One message on its way. ``ref`` is that of a 1.6 start.
 
     ``starting``: its token is the first to be accepted in the transaction, or would be.
-    ``denied``: the limits that had no room for it.
+    ``denied``: the limits that had no room for it. ``elsewhere``: another system must be asked
+    about its token first.
     """
 
     event: Event
@@ -38,6 +39,7 @@ class Job:
     verdict: Verdict | None = None
     entry: Entry | None = None
     starting: bool = False
+    elsewhere: bool = False
 
 
 async def reserve(jobs: Sequence[Job], occupancy: Occupancy) -> bool:

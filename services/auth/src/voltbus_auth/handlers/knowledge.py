@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from voltbus_auth.domain import external
 from voltbus_auth.domain.decision import decide
 from voltbus_auth.domain.places import Place
 from voltbus_backbone.contract.values import Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-    from datetime import datetime
+    from collections.abc import Callable, Collection
 
     from voltbus_auth.domain.coverage import Coverage
+    from voltbus_auth.domain.external import Answer
     from voltbus_auth.domain.tokens import Token
     from voltbus_auth.domain.verdict import Policy, Question, Verdict
     from voltbus_auth.handlers.ports import Knowing
@@ -21,14 +23,24 @@ if TYPE_CHECKING:
 _HINTS = 100_000
 
 
+def _utc() -> datetime:
+    return datetime.now(UTC)
+
+
 @dataclass(slots=True)
 class Knowledge:
-    """Tokens by presented reference, agreements by token, stations by id."""
+    """Tokens by presented reference, agreements by token, stations by id.
+
+    ``answers`` are the external authorizer's, by presented reference and station; ``asked`` those
+    of them that it was asked for just now, also when it said nothing.
+    """
 
     policy: Policy
     tokens: dict[str, Token] = field(default_factory=dict)
     coverages: dict[str, list[Coverage]] = field(default_factory=dict)
     places: dict[str, Place] = field(default_factory=dict)
+    answers: dict[tuple[str, str], Answer] = field(default_factory=dict)
+    asked: set[tuple[str, str]] = field(default_factory=set)
 
     def verdict(
         self,
@@ -41,8 +53,35 @@ class Knowledge:
         """Whether what was presented may charge there."""
         token = self.tokens.get(presented_ref)
         coverages = self.coverages.get(token.ref, ()) if token is not None else ()
-        place = self.places.get(station_id) or Place(station_id)
-        return decide(token, coverages, place, question, self.policy, full=full)
+        place = self.place(station_id)
+        local = decide(token, coverages, place, question, self.policy, full=full)
+        if token is not None or not external.concerns(question, self.policy):
+            return local
+        return self._elsewhere(presented_ref, local, place, question, full)
+
+    def place(self, station_id: str) -> Place:
+        """The station, as far as it is known."""
+        return self.places.get(station_id) or Place(station_id)
+
+    def _elsewhere(
+        self,
+        presented_ref: str,
+        local: Verdict,
+        place: Place,
+        question: Question,
+        full: Collection[str],
+    ) -> Verdict:
+        """What the external authorizer has said, or that it must be asked."""
+        key = (presented_ref, place.station_id)
+        answer, asked = self.answers.get(key), key in self.asked
+        if not asked and (answer is None or not answer.holds_for(question)):
+            return external.to_be_asked(local)
+        token = external.stand_in(presented_ref, question, answer)
+        policy = external.without_agreement(self.policy)
+        local = decide(token, (), place, question, policy, full=full)
+        if answer is None:
+            return external.by_silence(local, question, policy)
+        return external.by_answer(answer, local, place, question)
 
     def token_ref(self, presented_ref: str) -> str:
         """The reference of the token that was meant; of an unknown one, of what was presented."""
@@ -53,9 +92,12 @@ class Knowledge:
 class Library:
     """Loads knowledge. Remembers which token a presentation meant, to ask for both at once."""
 
-    def __init__(self, source: Knowing, policy: Policy) -> None:
+    def __init__(
+        self, source: Knowing, policy: Policy, *, now: Callable[[], datetime] = _utc
+    ) -> None:
         self._source = source
-        self._policy = policy
+        self._now = now
+        self.policy = policy
         self._meant: dict[str, str] = {}
 
     async def load(self, refs: Collection[str], station_ids: Collection[str]) -> Knowledge:
@@ -66,14 +108,17 @@ class Library:
         one, never a wrong answer.
         """
         if not refs:
-            return Knowledge(self._policy)
+            return Knowledge(self.policy)
         guessed = {self._meant.get(ref, ref) for ref in refs}
-        tokens, coverages, places = await self._source.everything(refs, guessed, station_ids)
+        found = await self._source.everything(refs, guessed, station_ids)
+        tokens, coverages, places, answers = found
         missing = {token.ref for token in tokens.values()} - guessed
         if missing:
             coverages |= await self._source.coverages(missing)
         self._remember(tokens)
-        return Knowledge(self._policy, tokens, coverages, places)
+        now = self._now()
+        fresh = {key: answer for key, answer in answers.items() if answer.until > now}
+        return Knowledge(self.policy, tokens, coverages, places, fresh)
 
     def _remember(self, tokens: dict[str, Token]) -> None:
         if len(self._meant) > _HINTS:

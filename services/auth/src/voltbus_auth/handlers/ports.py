@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from voltbus_auth.domain.coverage import Coverage
     from voltbus_auth.domain.credentials import Credentials
+    from voltbus_auth.domain.external import Answer
     from voltbus_auth.domain.journal import Decided
     from voltbus_auth.domain.places import Place
     from voltbus_auth.domain.record import Record
@@ -20,14 +21,24 @@ if TYPE_CHECKING:
     from voltbus_backbone.contract.stations import StationState
     from voltbus_backbone.contract.values import Sample
 
+    Everything = tuple[
+        dict[str, Token],
+        dict[str, list[Coverage]],
+        dict[str, Place],
+        dict[tuple[str, str], Answer],
+    ]
+
 
 class Knowing(Protocol):
     """Reads what a decision needs."""
 
     async def everything(
         self, refs: Collection[str], token_refs: Collection[str], station_ids: Collection[str]
-    ) -> tuple[dict[str, Token], dict[str, list[Coverage]], dict[str, Place]]:
-        """Tokens, agreements and stations as below, read together: one way to the server."""
+    ) -> Everything:
+        """Tokens, agreements and stations as below, read together: one way to the server.
+
+        With an external authorizer also what it said of these tokens at these stations.
+        """
         ...
 
     async def tokens(self, refs: Collection[str]) -> dict[str, Token]:
@@ -92,6 +103,14 @@ class Journal(Protocol):
 
     def note(self, decided: Iterable[Decided]) -> None:
         """Remember soon, without being waited for."""
+        ...
+
+
+class Remembering(Protocol):
+    """Remembers what the external authorizer said."""
+
+    async def remember(self, answers: Sequence[Answer]) -> None:
+        """Keep each until its time; a newer one replaces it."""
         ...
 
 

@@ -12,6 +12,7 @@ from voltbus_auth.domain.journal import Decided
 from voltbus_auth.domain.patience import KEY_CODE, Patience
 from voltbus_auth.domain.verdict import Question, Rule, Verdict
 from voltbus_auth.handlers import forwarding
+from voltbus_auth.handlers.ev_certificates import FAILED
 from voltbus_auth.handlers.knowledge import evse_of, judged_at
 from voltbus_backbone.contract.auth import (
     Authorize,
@@ -21,6 +22,9 @@ from voltbus_backbone.contract.auth import (
 from voltbus_backbone.contract.registry import (
     AUTHORIZE,
     AUTHORIZE_ANSWER,
+    EV_CERTIFICATE,
+    EV_CERTIFICATE_ANSWER,
+    EXTERNAL_AUTHORIZE,
     STATION_LOGIN,
     STATION_LOGIN_ANSWER,
     TRANSACTION,
@@ -53,7 +57,9 @@ class Requests:
         key: TokenKey,
         source: str,
         now: Callable[[], datetime],
+        ev_certificate_provider: bool = False,
     ) -> None:
+        self._ev_certificate_provider = ev_certificate_provider
         self._doors = doors
         self._library = library
         self._bookkeeping = bookkeeping
@@ -71,6 +77,13 @@ class Requests:
             row = forwarding.forwarded_as(event)
             if row is None:
                 by_type.setdefault(event.type, []).append(event)
+            elif event.type == EV_CERTIFICATE.name and not self._ev_certificate_provider:
+                # There is nobody to wait for.
+                passed_on.append(
+                    reply(
+                        event, EV_CERTIFICATE_ANSWER, FAILED, source=self._source, now=self._now()
+                    )
+                )
             else:
                 passed_on.append(forward(event, row, source=self._source, now=self._now()))
         handlers = {
@@ -116,6 +129,10 @@ class Requests:
                 verdict = self._patiently(knowledge, ref, message.station_id, question)
             else:
                 verdict = knowledge.verdict(ref, message.station_id, question)
+            if verdict.elsewhere:
+                passed_on = forward(event, EXTERNAL_AUTHORIZE, source=self._source, now=now)
+                records.append(passed_on)
+                continue
             answer = AuthorizeAnswer(decision=verdict.decision)
             records.append(reply(event, AUTHORIZE_ANSWER, answer, source=self._source, now=now))
             decided.append(

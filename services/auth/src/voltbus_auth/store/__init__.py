@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from voltbus_auth.settings import Way
 from voltbus_auth.store.credentials import CredentialStore
 from voltbus_auth.store.erasure import ErasureStore
+from voltbus_auth.store.external import ExternalStore
 from voltbus_auth.store.journal import JournalStore
 from voltbus_auth.store.knowledge import KnowledgeStore
 from voltbus_auth.store.occupancy import OccupancyStore
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from voltbus_auth.domain.credentials import Credentials
     from voltbus_auth.domain.places import Place
     from voltbus_auth.domain.tokens import Token
+    from voltbus_auth.handlers.ports import Everything
     from voltbus_auth.settings import Settings
     from voltbus_backbone.bus import Publishing
     from voltbus_backbone.store import Database
@@ -74,8 +77,13 @@ class Store:
         )
         self.projection = ProjectionStore(database, self.reachable)
         self._knowledge = KnowledgeStore(
-            database, self.reachable, tokens=self.token, projections=self.projection
+            database,
+            self.reachable,
+            tokens=self.token,
+            projections=self.projection,
+            external=settings.external_authorizer is not Way.NONE,
         )
+        self.external = ExternalStore(database, self.reachable)
         self.root = RootStore(database, self.reachable)
         self.application = ApplicationStore(database, self.reachable)
         self._keys = MongoKeyStore(database["idempotency_keys"])
@@ -107,6 +115,7 @@ class Store:
         await self.projection.prepare()
         await self.journal.prepare()
         await self.application.prepare()
+        await self.external.prepare()
         await self.outbox.prepare()
         await self._keys.prepare()
         if self.vault is not None:
@@ -123,8 +132,8 @@ class Store:
 
     async def everything(
         self, refs: Collection[str], token_refs: Collection[str], station_ids: Collection[str]
-    ) -> tuple[dict[str, Token], dict[str, list[Coverage]], dict[str, Place]]:
-        """Tokens, agreements and stations in one command."""
+    ) -> Everything:
+        """Tokens, agreements, stations and external answers in one command."""
         return await self._knowledge.everything(refs, token_refs, station_ids)
 
     async def tokens(self, refs: Collection[str]) -> dict[str, Token]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from voltbus_auth.store.external import COLLECTION, ExternalStore
 from voltbus_auth.store.tokens import RIGHTS
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from voltbus_auth.domain.coverage import Coverage
-    from voltbus_auth.domain.places import Place
-    from voltbus_auth.domain.tokens import Token
+    from voltbus_auth.handlers.ports import Everything
     from voltbus_auth.store.projections import ProjectionStore
     from voltbus_auth.store.tokens import TokenStore
     from voltbus_backbone.store import Database, Document, Reachable
@@ -33,16 +32,18 @@ class KnowledgeStore:
         *,
         tokens: TokenStore,
         projections: ProjectionStore,
+        external: bool,
     ) -> None:
         self._collection = database["tokens"]
         self._reachable = reachable
         self._tokens = tokens
         self._projections = projections
+        self._external = external
 
     async def everything(
         self, refs: Collection[str], token_refs: Collection[str], station_ids: Collection[str]
-    ) -> tuple[dict[str, Token], dict[str, list[Coverage]], dict[str, Place]]:
-        """Tokens by presented reference, agreements by token, stations by id."""
+    ) -> Everything:
+        """Tokens by presented reference, agreements by token, stations by id, answers by both."""
         stations = {"_id": {"$in": list(station_ids)}, "removed_at": None}
         pipeline: list[dict[str, Any]] = [
             {"$match": {"refs": {"$in": list(refs)}}},
@@ -50,7 +51,12 @@ class KnowledgeStore:
             _also("agreements", {"tokens": {"$in": list(token_refs)}}),
             _also("stations", stations),
         ]
-        by_kind: dict[str, list[Document]] = {"tokens": [], "agreements": [], "stations": []}
+        if self._external:
+            about = {"ref": {"$in": list(refs)}, "station_id": {"$in": list(station_ids)}}
+            pipeline.append(_also(COLLECTION, about))
+        by_kind: dict[str, list[Document]] = {
+            name: [] for name in ("tokens", "agreements", "stations", COLLECTION)
+        }
         with self._reachable.watching():
             for document in await self._collection.aggregate(pipeline, batchSize=_MOST).to_list(
                 None
@@ -60,6 +66,7 @@ class KnowledgeStore:
             self._tokens.meant_by(by_kind["tokens"]),
             self._projections.coverages_in(by_kind["agreements"]),
             self._projections.places_in(by_kind["stations"]),
+            ExternalStore.answers_in(by_kind[COLLECTION]),
         )
 
 

@@ -1,0 +1,54 @@
+"""Other systems on Kafka: whoever answers on `providers.requests`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from voltbus_auth.domain.ocpi import Unusable
+from voltbus_backbone.contract.auth import GetEvCertificateAnswer
+from voltbus_backbone.contract.providers import ProviderAuthorizeAnswer
+from voltbus_backbone.contract.registry import PROVIDER_AUTHORIZE, PROVIDER_EV_CERTIFICATE
+from voltbus_backbone.errors import Unavailable
+
+if TYPE_CHECKING:
+    from voltbus_backbone.contract.auth import GetEvCertificate
+    from voltbus_backbone.contract.providers import ProviderAuthorize
+    from voltbus_backbone.rpc import Requester
+
+
+class TopicDoor:
+    """Asks on `providers.requests`; the answer comes to this instance's partition of its inbox."""
+
+    def __init__(self, requester: Requester) -> None:
+        self._requester = requester
+
+    async def ask(self, question: ProviderAuthorize, budget_s: float) -> ProviderAuthorizeAnswer:
+        """Its answer; see `Door`."""
+        budget = _tenths(budget_s)
+        answer = await self._requester.ask(PROVIDER_AUTHORIZE, question, deadline_s=budget)
+        if not isinstance(answer, ProviderAuthorizeAnswer):
+            raise Unusable("an answer of another type")
+        return answer
+
+    async def close(self) -> None:
+        """Nothing of its own: the requester belongs to the process."""
+
+
+class CertificateDoor:
+    """Asks for cars' contract certificates."""
+
+    def __init__(self, requester: Requester) -> None:
+        self._requester = requester
+
+    async def __call__(self, wish: GetEvCertificate, budget_s: float) -> GetEvCertificateAnswer:
+        """The provider's answer; see `handlers.ev_certificates.Provider`."""
+        budget = _tenths(budget_s)
+        answer = await self._requester.ask(PROVIDER_EV_CERTIFICATE, wish, deadline_s=budget)
+        if not isinstance(answer, GetEvCertificateAnswer):
+            raise Unavailable("an answer of another type")
+        return answer
+
+
+def _tenths(budget_s: float) -> float:
+    """Tenths of a second: whoever waits equally long shares one timer."""
+    return max(round(budget_s, 1), 0.1)
