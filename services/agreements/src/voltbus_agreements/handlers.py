@@ -1,4 +1,4 @@
-"""What comes over Kafka: transactions to count, and questions about agreements."""
+"""What comes over Kafka: transactions to count, tokens to forget, questions about agreements."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from voltbus_backbone.contract.agreements import RetrieveAgreementAnswer
 from voltbus_backbone.contract.registry import (
     RETRIEVE_AGREEMENT,
     RETRIEVE_AGREEMENT_ANSWER,
+    TOKEN_ERASED,
     TRANSACTION_CORRECTED,
     TRANSACTION_ENDED,
     Topic,
@@ -36,6 +37,16 @@ class Handlers:
     async def usage(self, events: Sequence[Event]) -> list[Record]:
         """Count ended and corrected transactions; what follows from it leaves by the outbox."""
         await self.store.count([session_of(event.decode()) for event in events], now=self.now())
+        return []
+
+    async def erasures(self, events: Sequence[Event]) -> list[Record]:
+        """Forget tokens whose holders were forgotten. A token that was only deleted stays named:
+
+        registered again it has the same reference, and its agreements hold again.
+        """
+        await self.store.forget_tokens(
+            {event.decode().token_ref for event in events}, now=self.now()
+        )
         return []
 
     async def requests(self, events: Sequence[Event]) -> list[Record]:
@@ -68,5 +79,11 @@ class Handlers:
                 topics=(Topic.TRANSACTIONS_EVENTS,),
                 types=frozenset({TRANSACTION_ENDED.name, TRANSACTION_CORRECTED.name}),
                 handle=self.usage,
+            ),
+            Consumption(
+                group="agreements-tokens",
+                topics=(Topic.TOKENS_EVENTS,),
+                types=frozenset({TOKEN_ERASED.name}),
+                handle=self.erasures,
             ),
         ]

@@ -32,6 +32,7 @@ from voltbus_agreements.domain.terms import Terms, instant, missing_for_activati
 from voltbus_backbone.contract.agreements import AgreementStatus as Status
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
 
 _FIXED_AFTER_ACTIVATION = ("parties", "kind", "contract_id")
@@ -191,6 +192,24 @@ def settle(agreement: Agreement, *, used_wh: int, now: datetime) -> Change | Non
         agreement, exhausted=exhausted, revision=agreement.revision + 1, at=instant(now)
     )
     return Change(settled, Happening.UPDATED, "usage")
+
+
+def forget(agreement: Agreement, refs: Collection[str], *, now: datetime) -> Change | None:
+    """The agreement without tokens whose holders were forgotten; None when it names none of them.
+
+    In every state, also after its end, and even if no token is left: a person's wish goes before
+    what an activation needs. Without tokens it lets nobody charge.
+    """
+    kept = tuple(token for token in agreement.terms.tokens if token.ref not in refs)
+    if kept == agreement.terms.tokens:
+        return None
+    without = replace(
+        agreement,
+        terms=replace(agreement.terms, tokens=kept),
+        revision=agreement.revision + 1,
+        at=instant(now),
+    )
+    return Change(without, Happening.UPDATED, "token_erased")
 
 
 def due(agreement: Agreement, now: datetime) -> Command | None:

@@ -72,6 +72,7 @@ class Store:
             ):
                 await self._agreements.create_index(fields)
             await self._revisions.create_index([("agreement_id", 1), ("revision", -1)])
+            await self._revisions.create_index("agreement.terms.tokens.ref", sparse=True)
             await self._sessions.create_index([("agreement_id", 1), ("_id", -1)])
         await self.keys.prepare()
         await self._outbox.prepare()
@@ -212,6 +213,31 @@ class Store:
         await committed(self._database, self.reachable, work)
         self._outbox.wake()
 
+    async def forget_tokens(self, refs: Collection[str], *, now: datetime) -> None:
+        """Take these tokens out of every agreement and out of all history; twice is as once.
+
+        History keeps that a revision had other tokens, not which: it shows that the agreement
+        changed, when, and why (``token_erased``).
+        """
+        named = {"$in": list(refs)}
+
+        async def work(session: AsyncIOMotorClientSession) -> None:
+            query = {"terms.tokens.ref": named}
+            found = await self._agreements.find(query, session=session).to_list(None)
+            for document in found:
+                change = lifecycle.forget(documents.to_agreement(document), refs, now=now)
+                if change is not None:
+                    await self._replace(change, session)
+            await self._revisions.update_many(
+                {"agreement.terms.tokens.ref": named},
+                {"$pull": {"agreement.terms.tokens": {"ref": named}}},
+                session=session,
+            )
+            await self._claims.delete_many({"_id": named}, session=session)
+
+        await committed(self._database, self.reachable, work)
+        self._outbox.wake()
+
     async def _add_up(self, counted: usage.Counted, session: AsyncIOMotorClientSession) -> None:
         stored = [documents.of_session(found) for found in counted.sessions]
         await self._sessions.bulk_write(
@@ -271,14 +297,22 @@ class Store:
             before is None or before.status not in LIVE or before.terms != agreement.terms
         ):
             await self._claim(agreement, session)
-        document = documents.of_agreement(agreement)
         if before is None:
-            await self._agreements.insert_one(document, session=session)
+            await self._agreements.insert_one(documents.of_agreement(agreement), session=session)
         elif change.event is Happening.DELETED:
             await self._agreements.delete_one({"_id": agreement.id}, session=session)
             await self._usage.delete_one({"_id": agreement.id}, session=session)
         else:
-            await self._agreements.replace_one({"_id": agreement.id}, document, session=session)
+            await self._replace(change, session)
+            return
+        await self._tell(change, session)
+
+    async def _replace(self, change: Change, session: AsyncIOMotorClientSession) -> None:
+        document = documents.of_agreement(change.agreement)
+        await self._agreements.replace_one({"_id": document["_id"]}, document, session=session)
+        await self._tell(change, session)
+
+    async def _tell(self, change: Change, session: AsyncIOMotorClientSession) -> None:
         await self._revisions.insert_one(documents.of_revision(change), session=session)
         await self._outbox.add(records_of(change, source=self._source), session=session)
 
