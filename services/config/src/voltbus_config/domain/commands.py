@@ -16,6 +16,7 @@ import msgspec
 
 from voltbus_backbone.contract.config import CallEnded, CallOutcome, CommandRequested, CommandStatus
 from voltbus_backbone.contract.values import Message, Protocol
+from voltbus_config.domain import secrecy
 from voltbus_config.domain.connections import Connection
 from voltbus_config.domain.stations import Registration
 from voltbus_config.domain.told import numbers
@@ -57,10 +58,6 @@ WHILE_PENDING = frozenset(
         "UpdateFirmware",
     }
 )
-
-
-# What a station answers to these could repeat a secret: of it, only the status is kept.
-SECRET_ACTIONS = frozenset({"set_password"})
 
 
 class Purpose(StrEnum):
@@ -185,15 +182,15 @@ def ended(
 ) -> Command:
     """The command in a final state, without its payload."""
     status_of_answer = _status_of(answer)
-    if command.action in SECRET_ACTIONS:
-        answer = None if status_of_answer is None else {"status": status_of_answer}
+    secret = secrecy.carries_secret(command.action, command.payload)
+    if secret:
         error_description = None
     return _moved(
         command,
         status,
         payload=None,
         ended_at=now,
-        answer=answer,
+        answer=secrecy.kept(answer, secret=secret),
         answer_status=status_of_answer,
         error_code=error_code,
         error_description=error_description,

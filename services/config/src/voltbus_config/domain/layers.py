@@ -14,15 +14,13 @@ import msgspec
 
 from voltbus_backbone.contract.agreements import AgreementSnapshot, AgreementStatus
 from voltbus_backbone.contract.values import ChargingSpeed, Message, OpeningHours
+from voltbus_config.domain.secrecy import is_secret_name
 from voltbus_config.domain.stations import Station
 
 CHARGING_SPEED = "charging_speed"
 PAYMENT_METHODS = "payment_methods"
 OPENING_HOURS = "opening_hours"
 KEY_PREFIX = "keys."
-
-# A key of the station's own configuration that is written but never shown again.
-_SECRET_ENDINGS = ("password", "sharedsecret", "secret", "privatekey", "pin")
 
 
 class LayerKind(StrEnum):
@@ -188,4 +186,4 @@ def projected(snapshot: AgreementSnapshot) -> StationAgreement | None:
 
 def is_secret(key: str) -> bool:
     """Whether the value of a setting must never be shown (ocpp-rules C)."""
-    return key.startswith(KEY_PREFIX) and key.casefold().endswith(_SECRET_ENDINGS)
+    return key.startswith(KEY_PREFIX) and is_secret_name(key.removeprefix(KEY_PREFIX))

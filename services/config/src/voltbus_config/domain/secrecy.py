@@ -1,0 +1,80 @@
+"""What of a station's answer may be kept when its call carried a secret, or asked for one.
+
+A password can travel in a call of the operator's own (`ChangeConfiguration(AuthorizationKey)`,
+`SetVariables(SecurityCtrlr.BasicAuthPassword)`, `SetNetworkProfile`). Stations repeat what they do
+not like in words, and some old ones tell their keys when asked for all: neither is stored
+(ocpp-rules A6; OCPP 2.0.1 A01.FR.08/09).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+HIDDEN = "(secret)"
+# The ends of names whose values are never shown, in any writing.
+SECRET_ENDINGS = ("password", "sharedsecret", "secret", "privatekey", "pin")
+_SECRET_NAMES = frozenset({"authorizationkey"})
+_SECRET_ACTIONS = frozenset({"set_password"})
+_OF_A_RESULT = ("attributeStatus", "attributeType", "component", "variable")
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether what a station calls so is a secret."""
+    folded = name.casefold()
+    return folded in _SECRET_NAMES or folded.endswith(SECRET_ENDINGS)
+
+
+def carries_secret(action: str, payload: Any) -> bool:
+    """Whether a call holds a secret, by the names in it."""
+    if action in _SECRET_ACTIONS:
+        return True
+    if isinstance(payload, dict):
+        if _named_secret(payload) is not None:
+            return True
+        return any(
+            (is_secret_name(name) and isinstance(value, str)) or carries_secret("", value)
+            for name, value in payload.items()
+        )
+    return isinstance(payload, list) and any(carries_secret("", each) for each in payload)
+
+
+def kept(answer: dict[str, Any] | None, *, secret: bool) -> dict[str, Any] | None:
+    """What is stored of an answer; ``secret``: its call carried one, so that only statuses stay."""
+    if answer is None:
+        return None
+    if not secret:
+        found = _hidden(answer)
+        return found if isinstance(found, dict) else None
+    status = answer.get("status")
+    result: dict[str, Any] = {"status": status} if isinstance(status, str) else {}
+    results = answer.get("setVariableResult")
+    if isinstance(results, list):
+        result["setVariableResult"] = [
+            {name: each[name] for name in _OF_A_RESULT if name in each}
+            for each in results
+            if isinstance(each, dict)
+        ]
+    return result or None
+
+
+def _hidden(value: Any) -> Any:
+    """The same without the values of secrets: GetConfiguration's, and GetVariables'."""
+    if isinstance(value, list):
+        return [_hidden(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    place = _named_secret(value)
+    return {
+        name: HIDDEN if name == place and each is not None else _hidden(each)
+        for name, each in value.items()
+    }
+
+
+def _named_secret(item: dict[str, Any]) -> str | None:
+    """Which member holds the secret of a 1.6 key or a 2.x variable; None: it is of no secret."""
+    match item:
+        case {"key": str(name), "value": _} if is_secret_name(name):
+            return "value"
+        case {"variable": {"name": str(name)}, "attributeValue": _} if is_secret_name(name):
+            return "attributeValue"
+    return None
