@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from voltbus_auth import api
+from voltbus_auth.domain.changes.rotation import PasswordKey
 from voltbus_auth.domain.identifiers import TokenKey, read_key
 from voltbus_auth.domain.verdict import Policy
 from voltbus_auth.external import Authorizer, Door
@@ -16,6 +17,7 @@ from voltbus_auth.external.ocpi import OcpiDoor
 from voltbus_auth.external.topic import CertificateDoor, TopicDoor
 from voltbus_auth.handlers import (
     certificates,
+    changes,
     ev_certificates,
     external,
     following,
@@ -25,6 +27,7 @@ from voltbus_auth.handlers import (
     station_certificates,
 )
 from voltbus_auth.handlers.bookkeeping import Bookkeeping
+from voltbus_auth.handlers.conductor import Conductor
 from voltbus_auth.handlers.knowledge import Library
 from voltbus_auth.handlers.trust import Trust
 from voltbus_auth.ocsp import Responders
@@ -65,6 +68,7 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
         now=now,
         ev_certificate_provider=settings.ev_certificate_provider,
     )
+    credential_changes = changing(runtime, store, key)
     others = await listening_elsewhere(runtime, store, library, bookkeeping, key)
     signing = station_certificates.StationCertificates(
         signer(settings), store.application, source=runtime.source, now=now
@@ -84,16 +88,43 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
         require_ocsp=settings.require_ocsp,
     )
     return Parts(
-        routers=routers(store, library, trust, key),
+        routers=[*routers(store, library, trust, key), *credential_changes.routers],
         consumptions=[
             Consumption("auth", (Topic.AUTH_REQUESTS,), requests.TYPES, asked.handle),
             # Groups of their own: a flood of one kind never stands before another.
             *listening(store, bookkeeping, contracts, signing),
             *others.consumptions,
+            *credential_changes.consumptions,
         ],
-        background=[store.outbox.run, store.journal.run, trust.run],
+        background=[store.outbox.run, store.journal.run, trust.run, *credential_changes.background],
         checks={"mongo": store.reachable},
         close=[responders.close, *others.close, store.close],
+    )
+
+
+def changing(runtime: Runtime[Settings], store: Store, key: TokenKey) -> Parts:
+    """Rotations of passwords and upgrades of security profiles."""
+    password_key = PasswordKey(key.derived(b"station passwords"), key.id)
+    conductor = Conductor(
+        store.change,
+        store.credential,
+        runtime.publisher,
+        key=password_key,
+        source=runtime.source,
+        now=runtime.now,
+    )
+    beginning = api.Beginning(store, conductor, password_key, runtime.settings, runtime.now)
+    return Parts(
+        routers=[api.changes_router(store, runtime.now), api.rotating_router(beginning)],
+        consumptions=[
+            Consumption(
+                "auth-credentials",
+                (Topic.COMMANDS_EVENTS, Topic.STATIONS_EVENTS),
+                changes.TYPES,
+                changes.Following(store.change, store.credential, conductor).handle,
+            )
+        ],
+        background=[conductor.run],
     )
 
 

@@ -70,6 +70,17 @@ class Settings(StoreSettings):
     roots_refresh_s: float = Field(
         default=5.0, gt=0, description="How soon replicas learn of an added or removed root."
     )
+    change_wait_s: float = Field(
+        default=3600.0,
+        gt=0,
+        le=604_800,
+        description="How long a command of a rotation or an upgrade may wait for its station.",
+    )
+    upgrade_window_s: float = Field(
+        default=900.0,
+        gt=0,
+        description="By when a station must be back with the higher security profile.",
+    )
     default_max_concurrent: int | None = Field(
         default=None, ge=1, description="For tokens that set none; nothing means no limit."
     )

@@ -91,6 +91,7 @@ class Connections:
         protocol: Protocol,
         link: Link,
         security_profile: int,
+        credential_id: str = "",
         certificate: ClientCertificate | None = None,
     ) -> Connection:
         """A station's socket was accepted: it is the station's connection from now on."""
@@ -120,7 +121,7 @@ class Connections:
         self._open[connection.connection_id] = connection
         self._empty.clear()
         CONNECTIONS.labels(protocol.value).inc()
-        self._tell_connected(connection, now)
+        self._tell_connected(connection, now, credential_id)
         if older is not None:
             older.close(POLICY_VIOLATION, "The station has a newer connection")
         return connection
@@ -130,7 +131,7 @@ class Connections:
         self._last_id = max(int(now.timestamp() * 1_000_000), self._last_id + 1)
         return f"{self._last_id:014x}{token_hex(6)}"
 
-    def _tell_connected(self, connection: Connection, now: datetime) -> None:
+    def _tell_connected(self, connection: Connection, now: datetime, credential_id: str) -> None:
         certificate = connection.certificate
         message = StationConnected(
             station_id=connection.station_id,
@@ -140,6 +141,7 @@ class Connections:
             protocol=connection.protocol,
             at=now,
             security_profile=connection.security_profile,
+            credential_id=credential_id,
             certificate_serial=certificate.serial if certificate is not None else None,
         )
         record = envelope.event(

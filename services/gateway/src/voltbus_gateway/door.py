@@ -185,8 +185,8 @@ class Door:
         """Release the threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def admit(self, knock: Knock) -> StationLoginAnswer:
-        """Let the station in.
+    async def admit(self, knock: Knock) -> str:
+        """Let the station in; auth's name for the password that it showed, empty without one.
 
         Raises:
             Refused: with the HTTP answer that it gets.
@@ -207,10 +207,11 @@ class Door:
             raise _unauthorized("not_allowed")
         if knock.security_profile == MUTUAL_TLS:
             self._check_certificate(knock, answer)
+        credential_id = ""
         if password is not None:
-            await self._check(knock, password, answer)
+            credential_id = await self._check(knock, password, answer)
         self._check_open()
-        return answer
+        return credential_id
 
     def _check_open(self) -> None:
         if not self._open_now():
@@ -263,7 +264,7 @@ class Door:
             raise unavailable("auth_silent", 10)
         return answer
 
-    async def _check(self, knock: Knock, password: bytes, answer: StationLoginAnswer) -> None:
+    async def _check(self, knock: Knock, password: bytes, answer: StationLoginAnswer) -> str:
         """Compare the password; key stretching goes to a thread, in a line of bounded length."""
         candidates = passwords.variants(password, knock.protocol, hex_password=answer.hex_password)
         if passwords.is_slow(answer.verifiers):
@@ -271,14 +272,15 @@ class Door:
                 raise unavailable("rate", 10)
             self._checking += 1
             try:
-                right = await asyncio.get_running_loop().run_in_executor(
-                    self._threads, passwords.matches, candidates, answer.verifiers
+                found = await asyncio.get_running_loop().run_in_executor(
+                    self._threads, passwords.matching, candidates, answer.verifiers
                 )
             finally:
                 self._checking -= 1
         else:
-            right = passwords.matches(candidates, answer.verifiers)
-        if not right:
+            found = passwords.matching(candidates, answer.verifiers)
+        if found is None:
             self._failed.failed(knock.station_id, knock.address, self._clock())
             raise _unauthorized("wrong_password")
         self._failed.succeeded(knock.station_id, knock.address)
+        return found.id

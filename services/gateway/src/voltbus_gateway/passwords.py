@@ -47,9 +47,14 @@ def is_slow(verifiers: Sequence[PasswordVerifier]) -> bool:
     return any(verifier.algorithm == "scrypt" for verifier in verifiers)
 
 
-def matches(candidates: Sequence[bytes], verifiers: Sequence[PasswordVerifier]) -> bool:
-    """Whether one of the candidates is the password of one of the verifiers."""
-    return any(_matches(candidate, verifier) for verifier in verifiers for candidate in candidates)
+def matching(
+    candidates: Sequence[bytes], verifiers: Sequence[PasswordVerifier]
+) -> PasswordVerifier | None:
+    """The verifier whose password one of the candidates is, if there is one."""
+    for verifier in verifiers:
+        if any(_matches(candidate, verifier) for candidate in candidates):
+            return verifier
+    return None
 
 
 def _matches(password: bytes, verifier: PasswordVerifier) -> bool:

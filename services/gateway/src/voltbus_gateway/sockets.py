@@ -64,6 +64,7 @@ class StationSocket(ServerConnection):
     """A socket with what the door found out about it."""
 
     knock: Knock | None = None
+    credential_id: str = ""
 
 
 class SocketLink:
@@ -212,7 +213,7 @@ class Sockets:
         try:
             knock = self._knock(profile, socket, request)
             if knock is not None:
-                await self._door.admit(knock)
+                socket.credential_id = await self._door.admit(knock)
                 socket.knock = knock
                 # The door has chosen. The library's select_subprotocol would tie each socket into a
                 # cycle, and dead sockets would wait for the garbage collector.
@@ -266,6 +267,7 @@ class Sockets:
             protocol=knock.protocol,
             link=link,
             security_profile=knock.security_profile,
+            credential_id=socket.credential_id,
             certificate=knock.certificate,
         )
         try:

@@ -36,6 +36,7 @@ class PasswordVerifier(Message, frozen=True):
 
     ``algorithm`` is ``sha256`` (salted, for generated passwords of at least 128 random bits) or
     ``scrypt``; ``salt`` and ``digest`` are hex. For scrypt, ``n``, ``r`` and ``p`` are its costs.
+    ``id`` names it and tells nothing of the password.
     """
 
     algorithm: str
@@ -44,6 +45,7 @@ class PasswordVerifier(Message, frozen=True):
     n: int = 0
     r: int = 0
     p: int = 0
+    id: str = ""
 
     def __repr__(self) -> str:
         """Show the algorithm only."""

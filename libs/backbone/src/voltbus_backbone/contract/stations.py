@@ -12,6 +12,7 @@ class StationConnected(Message, frozen=True):
     """A socket was accepted. The last one in the station's log wins.
 
     ``certificate_serial``: hex, of the certificate that it logged in with (profile 3).
+    ``credential_id`` is auth's name for what the station logged in with; empty without a password.
     """
 
     station_id: str
@@ -22,6 +23,7 @@ class StationConnected(Message, frozen=True):
     at: datetime
     security_profile: int = 1
     certificate_serial: str | None = None
+    credential_id: str = ""
 
 
 class StationDisconnected(Message, frozen=True):

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
@@ -67,6 +68,7 @@ class CredentialsAnswer(BaseModel):
     serial_number: str | None
     passwords: int = Field(description="How many are let in: 2 while rotating.")
     updated_at: datetime | None
+    change_id: str | None = Field(description="The rotation or upgrade that is open.")
     password: str | None = None
 
 
@@ -94,6 +96,8 @@ def credentials_router(store: Store, now: Callable[[], datetime]) -> APIRouter:
                 updated_at=now(),
             )
         )
+        if stored is None:
+            raise change_open(station_id)
         response.headers["Cache-Control"] = "no-store"
         response.headers["ETag"] = etag(stored.revision)
         return CredentialsAnswer(**_shown(stored), password=password)
@@ -109,9 +113,7 @@ def credentials_router(store: Store, now: Callable[[], datetime]) -> APIRouter:
 
     @router.delete("/previous", summary="End a rotation: only the newest", dependencies=[write])
     async def delete_previous(station_id: StationId) -> CredentialsAnswer:
-        known = await store.credential.keep_newest(station_id, now())
-        if known is None:
-            raise not_found("station with credentials")
+        known = await _only_newest(store, station_id, now())
         return CredentialsAnswer(**_shown(known))
 
     @router.delete("", status_code=204, summary="Shut a station out", dependencies=[write])
@@ -120,6 +122,26 @@ def credentials_router(store: Store, now: Callable[[], datetime]) -> APIRouter:
             raise not_found("station with credentials")
 
     return router
+
+
+def change_open(station_id: str) -> Problem:
+    """409: a rotation or an upgrade of this station's is open, and would be crossed."""
+    return Problem(
+        409,
+        "change-open",
+        "A rotation or an upgrade of this station is open: its credentials name it in change_id. "
+        "Wait for its end, or settle it.",
+        headers={"Link": f"</v1/stations/{quote(station_id, safe='')}/credentials>"},
+    )
+
+
+async def _only_newest(store: Store, station_id: str, at: datetime) -> Credentials:
+    known = await store.credential.keep_newest(station_id, at)
+    if known is not None:
+        return known
+    if (await store.credential.credentials([station_id])).get(station_id) is None:
+        raise not_found("station with credentials")
+    raise change_open(station_id)
 
 
 async def _new_password(
@@ -145,4 +167,5 @@ def _shown(known: Credentials) -> dict[str, Any]:
         "serial_number": known.serial_number,
         "passwords": len(known.verifiers),
         "updated_at": known.updated_at,
+        "change_id": known.change_id,
     }

@@ -14,6 +14,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from voltbus_backbone.contract.auth import PasswordVerifier, StationLoginAnswer
 
 if TYPE_CHECKING:
@@ -32,7 +34,10 @@ _DIGEST_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What the door needs of a station. ``verifiers``: the newest first."""
+    """What the door needs of a station. ``verifiers``: the newest first.
+
+    ``change_id`` is the rotation or upgrade that is open.
+    """
 
     station_id: str
     minimum_profile: int
@@ -41,6 +46,7 @@ class Credentials:
     serial_number: str | None = None
     revision: int = 1
     updated_at: datetime | None = None
+    change_id: str | None = None
 
 
 def generate(random_bytes: Callable[[int], bytes]) -> str:
@@ -52,7 +58,7 @@ def fast_verifier(password: str, random_bytes: Callable[[int], bytes]) -> Passwo
     """For a generated password only: one salted SHA-256."""
     salt = random_bytes(_SALT_BYTES)
     digest = hashlib.sha256(salt + password.encode()).hexdigest()
-    return PasswordVerifier(algorithm="sha256", salt=salt.hex(), digest=digest)
+    return named(PasswordVerifier(algorithm="sha256", salt=salt.hex(), digest=digest))
 
 
 def slow_verifier(password: str, random_bytes: Callable[[int], bytes]) -> PasswordVerifier:
@@ -66,14 +72,22 @@ def slow_verifier(password: str, random_bytes: Callable[[int], bytes]) -> Passwo
         p=_SCRYPT_P,
         dklen=_DIGEST_BYTES,
     )
-    return PasswordVerifier(
-        algorithm="scrypt",
-        salt=salt.hex(),
-        digest=digest.hex(),
-        n=_SCRYPT_N,
-        r=_SCRYPT_R,
-        p=_SCRYPT_P,
+    return named(
+        PasswordVerifier(
+            algorithm="scrypt",
+            salt=salt.hex(),
+            digest=digest.hex(),
+            n=_SCRYPT_N,
+            r=_SCRYPT_R,
+            p=_SCRYPT_P,
+        )
     )
+
+
+def named(verifier: PasswordVerifier) -> PasswordVerifier:
+    """With its name: a hash of its salt, which is random and knows nothing of the password."""
+    text = b"voltbus credential" + bytes.fromhex(verifier.salt)
+    return msgspec.structs.replace(verifier, id=hashlib.sha256(text).hexdigest()[:16])
 
 
 def problems(password: str) -> list[str]:

@@ -39,6 +39,10 @@ class TokenKey:
         """Name the key only."""
         return f"TokenKey(id={self.id!r})"
 
+    def derived(self, purpose: bytes) -> bytes:
+        """A key for another purpose; it leads back to this one for nobody."""
+        return hmac.digest(self._secret, b"voltbus key for " + purpose, "sha256")
+
     def ref(self, kind: str, value: str) -> str:
         """The reference of a value of a type; type "" is 1.6's idTag, which has none."""
         folded_kind = kind.casefold()

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from voltbus_auth.settings import Way
+from voltbus_auth.store.changes import ChangeStore
 from voltbus_auth.store.credentials import CredentialStore
 from voltbus_auth.store.erasure import ErasureStore
 from voltbus_auth.store.external import ExternalStore
@@ -62,6 +63,7 @@ class Store:
         )
         self.erasure = ErasureStore(database, self.reachable, outbox=self.outbox, source=source)
         self.credential = CredentialStore(database, self.reachable)
+        self.change = ChangeStore(database, self.reachable)
         self.transaction = TransactionStore(database, self.reachable)
         self.occupancy = OccupancyStore(
             database,
@@ -113,6 +115,7 @@ class Store:
         await self.token.prepare()
         await self.transaction.prepare()
         await self.projection.prepare()
+        await self.change.prepare()
         await self.journal.prepare()
         await self.application.prepare()
         await self.external.prepare()

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pymongo import ReturnDocument
+from pymongo.errors import DuplicateKeyError
 
 from voltbus_auth.store.documents import credentials_document, credentials_of
 
@@ -31,17 +32,20 @@ class CredentialStore:
             documents = await self._credentials.find(query).to_list(None)
         return {document["_id"]: credentials_of(document) for document in documents}
 
-    async def put(self, credentials: Credentials) -> Credentials:
-        """Store; the next revision is given here."""
-        document = credentials_document(replace(credentials, revision=0))
+    async def put(self, credentials: Credentials) -> Credentials | None:
+        """Store; the next revision is given here. None while a rotation or upgrade is open."""
+        document = credentials_document(replace(credentials, revision=0, change_id=None))
         del document["revision"]
-        with self._reachable.watching():
-            stored = await self._credentials.find_one_and_update(
-                {"_id": credentials.station_id},
-                {"$set": document, "$inc": {"revision": 1}},
-                upsert=True,
-                return_document=ReturnDocument.AFTER,
-            )
+        try:
+            with self._reachable.watching():
+                stored = await self._credentials.find_one_and_update(
+                    {"_id": credentials.station_id, "change_id": None},
+                    {"$set": document, "$inc": {"revision": 1}},
+                    upsert=True,
+                    return_document=ReturnDocument.AFTER,
+                )
+        except DuplicateKeyError:
+            return None
         return credentials_of(stored)
 
     async def delete(self, station_id: str) -> bool:
@@ -51,10 +55,13 @@ class CredentialStore:
         return bool(result.deleted_count)
 
     async def keep_newest(self, station_id: str, at: datetime) -> Credentials | None:
-        """End a rotation: only the newest verifier stays."""
+        """End a rotation by hand: only the newest verifier stays.
+
+        None when there are none, or while a rotation or upgrade is open.
+        """
         with self._reachable.watching():
             stored: Document | None = await self._credentials.find_one_and_update(
-                {"_id": station_id},
+                {"_id": station_id, "change_id": None},
                 [
                     {
                         "$set": {

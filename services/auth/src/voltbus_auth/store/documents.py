@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from voltbus_auth.domain.credentials import Credentials
+from voltbus_auth.domain.credentials import Credentials, named
 from voltbus_auth.domain.record import Live, Presented, Record, Start, Stop, Told
 from voltbus_auth.domain.registers import Reading
 from voltbus_auth.domain.tokens import Token, TokenStatus, Whitelist
@@ -134,6 +134,7 @@ def credentials_document(credentials: Credentials) -> Document:
         "serial_number": credentials.serial_number,
         "revision": credentials.revision,
         "updated_at": credentials.updated_at,
+        "change_id": credentials.change_id,
     }
 
 
@@ -142,11 +143,12 @@ def credentials_of(document: Document) -> Credentials:
     return Credentials(
         station_id=document["_id"],
         minimum_profile=document["minimum_profile"],
-        verifiers=tuple(PasswordVerifier(**one) for one in document["verifiers"]),
+        verifiers=tuple(named(PasswordVerifier(**one)) for one in document["verifiers"]),
         hex_password=document["hex_password"],
         serial_number=document["serial_number"],
         revision=document["revision"],
         updated_at=document["updated_at"],
+        change_id=document.get("change_id"),
     )
 
 

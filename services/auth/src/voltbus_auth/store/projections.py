@@ -106,7 +106,7 @@ class ProjectionStore:
 
     async def put_agreements(self, snapshots: Sequence[AgreementSnapshot]) -> None:
         """Store each unless a newer revision is there."""
-        await _write(
+        await write_unless_newer(
             self._agreements,
             self._reachable,
             [
@@ -127,7 +127,7 @@ class ProjectionStore:
 
     async def drop_agreements(self, snapshots: Sequence[AgreementSnapshot]) -> None:
         """Forget these; an older snapshot that comes late must not bring them back."""
-        await _write(
+        await write_unless_newer(
             self._agreements,
             self._reachable,
             [
@@ -142,7 +142,7 @@ class ProjectionStore:
 
     async def put_stations(self, states: Sequence[StationState]) -> None:
         """Store each unless a newer revision is there; one that was removed begins anew."""
-        await _write(
+        await write_unless_newer(
             self._stations,
             self._reachable,
             [
@@ -170,7 +170,7 @@ class ProjectionStore:
 
     async def drop_stations(self, removed: Mapping[str, datetime]) -> None:
         """Forget these stations and their credentials, unless either is newer than the removal."""
-        await _write(
+        await write_unless_newer(
             self._stations,
             self._reachable,
             [
@@ -183,7 +183,9 @@ class ProjectionStore:
                 await self._credentials.delete_one({"_id": station_id, "updated_at": {"$lte": at}})
 
 
-async def _write(collection: Documents, reachable: Reachable, steps: Sequence[Any]) -> None:
+async def write_unless_newer(
+    collection: Documents, reachable: Reachable, steps: Sequence[Any]
+) -> None:
     """In bulk. A duplicate means that the stored revision is newer: nothing to do."""
     with reachable.watching():
         try:

@@ -1,0 +1,256 @@
+"""`/v1/stations/{id}/credentials/rotate` and `.../security-profile`: begin a change."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Response
+from pydantic import AnyUrl, BaseModel, ConfigDict, Field, UrlConstraints
+
+from voltbus_auth.api.changes import ChangeAnswer, shown
+from voltbus_auth.api.credentials import StationId, change_open
+from voltbus_auth.api.token_bodies import IdempotencyKey
+from voltbus_auth.domain.changes import rotation, upgrade
+from voltbus_auth.domain.changes.change import Change, HigherProfile
+from voltbus_auth.domain.changes.rotation import PasswordKey
+from voltbus_auth.domain.credentials import Credentials
+from voltbus_auth.domain.intake import to_milliseconds
+from voltbus_auth.handlers.conductor import Conductor
+from voltbus_auth.settings import Settings
+from voltbus_auth.store import Store
+from voltbus_auth.store.changes import Move, OvertakenError
+from voltbus_backbone.contract.values import Protocol
+from voltbus_backbone.errors import Problem, not_found
+from voltbus_backbone.http import scope
+from voltbus_backbone.rest import StoredAnswer
+
+_MUTUAL_TLS = 3
+Slot = Annotated[int, Field(ge=0, le=1000)]
+Secure = Annotated[AnyUrl, UrlConstraints(allowed_schemes=["wss"], max_length=512)]
+
+
+class RotateRequest(BaseModel):
+    """How long it may take. Nothing need be given."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    wait_s: float | None = Field(
+        default=None, gt=0, le=604_800, description="How long it may wait for the station."
+    )
+    timeout_s: float = Field(
+        default=30.0, gt=0, le=600, description="How long the station may take to answer."
+    )
+
+
+class UpgradeRequest(RotateRequest):
+    """The profile to reach, and for OCPP 2.x the network profile to write."""
+
+    security_profile: Literal[2, 3]
+    url: Secure | None = Field(
+        default=None, description="2.x: where the station connects then, without its identity."
+    )
+    configuration_slot: Slot = Field(default=1, description="2.x: the slot that is written.")
+    fallback_slots: list[Slot] | None = Field(
+        default=None,
+        max_length=20,
+        description="2.x: slots that the station tries next, so that it is not lost when the new "
+        "one does not work; [] for none.",
+    )
+    interface: str = Field(
+        default="Wired0", pattern=r"^(Wired[0-3]|Wireless[0-3]|Any)$", description="2.x."
+    )
+    message_timeout_s: int = Field(default=30, ge=1, le=600, description="2.x.")
+    window_s: float | None = Field(
+        default=None, gt=0, le=604_800, description="By when it must be back after its restart."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What it takes to begin changes."""
+
+    store: Store
+    conductor: Conductor
+    key: PasswordKey
+    settings: Settings
+    now: Callable[[], datetime]
+
+    def new_id(self, now: datetime) -> str:
+        """An id that sorts by time."""
+        return f"{int(now.timestamp() * 1000):011x}-{secrets.token_hex(6)}"
+
+    async def credentials(self, station_id: str) -> Credentials:
+        """The station's.
+
+        Raises:
+            Problem: 404 there are none, 409 config does not know it or a change is open.
+        """
+        known = (await self.store.credential.credentials([station_id])).get(station_id)
+        if known is None:
+            raise not_found("station with credentials")
+        if known.change_id is not None:
+            raise change_open(station_id)
+        if station_id not in await self.store.registered([station_id]):
+            raise Problem(409, "not-registered", "Register the station at config first.")
+        return known
+
+    async def start(self, change: Change, credentials: Credentials) -> None:
+        """Store both, and have the command asked for.
+
+        Raises:
+            Problem: 409, another one began at the same moment.
+        """
+        try:
+            await self.store.change.start(Move(change, credentials))
+        except OvertakenError:
+            raise change_open(change.station_id) from None
+        self.conductor.wake()
+
+
+def rotating_router(beginning: Beginning) -> APIRouter:
+    """The routes."""
+    router = APIRouter(prefix="/v1/stations/{station_id}", tags=["credentials"])
+    write = scope("stations:write")
+
+    @router.post(
+        "/credentials/rotate",
+        status_code=202,
+        summary="Give a station a new password",
+        dependencies=[write],
+        response_model=ChangeAnswer,
+    )
+    async def rotate(
+        station_id: StationId,
+        body: RotateRequest | None = None,
+        idempotency_key: IdempotencyKey = None,
+    ) -> Response:
+        wanted = body or RotateRequest()
+        return await _once(
+            beginning,
+            idempotency_key and f"rotate:{station_id}:{idempotency_key}",
+            wanted.model_dump(mode="json"),
+            lambda: _rotate(beginning, station_id, wanted),
+        )
+
+    @router.post(
+        "/security-profile",
+        status_code=202,
+        summary="Bring a station to a higher security profile",
+        dependencies=[write],
+        response_model=ChangeAnswer,
+    )
+    async def raise_profile(
+        station_id: StationId, body: UpgradeRequest, idempotency_key: IdempotencyKey = None
+    ) -> Response:
+        return await _once(
+            beginning,
+            idempotency_key and f"upgrade:{station_id}:{idempotency_key}",
+            body.model_dump(mode="json"),
+            lambda: _upgrade(beginning, station_id, body),
+        )
+
+    return router
+
+
+async def _once(
+    beginning: Beginning,
+    key: str | None,
+    request: Any,
+    operation: Callable[[], Awaitable[StoredAnswer]],
+) -> Response:
+    answer = await beginning.store.idempotency.run(key, request, operation)
+    return Response(
+        answer.body, answer.status or 202, answer.headers, media_type="application/json"
+    )
+
+
+def _accepted(path: str, answer: ChangeAnswer) -> StoredAnswer:
+    headers = {"Location": f"/v1/{path}/{answer.id}"}
+    return StoredAnswer("", 202, answer.model_dump_json().encode(), headers)
+
+
+async def _rotate(beginning: Beginning, station_id: str, body: RotateRequest) -> StoredAnswer:
+    known = await beginning.credentials(station_id)
+    if not known.verifiers:
+        raise Problem(409, "no-password", "The station has no password that could be replaced.")
+    now = to_milliseconds(beginning.now())
+    change, both = rotation.begin(
+        beginning.new_id(now),
+        known,
+        beginning.key,
+        secrets.token_bytes,
+        now,
+        wait_s=body.wait_s or beginning.settings.change_wait_s,
+        timeout_s=body.timeout_s,
+    )
+    await beginning.start(change, both)
+    return _accepted("rotations", shown(change))
+
+
+async def _upgrade(beginning: Beginning, station_id: str, body: UpgradeRequest) -> StoredAnswer:
+    known = await beginning.credentials(station_id)
+    if body.security_profile <= known.minimum_profile:
+        raise Problem(
+            422,
+            "no-upgrade",
+            f"The station's security profile is {known.minimum_profile}, and it is only raised.",
+        )
+    profile = await _profile(beginning, station_id, body)
+    now = to_milliseconds(beginning.now())
+    change = upgrade.begin(
+        beginning.new_id(now),
+        station_id,
+        profile,
+        now,
+        wait_s=body.wait_s or beginning.settings.change_wait_s,
+        timeout_s=body.timeout_s,
+    )
+    marked = replace(known, change_id=change.id, revision=known.revision + 1)
+    await beginning.start(change, marked)
+    return _accepted("upgrades", shown(change, _warnings(known, body)))
+
+
+async def _profile(beginning: Beginning, station_id: str, body: UpgradeRequest) -> HigherProfile:
+    """What the station's OCPP version takes.
+
+    Raises:
+        Problem: 409 nobody knows its version, 422 something is missing for it.
+    """
+    presence = (await beginning.store.change.presences([station_id])).get(station_id)
+    if presence is None:
+        raise Problem(409, "never-connected", "The station's OCPP version is not known yet.")
+    missing = []
+    if presence.protocol is not Protocol.OCPP16:
+        missing = [name for name in ("url", "fallback_slots") if getattr(body, name) is None]
+    if missing:
+        raise Problem(
+            422, "invalid-request", f"A station of OCPP 2.x needs {' and '.join(missing)}."
+        )
+    if presence.protocol is Protocol.OCPP201 and body.interface == "Any":
+        raise Problem(422, "invalid-request", "OCPP 2.0.1 has no interface Any.")
+    return HigherProfile(
+        security_profile=body.security_profile,
+        protocol=presence.protocol,
+        window_s=body.window_s or beginning.settings.upgrade_window_s,
+        url=str(body.url) if body.url is not None else "",
+        configuration_slot=body.configuration_slot,
+        fallback_slots=tuple(body.fallback_slots or ()),
+        interface=body.interface,
+        message_timeout_s=body.message_timeout_s,
+    )
+
+
+def _warnings(known: Credentials, body: UpgradeRequest) -> list[str]:
+    found = []
+    if body.security_profile == _MUTUAL_TLS:
+        found.append(
+            "Security profile 3 needs a station certificate that the gateway trusts; whether this "
+            "station has one is not known here."
+        )
+    elif not known.verifiers:
+        found.append("The station has no password, and security profile 2 asks for one.")
+    return found

@@ -1,0 +1,181 @@
+"""A new password for a station (ocpp-rules A7; OCPP 2.0.1 A01, 1.6 Security Whitepaper A01).
+
+The station's answer decides: Accepted, and only the new one is let in; another status, and only the
+earlier one. Where nobody knows what the station did, both are let in until its next log-in tells.
+"""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from voltbus_auth.domain import credentials as verifying
+from voltbus_auth.domain.changes.change import (
+    Change,
+    Kind,
+    NewPassword,
+    State,
+    Wanted,
+    ended,
+    moved,
+    started,
+)
+from voltbus_backbone.contract.config import CommandStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from voltbus_auth.domain.credentials import Credentials
+    from voltbus_backbone.contract.config import CommandChanged
+    from voltbus_backbone.contract.stations import StationConnected
+
+_SEED_BYTES = 32
+_PASSWORD_BYTES = 20
+_REFUSALS = frozenset(
+    {
+        "Rejected",
+        "NotSupported",
+        "NotSupportedAttributeType",
+        "UnknownComponent",
+        "UnknownVariable",
+    }
+)
+# Also what a gateway says of an answer that breaks its schema: the station may have taken it then.
+_AMBIGUOUS = frozenset(
+    {
+        "FormationViolation",
+        "FormatViolation",
+        "OccurenceConstraintViolation",
+        "OccurrenceConstraintViolation",
+        "PropertyConstraintViolation",
+        "TypeConstraintViolation",
+    }
+)
+
+
+class PasswordKey:
+    """Makes passwords from seeds.
+
+    A seed is 256 random bits and lies in the store while its rotation is open; without this key it
+    says nothing, and with the key alone nobody makes a password of a rotation that has ended. So a
+    process that is killed between storing and asking can ask for the same password again, and no
+    password is ever stored.
+    """
+
+    def __init__(self, secret: bytes, id: str) -> None:  # noqa: A002 - its name everywhere
+        self._secret = secret
+        self.id = id
+
+    def __repr__(self) -> str:
+        """Show nothing."""
+        return "PasswordKey()"
+
+    def password(self, seed: bytes) -> str:
+        """The password: 40 hex digits, the one form that suits every version."""
+        return hmac.digest(self._secret, seed, "sha256")[:_PASSWORD_BYTES].hex()
+
+
+def begin(
+    change_id: str,
+    known: Credentials,
+    key: PasswordKey,
+    random_bytes: Callable[[int], bytes],
+    now: datetime,
+    *,
+    wait_s: float,
+    timeout_s: float,
+    fleet_id: str | None = None,
+) -> tuple[Change, Credentials]:
+    """A rotation, and the credentials that let both passwords in."""
+    seed = random_bytes(_SEED_BYTES)
+    verifier = verifying.fast_verifier(key.password(seed), random_bytes)
+    change = Change(
+        id=change_id,
+        kind=Kind.ROTATION,
+        station_id=known.station_id,
+        state=State.STARTING,
+        created_at=now,
+        since=now,
+        wait_s=wait_s,
+        timeout_s=timeout_s,
+        revision=0,
+        fleet_id=fleet_id,
+        password=NewPassword(credential_id=verifier.id, key_id=key.id, seed=seed),
+    )
+    both = replace(
+        known,
+        verifiers=(verifier, *known.verifiers),
+        change_id=change_id,
+        updated_at=now,
+        revision=known.revision + 1,
+    )
+    return started(change, 0, now), both
+
+
+def wanted(change: Change, key: PasswordKey) -> Wanted | None:
+    """The command; None when it is over, or when the key was replaced after it began.
+
+    Under another key another password would come out, which no verifier fits.
+    """
+    password = change.password
+    if password is None or password.seed is None or password.key_id != key.id:
+        return None
+    return Wanted("set_password", {"password": key.password(password.seed)})
+
+
+def heard(change: Change, event: CommandChanged) -> Change | None:
+    """The rotation after the final event of its command; None when that says nothing new."""
+    said = event.answer_status
+    if event.status is CommandStatus.ANSWERED:
+        if said == "Accepted":
+            return ended(change, State.SUCCEEDED, event.at, "the station accepted it")
+        if said in _REFUSALS:
+            return ended(change, State.FAILED, event.at, f"the station answered {said}")
+        if said == "RebootRequired":
+            return unsettled(change, event.at, "the station uses it after a restart", reboot=True)
+        return unsettled(change, event.at, "the station's answer was not understood")
+    if event.status is CommandStatus.REJECTED and event.error_code not in _AMBIGUOUS:
+        code = event.error_code or "an error"
+        return ended(change, State.FAILED, event.at, f"the station answered {code}")
+    return unsettled(change, event.at, f"the command ended as {event.status.value}")
+
+
+def unsettled(change: Change, at: datetime, why: str, *, reboot: bool = False) -> Change | None:
+    """Both passwords stay until a log-in later than ``at``, which may have been told already."""
+    password = change.password
+    if password is None or (change.state is State.UNSETTLED and change.since >= at):
+        return None
+    by_reboot = reboot or password.by_reboot
+    if not by_reboot and password.earlier_at is not None and password.earlier_at > at:
+        return _kept(change, password.earlier_at)
+    password = msgspec.structs.replace(password, by_reboot=by_reboot)
+    detail = f"{why}: its next log-in tells which password it uses"
+    return moved(change, State.UNSETTLED, at, due_at=None, detail=detail, password=password)
+
+
+def connected(change: Change, event: StationConnected) -> Change | None:
+    """The rotation after a log-in; None when that tells nothing."""
+    password = change.password
+    if password is None or not event.credential_id:
+        return None
+    if event.credential_id == password.credential_id:
+        return ended(change, State.SUCCEEDED, event.at, "the station logged in with it")
+    if change.state is State.UNSETTLED and not password.by_reboot and event.at > change.since:
+        return _kept(change, event.at)
+    if password.earlier_at is not None and password.earlier_at >= event.at:
+        return None
+    password = msgspec.structs.replace(password, earlier_at=event.at)
+    return moved(change, change.state, change.since, password=password)
+
+
+def _kept(change: Change, at: datetime) -> Change:
+    return ended(change, State.FAILED, at, "the station logged in with the earlier password")
+
+
+def overdue(change: Change, now: datetime) -> Change | None:
+    """The rotation whose command nothing was heard of."""
+    return unsettled(change, now, "nothing was heard of the command")

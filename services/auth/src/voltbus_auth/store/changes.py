@@ -1,0 +1,223 @@
+"""Rotations and upgrades, and how each station was last connected.
+
+A change and the credentials that it touches are written in one transaction, each only if nobody
+else wrote it since it was read: of two replicas that decide at once, one reads again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from pymongo import ReturnDocument, UpdateOne
+from pymongo.errors import DuplicateKeyError
+
+from voltbus_auth.domain.changes.change import OPEN, Change
+from voltbus_auth.domain.changes.presence import Presence
+from voltbus_auth.store.documents import credentials_document
+from voltbus_auth.store.projections import write_unless_newer
+from voltbus_backbone.errors import Unavailable
+from voltbus_backbone.store import transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from voltbus_auth.domain.credentials import Credentials
+    from voltbus_backbone.store import Database, Document, Reachable
+
+_OPEN = sorted(state.value for state in OPEN)
+_LEASE = timedelta(seconds=15)
+_MOST_CLAIMED = 50
+_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A change as it is to be, and the station's credentials where they change with it.
+
+    Each is one revision above what was read.
+    """
+
+    change: Change
+    credentials: Credentials | None = None
+
+
+class OvertakenError(Exception):
+    """Somebody else wrote it first: read again."""
+
+
+class ChangeStore:
+    """One document per change; those that ended stay as the record of who changed when."""
+
+    def __init__(self, database: Database, reachable: Reachable) -> None:
+        self._database = database
+        self._changes = database["changes"]
+        self._credentials = database["credentials"]
+        self._presences = database["presences"]
+        self._reachable = reachable
+
+    async def prepare(self) -> None:
+        """Create the indexes."""
+        with self._reachable.watching():
+            await self._changes.create_index([("station_id", 1), ("_id", 1)])
+            await self._changes.create_index([("kind", 1), ("state", 1), ("_id", 1)])
+            await self._changes.create_index("due_at", sparse=True)
+            await self._changes.create_index([("fleet_id", 1), ("state", 1)], sparse=True)
+
+    # Changes.
+
+    async def get(self, change_id: str) -> Change | None:
+        """One of them."""
+        with self._reachable.watching():
+            found = await self._changes.find_one({"_id": change_id})
+        return None if found is None else _change_of(found)
+
+    async def concerned(
+        self, change_ids: Collection[str], station_ids: Collection[str]
+    ) -> list[Change]:
+        """Those that are open and have one of these ids or stations."""
+        query = {
+            "state": {"$in": _OPEN},
+            "$or": [
+                {"_id": {"$in": list(change_ids)}},
+                {"station_id": {"$in": list(station_ids)}},
+            ],
+        }
+        with self._reachable.watching():
+            found = await self._changes.find(query).to_list(None)
+        return [_change_of(one) for one in found]
+
+    async def page(
+        self, query: Document, *, limit: int, after: str | None, before: str | None
+    ) -> tuple[list[Change], bool]:
+        """Some of what matches, by id; and whether there is more."""
+        bounds: Document = {}
+        if after is not None:
+            bounds["$gt"] = after
+        if before is not None:
+            bounds["$lt"] = before
+        wanted = {**query, "_id": bounds} if bounds else query
+        direction = -1 if before is not None else 1
+        with self._reachable.watching():
+            cursor = self._changes.find(wanted).sort("_id", direction).limit(limit + 1)
+            found = await cursor.to_list(None)
+        changes = [_change_of(one) for one in found[:limit]]
+        return (changes[::-1] if direction < 0 else changes), len(found) > limit
+
+    async def start(self, move: Move) -> None:
+        """Store a new change with its station's credentials, unless one is open already.
+
+        Raises:
+            OvertakenError: there is another open one, or the credentials were set meanwhile.
+        """
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                await self._start(move)
+            except DuplicateKeyError:
+                return  # it was committed, though the answer to an earlier try was lost
+            except Unavailable:
+                # Of two transactions at once the server ends one, as if it could not do it now.
+                if not tries_left:
+                    raise
+            else:
+                return
+
+    async def _start(self, move: Move) -> None:
+        assert move.credentials is not None  # noqa: S101 - a change begins with credentials
+        with self._reachable.watching():
+            async with transaction(self._database) as session:
+                await self._changes.insert_one(_document(move.change), session=session)
+                await self._write_credentials(move.credentials, None, session)
+
+    async def write(self, moves: Sequence[Move]) -> None:
+        """Store changes that were read, and what they make of credentials, all or none.
+
+        Raises:
+            OvertakenError: one of them was written meanwhile.
+        """
+        with self._reachable.watching():
+            async with transaction(self._database) as session:
+                for move in moves:
+                    change = move.change
+                    result = await self._changes.replace_one(
+                        {"_id": change.id, "revision": change.revision - 1},
+                        _document(change),
+                        session=session,
+                    )
+                    if not result.matched_count:
+                        raise OvertakenError
+                    if move.credentials is not None:
+                        await self._write_credentials(move.credentials, change.id, session)
+
+    async def _write_credentials(
+        self, credentials: Credentials, change_id: str | None, session: Any
+    ) -> None:
+        result = await self._credentials.update_one(
+            {
+                "_id": credentials.station_id,
+                "revision": credentials.revision - 1,
+                "change_id": change_id,
+            },
+            {"$set": credentials_document(credentials)},
+            session=session,
+        )
+        if not result.matched_count:
+            raise OvertakenError
+
+    async def claim(self, now: datetime) -> list[Change]:
+        """Those that somebody must look at now; for a while they are nobody else's."""
+        claimed: list[Change] = []
+        with self._reachable.watching():
+            while len(claimed) < _MOST_CLAIMED:
+                found: Document | None = await self._changes.find_one_and_update(
+                    {"due_at": {"$lte": now}},
+                    {"$set": {"due_at": now + _LEASE}},
+                    sort=[("due_at", 1)],
+                    return_document=ReturnDocument.BEFORE,
+                )
+                if found is None:
+                    break
+                claimed.append(_change_of(found))
+        return claimed
+
+    # Connections.
+
+    async def seen(self, presences: Sequence[Presence], gone: Sequence[tuple[str, str]]) -> None:
+        """Remember how stations came; ``gone``: (station, connection) of those that left."""
+        steps: list[Any] = [
+            UpdateOne(
+                {"_id": one.id, "at": {"$lt": one.at}}, {"$set": _without_id(one)}, upsert=True
+            )
+            for one in presences
+        ]
+        if steps:
+            await write_unless_newer(self._presences, self._reachable, steps)
+        ended: list[Any] = [
+            UpdateOne({"_id": station, "connection_id": connection}, {"$set": {"open": False}})
+            for station, connection in gone
+        ]
+        if ended:
+            await write_unless_newer(self._presences, self._reachable, ended)
+
+    async def presences(self, station_ids: Collection[str]) -> dict[str, Presence]:
+        """How these stations were last connected, of those that ever were."""
+        with self._reachable.watching():
+            found = await self._presences.find({"_id": {"$in": list(station_ids)}}).to_list(None)
+        return {one["_id"]: msgspec.convert(one, Presence) for one in found}
+
+
+def _without_id(presence: Presence) -> Document:
+    document = _document(presence)
+    del document["_id"]
+    return document
+
+
+def _document(value: Change | Presence) -> Document:
+    found: Document = msgspec.to_builtins(value, builtin_types=(datetime, bytes))
+    return found
+
+
+def _change_of(document: Document) -> Change:
+    return msgspec.convert(document, Change)
