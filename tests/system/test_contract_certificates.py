@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import secrets
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -15,8 +14,9 @@ from cryptography.x509 import ocsp
 
 from auth.plug_and_charge.pki import Pki, pem
 from auth.plug_and_charge.responding import responding
+from contracts_shown import a_contract_id, authorize, contract, hash_data, trust
 from operating import until
-from voltbus_backbone import emaid, envelope
+from voltbus_backbone import envelope
 from voltbus_backbone.contract.auth import GetEvCertificateAnswer
 from voltbus_backbone.contract.registry import EV_CERTIFICATE_ANSWER, Topic
 from voltbus_backbone.kafka import Publisher, Tail
@@ -47,44 +47,6 @@ async def running(
     async with responding(tmp_path_factory.mktemp("ocsp"), datetime.now(UTC)) as one:
         await trust(operator, one.pki.root)
         yield one
-
-
-async def trust(operator: Operator, made: Made, **fields: Any) -> str:
-    body = {"certificate": pem(made.certificate), "type": "MO", **fields}
-    added = await operator.done("POST", "auth", "/v1/roots", json=body)
-    return str(added["id"])
-
-
-async def contract(operator: Operator, **fields: Any) -> str:
-    """Register a contract; its eMAID."""
-    value = a_contract_id()
-    body = {"id_token": value, "type": "eMAID", "status": "accepted", **fields}
-    await operator.done("POST", "auth", "/v1/tokens", json=body)
-    return value
-
-
-def a_contract_id() -> str:
-    body = f"NLTNM{secrets.token_hex(5)[:9].upper()}"
-    return f"{body}{emaid.check_digit(body)}"
-
-
-async def authorize(station: Any, value: str, **certificate: Any) -> tuple[str | None, str]:
-    """Certificate status and status of an Authorize."""
-    payload = {"idToken": {"idToken": value, "type": "eMAID"}, **certificate}
-    answer = await station.call("Authorize", payload)
-    return answer.get("certificateStatus"), answer["idTokenInfo"]["status"]
-
-
-def hash_data(made: Made, **change: Any) -> dict[str, str]:
-    """OCSPRequestDataType."""
-    one = made.hashed(**change)
-    return {
-        "hashAlgorithm": one.hash_algorithm,
-        "issuerNameHash": one.issuer_name_hash,
-        "issuerKeyHash": one.issuer_key_hash,
-        "serialNumber": one.serial_number,
-        "responderURL": one.responder_url,
-    }
 
 
 @everywhere

@@ -155,6 +155,7 @@ class Answers2:
             "LogStatusNotification",
             "MeterValues",
             "SignChargingStationCertificate",
+            "SignV2GCertificate",
             "StatusNotification",
             "TransactionEvent",
         }:
@@ -167,8 +168,8 @@ class Answers2:
         station = self._station
         if wanted == "BootNotification":
             await station.boot("Triggered")
-        elif wanted == "SignChargingStationCertificate":
-            await station.sign_certificate()
+        elif wanted.startswith("Sign"):
+            await station.sign_certificate(wanted.removeprefix("Sign"))
         elif wanted == "TransactionEvent":
             for transaction in list(station.transactions.values()):
                 if evse in (None, transaction.connector):

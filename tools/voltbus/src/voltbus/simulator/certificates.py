@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from voltbus.simulator.wire import Payload
 
 MOST_INSTALLED = 20
+OWN = "ChargingStationCertificate"
 HASHES: dict[str, hashes.HashAlgorithm] = {
     "SHA256": hashes.SHA256(),
     "SHA384": hashes.SHA384(),
@@ -70,11 +71,21 @@ def _element(der: bytes) -> tuple[bytes, bytes]:
 
 @dataclass(slots=True)
 class Certificates:
-    """What is installed, by use, and the station's own key and chain."""
+    """What is installed, by use, and the station's own keys and chains, by their use."""
 
     installed: list[tuple[str, x509.Certificate]] = field(default_factory=list)
-    key: ec.EllipticCurvePrivateKey | None = field(default=None, repr=False)
-    chain: list[x509.Certificate] = field(default_factory=list)
+    keys: dict[str, ec.EllipticCurvePrivateKey] = field(default_factory=dict, repr=False)
+    chains: dict[str, list[x509.Certificate]] = field(default_factory=dict)
+
+    @property
+    def key(self) -> ec.EllipticCurvePrivateKey | None:
+        """The key for which it last asked for a certificate to log in with."""
+        return self.keys.get(OWN)
+
+    @property
+    def chain(self) -> list[x509.Certificate]:
+        """The certificate that it logs in with, then those above it."""
+        return self.chains.get(OWN, [])
 
     def install(self, use: str, pem: str) -> str:
         """Trust a root for a use; Rejected for what is no certificate (M05.FR.03)."""
@@ -107,9 +118,9 @@ class Certificates:
             if not uses or use in uses
         ]
 
-    def request(self, common_name: str, organization: str) -> str:
+    def request(self, common_name: str, organization: str, use: str = OWN) -> str:
         """Make a new key and return a signing request for it (A02.FR.02)."""
-        self.key = ec.generate_private_key(ec.SECP256R1())
+        key = self.keys[use] = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name(
             [
                 x509.NameAttribute(NameOID.COMMON_NAME, common_name),
@@ -117,18 +128,19 @@ class Certificates:
             ]
         )
         made = x509.CertificateSigningRequestBuilder().subject_name(subject)
-        request = made.sign(self.key, hashes.SHA256())
+        request = made.sign(key, hashes.SHA256())
         return request.public_bytes(serialization.Encoding.PEM).decode()
 
-    def take_signed(self, chain: str) -> str:
+    def take_signed(self, chain: str, use: str = OWN) -> str:
         """Take a signed chain, if it is for the key we asked for (A02.FR.06)."""
         try:
             certificates = x509.load_pem_x509_certificates(chain.encode())
         except ValueError:
             return "Rejected"
-        if self.key is None or certificates[0].public_key() != self.key.public_key():
+        key = self.keys.get(use)
+        if key is None or certificates[0].public_key() != key.public_key():
             return "Rejected"
-        self.chain = certificates
+        self.chains[use] = certificates
         return "Accepted"
 
 
@@ -157,7 +169,9 @@ def certificate_answers(
 
     return {
         "CertificateSigned": lambda payload: {
-            "status": certificates.take_signed(payload["certificateChain"])
+            "status": certificates.take_signed(
+                payload["certificateChain"], payload.get("certificateType", OWN)
+            )
         },
         "DeleteCertificate": lambda payload: {
             "status": certificates.delete(payload["certificateHashData"])

@@ -63,12 +63,12 @@ class Station2(Station):
             "network_profiles": dict(self.network_profiles),
         }
 
-    async def sign_certificate(self) -> str:
+    async def sign_certificate(self, use: str = "ChargingStationCertificate") -> str:
         """Ask for a certificate for a new key and return the status (A02)."""
         request = self.certificates.request(
-            self.options.serial, self.device.value("SecurityCtrlr", "OrganizationName")
+            self.options.serial, self.device.value("SecurityCtrlr", "OrganizationName"), use
         )
-        payload = {"csr": request, "certificateType": "ChargingStationCertificate"}
+        payload = {"csr": request, "certificateType": use}
         return str((await self.call("SignCertificate", payload))["status"])
 
     async def change_variable(self, component: str, name: str, value: str) -> None:

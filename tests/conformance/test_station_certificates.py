@@ -1,4 +1,4 @@
-"""Stations' certificates from an authority elsewhere, which is the one of the documentation (A02).
+"""A02, A03: stations' certificates from an authority elsewhere, the one of the documentation.
 
 On a stack of our own: auth asks over Kafka, and the gateway's listener of profile 3 trusts what
 that authority signs.
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 
+from conformance.acting import answered, every_2x
 from gateway.certificates import Authority
-from operating import DEADLINE_S, operating, until
+from operating import DEADLINE_S, operating, subscribed, until
 from station_authority import AuthorityProcess, own_context
 from voltbus.embedded.ports import free_ports
 from voltbus.embedded.stack import temporary_stack
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.stack
 
 OPERATOR = "Operator AB"
-PROTOCOLS: list[Protocol] = ["1.6", "2.0.1", "2.1"]
 
 
 class Elsewhere:
@@ -94,7 +94,14 @@ async def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[E
             process.kill()
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(
+    "protocol",
+    [
+        pytest.param("1.6", id="tc_074-1.6"),
+        pytest.param("2.0.1", id="tc_a_11-2.0.1"),
+        pytest.param("2.1", id="tc_a_11-2.1"),
+    ],
+)
 async def test_from_a_password_to_a_certificate(
     elsewhere: Elsewhere, protocol: Protocol, tmp_path: Path
 ) -> None:
@@ -125,6 +132,58 @@ async def test_from_a_password_to_a_certificate(
         await make_station(protocol).connect(operator.stack.ocpp(), name, password)
     listed = await operator.done("GET", "auth", "/v1/station-certificates?state=in_use&limit=100")
     assert used["id"] in {one["id"] for one in listed["data"]}
+
+
+@every_2x
+async def test_tc_a_12_a_v2g_certificate(elsewhere: Elsewhere, protocol: Protocol) -> None:
+    """A02.FR.12: triggered, a V2G certificate is asked for, signed and sent with its type."""
+    operator = elsewhere.operator
+    name, password = await operator.station()
+    async with operator.connected(protocol, name, password) as station:
+        await station.boot()
+        wanted = {"requestedMessage": "SignV2GCertificate"}
+        assert (await answered(operator, name, "TriggerMessage", wanted))["status"] == "Accepted"
+        pending = await elsewhere.in_state(name, "pending")
+        assert pending["type"] == "V2GCertificate"
+        with elsewhere.process:
+            await elsewhere.in_state(name, "accepted")
+        sent = await station.wait_for("CertificateSigned")
+        assert sent["certificateType"] == "V2GCertificate"
+        (leaf,) = station.certificates.chains["V2GCertificate"]
+        assert f"CN={station.options.serial}" in leaf.subject.rfc4514_string()
+        assert station.certificates.chain == []
+
+
+@pytest.mark.parametrize(
+    "protocol",
+    [
+        pytest.param("1.6", id="tc_077-1.6"),
+        pytest.param("2.0.1", id="tc_a_14-2.0.1"),
+        pytest.param("2.1", id="tc_a_14-2.1"),
+    ],
+)
+async def test_a_certificate_that_the_station_rejects(
+    elsewhere: Elsewhere, protocol: Protocol
+) -> None:
+    """A02.FR.06/07: its security event is confirmed and told, and what it had still lets it in."""
+    operator = elsewhere.operator
+    name, password = await operator.station()
+    kind = f"InvalidCharg{'ePoint' if protocol == '1.6' else 'ingStation'}Certificate"
+    async with (
+        subscribed(operator.stack) as subscriber,
+        operator.connected(protocol, name, password) as station,
+    ):
+        await station.boot()
+        station.answers["CertificateSigned"] = lambda _: {"status": "Rejected"}
+        assert await station.sign_certificate() == "Accepted"
+        with elsewhere.process:
+            await elsewhere.in_state(name, "rejected")
+        event = {"type": kind, "timestamp": station.now()}
+        assert await station.call("SecurityEventNotification", event) == {}
+        (told,) = await subscriber.wait_for("station.security-event", station_id=name)
+        assert told.type == kind
+    async with operator.connected(protocol, name, password) as again:
+        assert (await again.boot()).status == "Accepted"
 
 
 async def test_auth_and_the_authority_are_killed(elsewhere: Elsewhere) -> None:
