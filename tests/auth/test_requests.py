@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 S = AuthorizationStatus
 OTHER = "CS-2"
+SECOND = "04B0B1B2B3B4B5"
 
 
 async def status(replica: Replica, kind: str = "ISO14443", value: str = CARD) -> S:
@@ -380,6 +381,40 @@ async def test_the_accepted_token_charges(replica: Replica) -> None:
     assert (changed.token_ref, changed.authorization) == (REF, S.ACCEPTED)
     other = await replica.handle(asked(started16(station_id=OTHER)))
     assert other.answer.decision.status is S.CONCURRENT_TX
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(CARD, S.BLOCKED), (SECOND, S.NOT_AT_THIS_TIME), ("04FF", S.UNKNOWN)],
+)
+async def test_another_token_on_a_deauthorised_transaction(
+    replica: Replica, value: str, expected: S
+) -> None:
+    """C01.FR.24: a second token that would be accepted comes too late; others keep their status."""
+    token = await replica.token(max_concurrent=1)
+    await replica.token(SECOND)
+    await replica.handle(asked(said(Phase.STARTED, NOW, 0, id_token=card())))
+    await replica.shelf.change_token(replace(token, status=TokenStatus.BLOCKED))
+    over = said(Phase.UPDATED, NOW + MINUTE, 1, trigger="Deauthorized")
+    later = said(Phase.UPDATED, NOW + 2 * MINUTE, 2, id_token=card(value))
+    told = await replica.handle(asked(over), asked(later))
+    assert [one.decision.status for one in told.answers.values() if one.decision] == [expected]
+    (record,) = await replica.records()
+    assert record.token is not None
+    assert (record.token.token_ref, record.deauthorized_at) == (REF, NOW + MINUTE)
+
+
+async def test_another_token_before_it_was_deauthorised(replica: Replica) -> None:
+    """What was presented before the deauthorisation is judged by itself, even if it comes late."""
+    await replica.token()
+    await replica.token(SECOND)
+    await replica.handle(asked(said(Phase.STARTED, NOW, 0, id_token=card())))
+    over = said(Phase.UPDATED, NOW + HOUR, 2, trigger="Deauthorized")
+    await replica.handle(asked(over))
+    late = said(Phase.UPDATED, NOW + MINUTE, 1, id_token=card(SECOND))
+    assert (await replica.handle(asked(late))).answer.decision.status is S.ACCEPTED
+    anew = said(Phase.STARTED, NOW + 2 * HOUR, 0, transaction_id="another", id_token=card(SECOND))
+    assert (await replica.handle(asked(anew))).answer.decision.status is S.ACCEPTED
 
 
 async def test_key_codes_are_slowed_down(replica: Replica, clock: Clock) -> None:

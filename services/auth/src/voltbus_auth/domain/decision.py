@@ -75,6 +75,21 @@ def one_too_many(agreement_id: str | None) -> Verdict:
     )
 
 
+def deauthorized(verdict: Verdict) -> Verdict:
+    """The verdict on another token in a transaction that was deauthorised (C01.FR.24).
+
+    What stands before the time in the order of the rules, such as a block, still decides.
+    """
+    if ORDER[verdict.rule] <= ORDER[Rule.TIME]:
+        return verdict
+    return Verdict(
+        Decision(status=AuthorizationStatus.NOT_AT_THIS_TIME),
+        Rule.DEAUTHORIZED,
+        "The transaction was begun with another token and deauthorised: it must end first.",
+        verdict.agreement_id,
+    )
+
+
 def too_many_tries() -> Verdict:
     """The verdict on a key code from a station that tries too many (C04.FR.06)."""
     return Verdict(

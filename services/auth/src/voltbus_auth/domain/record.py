@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from voltbus_backbone.contract.values import Protocol
 
 T = TypeVar("T", int, str)
+_DEAUTHORIZED = "Deauthorized"  # OCPP 2.x TriggerReasonEnumType; 1.6 has no word for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,8 @@ class Record:
     """One transaction. ``wire_id`` is the id between station and us, which a station may reuse:
     ``generation`` counts its uses. ``seqs`` are closed ranges. ``holds`` are the limits that it
     counts against while it is open. ``recent`` lets a redelivered message be told from a resent
-    one. ``flags`` are doubts that a single message raised.
+    one. ``flags`` are doubts that a single message raised. ``deauthorized_at``: when the station
+    first said that its token is no longer accepted.
     """  # noqa: D205 - the fields read best in one paragraph
 
     ref: str
@@ -93,6 +95,7 @@ class Record:
     start: Start | None = None
     stop: Stop | None = None
     token: Presented | None = None
+    deauthorized_at: datetime | None = None
     live: Live | None = None
     seqs: tuple[tuple[int, int], ...] = ()
     first: Reading | None = None
@@ -108,6 +111,17 @@ class Record:
     def key(self) -> str:
         """What later messages name it by."""
         return wire_key(self.station_id, self.wire_id)
+
+
+def is_closed_to(record: Record, token_ref: str, at: datetime) -> bool:
+    """Whether this token comes too late: another one's transaction was deauthorised before.
+
+    Only an end and a new transaction let anybody else charge (OCPP 2.0.1 C01.FR.24).
+    """
+    known, closed = record.token, record.deauthorized_at
+    return (
+        known is not None and known.token_ref != token_ref and closed is not None and closed <= at
+    )
 
 
 def wire_key(station_id: str, wire_id: str) -> str:
@@ -156,6 +170,7 @@ def fold(record: Record, message: TransactionMessage, presented: Presented | Non
         "reservation_id": _either(record.reservation_id, message.reservation_id),
         "remote_start_id": _either(record.remote_start_id, message.remote_start_id),
         "offline": record.offline or message.offline,
+        "deauthorized_at": _deauthorized(record.deauthorized_at, message),
         "live": _live(record.live, message),
         "seqs": _with_seq(record.seqs, message.seq_no),
         "token": _payer(record.token, presented),
@@ -229,6 +244,12 @@ def _live(known: Live | None, message: TransactionMessage) -> Live | None:
     if known is None:
         return told
     return max(known, told, key=lambda one: (one.seq_no, one.at, one.state))
+
+
+def _deauthorized(known: datetime | None, message: TransactionMessage) -> datetime | None:
+    if message.trigger != _DEAUTHORIZED:
+        return known
+    return message.at if known is None else min(known, message.at)
 
 
 def _payer(known: Presented | None, told: Presented | None) -> Presented | None:

@@ -25,6 +25,7 @@ class Rule(StrEnum):
     EVSE_KIND = "evse_kind"
     LOCATION = "location"
     TIME = "time"
+    DEAUTHORIZED = "deauthorized"
     CREDIT = "credit"
     CONCURRENT = "concurrent"
     EXTERNAL = "external"

@@ -6,12 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING, TypeGuard
 
 from voltbus_auth.domain import account, ledger
-from voltbus_auth.domain.decision import one_too_many
+from voltbus_auth.domain.decision import deauthorized, one_too_many
 from voltbus_auth.domain.external import still_accepted
 from voltbus_auth.domain.intake import clean
 from voltbus_auth.domain.ledger import Ledger
 from voltbus_auth.domain.record import (
     Presented,
+    is_closed_to,
     open_record,
     start_ref,
     wire_key,
@@ -277,6 +278,9 @@ class Bookkeeping:
         if known is not None and _was_one_too_many(known, token_ref):
             # Refused when it began: asking again does not make room.
             job.verdict = verdict = one_too_many(known.agreement_id)
+            job.starting = False
+        if record is not None and is_closed_to(record, token_ref, message.at):
+            job.verdict = verdict = deauthorized(verdict)
             job.starting = False
         return Presented(
             at=message.at,

@@ -27,6 +27,7 @@ _PLAIN = (
     "reservation_id",
     "remote_start_id",
     "offline",
+    "deauthorized_at",
     "revision",
 )
 _READINGS = ("first", "last", "begin", "end")
