@@ -24,7 +24,13 @@ if TYPE_CHECKING:
 MESSAGES: tuple[TransactionMessage, ...] = (
     said(Phase.STARTED, NOW, 0, id_token=card(), samples=(register(1000, NOW),)),
     said(Phase.UPDATED, NOW + MINUTE, 1, charging_state="Charging", id_token=card()),
-    said(Phase.UPDATED, NOW + 2 * MINUTE, 2, samples=(register(1500, NOW + 2 * MINUTE),)),
+    said(
+        Phase.UPDATED,
+        NOW + 2 * MINUTE,
+        2,
+        trigger="Deauthorized",
+        samples=(register(1500, NOW + 2 * MINUTE),),
+    ),
     said(Phase.ENDED, NOW + HOUR, 3, samples=(register(5000, NOW + HOUR),)),
     started16(station_id="CS-2"),
 )

@@ -29,6 +29,7 @@ from voltbus_auth.handlers import (
 from voltbus_auth.handlers.bookkeeping import Bookkeeping
 from voltbus_auth.handlers.conductor import Conductor
 from voltbus_auth.handlers.knowledge import Library
+from voltbus_auth.handlers.retention import EVERY_S, Retention
 from voltbus_auth.handlers.trust import Trust
 from voltbus_auth.ocsp import Responders
 from voltbus_auth.settings import Settings, Way
@@ -96,7 +97,13 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
             *others.consumptions,
             *credential_changes.consumptions,
         ],
-        background=[store.outbox.run, store.journal.run, trust.run, *credential_changes.background],
+        background=[
+            store.outbox.run,
+            store.journal.run,
+            trust.run,
+            retention(settings, store).run,
+            *credential_changes.background,
+        ],
         checks={"mongo": store.reachable},
         close=[responders.close, *others.close, store.close],
     )
@@ -272,6 +279,12 @@ def ocpi_door(settings: Settings) -> OcpiDoor:
     limits = httpx.Limits(max_connections=settings.external_concurrency)
     client = httpx.AsyncClient(trust_env=False, follow_redirects=False, limits=limits)
     return OcpiDoor(client, settings.external_url, secret)
+
+
+def retention(settings: Settings, store: Store) -> Retention:
+    """Whoever deletes what is older than the operator wants to keep."""
+    kept = timedelta(days=settings.transactions_kept_days)
+    return Retention(store.transaction, kept=kept, now=Runtime.now, every_s=EVERY_S)
 
 
 def policy(settings: Settings) -> Policy:

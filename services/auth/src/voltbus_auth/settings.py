@@ -122,3 +122,9 @@ class Settings(StoreSettings):
     ev_certificate_deadline_s: float = Field(
         default=5.0, gt=0, description="How long that provider may take before the car hears so."
     )
+    transactions_kept_days: float = Field(
+        default=0.0,
+        ge=0,
+        description="How long ended transactions and their samples are kept after the last message "
+        "of them; 0: for ever.",
+    )

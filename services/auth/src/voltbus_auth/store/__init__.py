@@ -64,7 +64,7 @@ class Store:
         self.erasure = ErasureStore(database, self.reachable, outbox=self.outbox, source=source)
         self.credential = CredentialStore(database, self.reachable)
         self.change = ChangeStore(database, self.reachable)
-        self.transaction = TransactionStore(database, self.reachable)
+        self.transaction = TransactionStore(database, self.reachable, now=now)
         self.occupancy = OccupancyStore(
             database,
             self.reachable,

@@ -13,7 +13,8 @@ from voltbus_auth.store.documents import record_document, record_of
 from voltbus_backbone.contract.values import Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
+    from datetime import datetime
 
     from voltbus_auth.domain.record import Record
     from voltbus_auth.domain.samples import SampleSet
@@ -37,7 +38,10 @@ class TransactionStore:
         self,
         database: Database,
         reachable: Reachable,
+        *,
+        now: Callable[[], datetime],
     ) -> None:
+        self._now = now
         self._transactions = database["transactions"]
         self._samples = database["samples"]
         self._counters = database["counters"]
@@ -52,6 +56,9 @@ class TransactionStore:
             await self._transactions.create_index([("first_at", -1), ("_id", -1)])
             await self._transactions.create_index([("station_id", 1), ("first_at", -1)])
             await self._transactions.create_index([("token.token_ref", 1), ("first_at", -1)])
+            await self._transactions.create_index(
+                "stored_at", partialFilterExpression={"state": "ended"}
+            )
             await self._samples.create_index([("ref", 1), ("at", 1)])
 
     async def records(self, refs: Collection[str], keys: Collection[str]) -> list[Record]:
@@ -96,8 +103,9 @@ class TransactionStore:
             return set()
         steps: list[InsertOne[Document] | ReplaceOne[Document]] = []
         replaced: list[Record] = []
+        now = self._now()
         for record in records:
-            document = record_document(record)
+            document = {**record_document(record), "stored_at": now}
             revision = loaded.get(record.ref)
             if revision is None:
                 steps.append(InsertOne(document))
@@ -160,6 +168,21 @@ class TransactionStore:
         ]
         with self._reachable.watching():
             await self._bulk(self._samples, steps)
+
+    async def forget_ended(self, before: datetime, most: int) -> int:
+        """Delete transactions of which nothing was heard since then, with their samples; how many.
+
+        By our own clock: a station's may be years off, and may send what is months old. Samples go
+        first, so that none are left without their transaction should this be cut short.
+        """
+        query: Document = {"state": "ended", "stored_at": {"$lt": before}}
+        with self._reachable.watching():
+            found = await self._transactions.find(query, {"_id": 1}).limit(most).to_list(None)
+            refs = {"$in": [document["_id"] for document in found]}
+            await self._samples.delete_many({"ref": refs})
+            # Asked again: what a late message has corrected meanwhile stays.
+            result = await self._transactions.delete_many({"_id": refs, **query})
+        return result.deleted_count
 
     @staticmethod
     async def _bulk(collection: Any, steps: Sequence[Any]) -> tuple[int, list[int]]:
