@@ -41,6 +41,8 @@ from voltbus_backbone.errors import SettingsError
 from voltbus_backbone.service import Parts, Runtime, main
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from fastapi import APIRouter
 
 
@@ -97,13 +99,7 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
             *others.consumptions,
             *credential_changes.consumptions,
         ],
-        background=[
-            store.outbox.run,
-            store.journal.run,
-            trust.run,
-            retention(settings, store).run,
-            *credential_changes.background,
-        ],
+        background=[trust.run, *keeping(settings, store), *credential_changes.background],
         checks={"mongo": store.reachable},
         close=[responders.close, *others.close, store.close],
     )
@@ -281,10 +277,11 @@ def ocpi_door(settings: Settings) -> OcpiDoor:
     return OcpiDoor(client, settings.external_url, secret)
 
 
-def retention(settings: Settings, store: Store) -> Retention:
-    """Whoever deletes what is older than the operator wants to keep."""
+def keeping(settings: Settings, store: Store) -> list[Callable[[], Awaitable[None]]]:
+    """What the store needs done: sending, writing, and deleting what is too old."""
     kept = timedelta(days=settings.transactions_kept_days)
-    return Retention(store.transaction, kept=kept, now=Runtime.now, every_s=EVERY_S)
+    retention = Retention(store.transaction, kept=kept, now=Runtime.now, every_s=EVERY_S)
+    return [store.outbox.run, store.journal.run, retention.run]
 
 
 def policy(settings: Settings) -> Policy:
