@@ -1,20 +1,20 @@
-"""SignCertificate on the real stack: from a station's new key to its certificate (A02)."""
+"""SignCertificate on the stack of `voltbus up`: its own authority, and its doors for TLS (A02)."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import secrets
+import ssl
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import pytest_asyncio
-from cryptography.hazmat.primitives import serialization
+from cryptography import x509
 
-from auth.plug_and_charge.pki import Pki, pem
-from operating import operating, until
-from voltbus.embedded.stack import temporary_stack
+from operating import until
+from station_authority import own_context
+from voltbus.simulator import RefusedError, make_station
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from operating import Operator
     from voltbus.simulator import Protocol
@@ -22,59 +22,66 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.stack
 
 PROTOCOLS: list[Protocol] = ["1.6", "2.0.1", "2.1"]
-PKI = Pki(datetime.now(UTC))
 
 
-@pytest_asyncio.fixture(loop_scope="session", scope="module")
-async def with_authority(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Operator]:
-    """An operator of a stack of our own, whose auth signs."""
-    folder = tmp_path_factory.mktemp("ca")
-    certificates, key = folder / "ca.pem", folder / "ca.key"
-    certificates.write_text(pem(PKI.sub1.certificate, PKI.root.certificate))
-    key.write_bytes(
-        PKI.sub1.key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    settings = {
-        "VOLTBUS_STATION_CA_CERT_FILE": str(certificates),
-        "VOLTBUS_STATION_CA_KEY_FILE": str(key),
-        "VOLTBUS_STATION_CA_ORGANIZATION": "Voltbus",
-    }
-    async with temporary_stack(environment={"auth": settings}) as stack, operating(stack) as one:
-        yield one
+async def certificates(operator: Operator, name: str) -> Any:
+    """What auth shows of a station's certificates."""
+    return (await operator.done("GET", "auth", f"/v1/stations/{name}/certificates"))["data"]
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-async def test_a_station_gets_its_certificate(with_authority: Operator, protocol: Protocol) -> None:
-    """Accepted, then CertificateSigned with a chain for the station's key; its answer is kept."""
-    name, password = await with_authority.station()
-    async with with_authority.connected(protocol, name, password) as station:
+async def test_from_a_password_to_a_certificate(
+    operator: Operator, protocol: Protocol, tmp_path: Path
+) -> None:
+    """Accepted, CertificateSigned for the station's key; then in by profile 3, without password."""
+    stack = operator.stack
+    name, password = await operator.station()
+    async with operator.connected(protocol, name, password) as station:
         await station.boot()
         assert await station.sign_certificate() == "Accepted"
-
-        async def commands() -> Any:
-            path = f"/v1/commands?station_id={name}"
-            listed = await with_authority.done("GET", "config", path)
-            return [one for one in listed["data"] if one["action"] == "CertificateSigned"]
-
-        (command,) = await until(
-            commands, lambda found: bool(found) and found[0]["status"] not in {"queued", "sent"}
+        (accepted,) = await until(
+            lambda: certificates(operator, name), lambda all_: all_[0]["state"] == "accepted"
         )
-        assert command["answer"] == {"status": "Accepted"}
-        leaf, above = station.certificates.chain
+        (leaf,) = station.certificates.chain
         assert station.certificates.key is not None
         assert leaf.public_key() == station.certificates.key.public_key()
-    leaf.verify_directly_issued_by(PKI.sub1.certificate)
-    assert above == PKI.sub1.certificate
-    assert f"CN={name}" in leaf.subject.rfc4514_string()
+        context = own_context(station, stack.authority, tmp_path)
+    authority = x509.load_pem_x509_certificate(stack.authority.read_bytes())
+    leaf.verify_directly_issued_by(authority)
+    assert accepted["subject"] == f"CN={name},O=Voltbus"
+    again = make_station(protocol)
+    await again.connect(stack.secured(3), name, None, ssl=context)
+    assert (await again.boot()).status == "Accepted"
+    await again.close()
+    await until(lambda: certificates(operator, name), lambda all_: all_[0]["state"] == "in_use")
 
 
-async def test_without_an_authority_a_station_hears_rejected(operator: Operator) -> None:
-    """Nobody can sign: Rejected, and no command (A02.FR.04)."""
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_tls_with_a_password(operator: Operator, protocol: Protocol) -> None:
+    """Profile 2 at the stack's own door, by a station that trusts its authority."""
     name, password = await operator.station()
-    async with operator.connected("2.0.1", name, password) as station:
+    context = ssl.create_default_context(cafile=str(operator.stack.authority))
+    station = make_station(protocol)
+    await station.connect(operator.stack.secured(2), name, password, ssl=context)
+    assert (await station.boot()).status == "Accepted"
+    await station.close()
+    wrong = secrets.token_hex(20)
+    with pytest.raises(RefusedError):
+        await make_station(protocol).connect(operator.stack.secured(2), name, wrong, ssl=context)
+
+
+@pytest.mark.parametrize("protocol", ["2.0.1", "2.1"])
+async def test_what_is_not_signed_is_rejected_with_a_reason(
+    operator: Operator, protocol: Protocol
+) -> None:
+    """The built-in authority signs what stations log in with; 2.x hears why not (A02.FR.04)."""
+    name, password = await operator.station()
+    async with operator.connected(protocol, name, password) as station:
         await station.boot()
-        assert await station.sign_certificate() == "Rejected"
+        csr = station.certificates.request(name, "Voltbus", "V2GCertificate")
+        wishes = [{"csr": csr, "certificateType": "V2GCertificate"}, {"csr": "none"}]
+        answers = [await station.call("SignCertificate", wish) for wish in wishes]
+    assert [one["status"] for one in answers] == ["Rejected", "Rejected"]
+    codes = [one["statusInfo"]["reasonCode"] for one in answers]
+    assert codes == ["UnsupportedRequest", "InvalidCSR"]
+    assert await certificates(operator, name) == []

@@ -37,7 +37,7 @@ def test_every_commands_help_has_examples(command: str, capsys: pytest.CaptureFi
         (["nope"], "No such command 'nope'"),
         (["up", "--nope"], "No such option: --nope"),
         (["up", "--ports-from", "many"], "'--ports-from'"),
-        (["up", "--ports-from", "80"], "choose from 1024 to 65528"),
+        (["up", "--ports-from", "80"], "choose from 1024 to 65526"),
         (["up", "--partitions", "0"], "--partitions"),
         (["up", "--kafka", "broker"], "--kafka takes HOST:PORT"),
         (["up", "--kafka", "broker:port"], "--kafka takes HOST:PORT"),
@@ -86,6 +86,9 @@ def test_what_up_prints_for_a_person(tmp_path: Path) -> None:
     """Every address of the JSON line, where passwords and logs are, and how to stop."""
     what = {
         "ocpp": "ws://127.0.0.1:9000/ocpp",
+        "ocpp_tls": "wss://localhost:9008/ocpp",
+        "ocpp_mtls": "wss://localhost:9009/ocpp",
+        "authority": "/home/certificates/ca.pem",
         "gateway": "http://127.0.0.1:9001",
         "auth": "http://127.0.0.1:9002",
         "config": "http://127.0.0.1:9003",

@@ -62,10 +62,14 @@ async def test_each_service_is_told_what_it_needs_and_no_more(standing: Stack) -
     assert auth["VOLTBUS_KAFKA_BOOTSTRAP"] == standing.kafka
     assert auth["VOLTBUS_MONGO_DATABASE"] == "voltbus_auth"
     assert auth["VOLTBUS_TOKEN_KEY_FILE"] is not None
-    assert auth["VOLTBUS_OCPP_PORT"] is None
+    assert auth["VOLTBUS_OCPP_PORT"] is auth["VOLTBUS_OCPP_TLS_PORT"] is None
+    assert auth["VOLTBUS_STATION_CA_KEY_FILE"] is not None
+    assert gateway["VOLTBUS_STATION_CA_KEY_FILE"] is None
     assert gateway["VOLTBUS_MONGO_DATABASE"] is None
     assert gateway["VOLTBUS_TOKEN_KEY_FILE"] is None
     assert standing.ocpp() == f"ws://127.0.0.1:{gateway['VOLTBUS_OCPP_PORT']}/ocpp"
+    assert standing.secured(2) == f"wss://localhost:{gateway['VOLTBUS_OCPP_TLS_PORT']}/ocpp"
+    assert standing.secured(3) == f"wss://localhost:{gateway['VOLTBUS_OCPP_MTLS_PORT']}/ocpp"
 
 
 async def test_the_environment_can_be_added_to(standing: Stack) -> None:

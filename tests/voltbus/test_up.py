@@ -70,8 +70,8 @@ class Up:
         )
 
 
-def eight_free_in_a_row() -> int:
-    """A first port after which seven more are free."""
+def ten_free_in_a_row() -> int:
+    """A first port after which nine more are free."""
     while True:
         first = free_ports(1)[0]
         ports = Ports.consecutive(first)
@@ -83,7 +83,7 @@ def eight_free_in_a_row() -> int:
 async def up(home: Path, *words: str, first_port: int | None = None) -> AsyncIterator[Up]:
     """Start it; it and all it started are gone at the end."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, str(SCRIPT), str(home), str(first_port or eight_free_in_a_row())),
+        *(sys.executable, str(SCRIPT), str(home), str(first_port or ten_free_in_a_row())),
         *words,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -98,7 +98,7 @@ async def up(home: Path, *words: str, first_port: int | None = None) -> AsyncIte
 
 async def test_one_line_when_ready_and_sigterm_stops_all_in_15_seconds(tmp_path: Path) -> None:
     """Addresses, token and process ids as documented; exit code 0; nothing left."""
-    first = eight_free_in_a_row()
+    first = ten_free_in_a_row()
     async with up(tmp_path, first_port=first) as running:
         await running.ready()
         printed = running.printed
@@ -151,7 +151,7 @@ async def test_a_crash_of_a_child_ends_the_rest_with_exit_code_1(tmp_path: Path)
 
 async def test_a_service_that_cannot_start_is_reported_with_its_log(tmp_path: Path) -> None:
     """Exit code 1, its last words, and nothing left of what was up already."""
-    first = eight_free_in_a_row()
+    first = ten_free_in_a_row()
     async with up(tmp_path, "STAND_IN=dies", first_port=first) as running:
         code, out, err = await running.end()
         assert (code, out) == (1, "")
@@ -189,7 +189,7 @@ async def test_a_second_one_in_the_same_home_is_refused(tmp_path: Path) -> None:
 
 async def test_a_port_in_use_is_refused_before_anything_starts(tmp_path: Path) -> None:
     """Exit code 2, the port, the flag."""
-    first = eight_free_in_a_row()
+    first = ten_free_in_a_row()
     with closing(socket.socket()) as taken:
         taken.bind(("127.0.0.1", first + 7))
         taken.listen(1)
@@ -203,7 +203,7 @@ async def test_a_port_in_use_is_refused_before_anything_starts(tmp_path: Path) -
 
 async def test_interrupted_on_the_way_up(tmp_path: Path) -> None:
     """SIGINT while servers start: all of it is stopped, exit code 130."""
-    first = eight_free_in_a_row()
+    first = ten_free_in_a_row()
     async with up(tmp_path, "STAND_IN=never-ready", first_port=first) as running:
         auth_log = tmp_path / "logs" / "auth.log"
         await eventually(auth_log.exists, seconds=30)

@@ -38,7 +38,7 @@ def up(  # noqa: PLR0917 - one argument per flag; typer passes them by name
         typer.Option(metavar="URI", help="Use this MongoDB (a replica set) instead."),
     ] = None,
     ports_from: Annotated[
-        int, typer.Option(metavar="N", help="The first of eight ports in a row.")
+        int, typer.Option(metavar="N", help="The first of ten ports in a row.")
     ] = 9000,
     partitions: Annotated[
         int | None,
@@ -144,6 +144,8 @@ def summary(what: dict[str, Any], home: Path) -> str:
     """Where everything is, for a person; `what` is what `--json` prints."""
     lines = [
         ("Stations", f"{what['ocpp']}/STATION-ID"),
+        ("by TLS", f"{what['ocpp_tls']}/STATION-ID"),
+        ("by certificate", f"{what['ocpp_mtls']}/STATION-ID  (authority: {what['authority']})"),
         *((name, what[name]) for name in ("gateway", "auth", "config", "agreements")),
         ("Kafka", what["kafka"]),
         ("MongoDB", f"{what['mongo']}  (passwords: {home / 'mongo-users.json'})"),

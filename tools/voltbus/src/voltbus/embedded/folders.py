@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 LOCK = "voltbus.lock"
 # What a stack makes in its home, and thus all that `--fresh` removes.
-CONTENTS = ("mongod", "kafka", "keys", "logs", "mongo-users.json", "stack.json")
+CONTENTS = ("mongod", "kafka", "keys", "certificates", "logs", "mongo-users.json", "stack.json")
 
 
 def cache_folder() -> Path:

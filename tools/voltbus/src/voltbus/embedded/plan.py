@@ -37,7 +37,7 @@ class Plan:
         """The names of the ports that this plan listens on."""
         names = set(self.services)
         if "gateway" in names:
-            names.add("ocpp")
+            names |= {"ocpp", "ocpp_tls", "ocpp_mtls"}
         if self.starts_kafka:
             names |= {"kafka", "controller"}
         if self.starts_mongod:

@@ -1,4 +1,4 @@
-"""The TCP ports of one stack: eight in a row from a first one, or eight free ones."""
+"""The TCP ports of one stack: ten in a row from a first one, or ten free ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from voltbus.errors import CommandError
 
 LOOPBACK = "127.0.0.1"
-COUNT = 8
+COUNT = 10
 LOWEST, HIGHEST = 1024, 65535
 TITLES = {
     "ocpp": "the gateway's OCPP door",
@@ -22,6 +22,8 @@ TITLES = {
     "kafka": "Kafka",
     "controller": "Kafka's controller",
     "mongod": "MongoDB",
+    "ocpp_tls": "the gateway's OCPP door with TLS",
+    "ocpp_mtls": "the gateway's OCPP door for station certificates",
 }
 
 
@@ -37,10 +39,12 @@ class Ports:
     kafka: int
     controller: int
     mongod: int
+    ocpp_tls: int
+    ocpp_mtls: int
 
     @classmethod
     def consecutive(cls, first: int) -> Ports:
-        """Eight ports in a row; a first port outside 1024..65528 is refused."""
+        """Ten ports in a row; a first port outside 1024..65526 is refused."""
         highest_first = HIGHEST - COUNT + 1
         if not LOWEST <= first <= highest_first:
             raise CommandError(
@@ -51,7 +55,7 @@ class Ports:
 
     @classmethod
     def free(cls) -> Ports:
-        """Eight ports that nobody listens on just now."""
+        """Ten ports that nobody listens on just now."""
         return cls(*free_ports(COUNT))
 
     def refuse_taken(self, doors: frozenset[str]) -> None:

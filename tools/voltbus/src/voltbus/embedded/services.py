@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from voltbus.embedded.certificates import ORGANIZATION
 from voltbus.embedded.keys import AUDIENCE, ISSUER
 from voltbus.embedded.mongod import database_of
 from voltbus.embedded.ports import LOOPBACK
@@ -17,6 +18,7 @@ from voltbus.embedded.readiness import http_ready
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from voltbus.embedded.certificates import Certificates
     from voltbus.embedded.folders import Home
     from voltbus.embedded.keys import Keys
 
@@ -31,6 +33,7 @@ class ServiceSettings:
 
     home: Home
     keys: Keys
+    certificates: Certificates
     kafka: str  # host:port
     mongo: Mapping[str, str]  # connection string by service
     own_kafka: bool = True  # the broker is the embedded one
@@ -47,8 +50,12 @@ def service_part(
     *,
     http_port: int,
     ocpp_port: int | None = None,
+    tls_ports: tuple[int, int] | None = None,
 ) -> Part:
-    """How to start one replica of a service; the first is named like the service itself."""
+    """How to start one replica of a service; the first is named like the service itself.
+
+    ``tls_ports``: where a gateway listens for security profiles 2 and 3, if it does.
+    """
     name = service if number == 1 else f"{service}-{number}"
     command = settings.commands.get(service) or [sys.executable, "-m", f"voltbus_{service}"]
     environment = {
@@ -56,6 +63,7 @@ def service_part(
         **_environment(settings, service),
         "VOLTBUS_INSTANCE_ID": f"{service}-{number}",
         "VOLTBUS_HTTP_PORT": str(http_port),
+        **(_tls(settings.certificates, tls_ports) if tls_ports is not None else {}),
         **settings.environment.get("", {}),
         **settings.environment.get(service, {}),
     }
@@ -91,7 +99,22 @@ def _environment(settings: ServiceSettings, service: str) -> dict[str, str]:
     if service == "auth":
         environment["VOLTBUS_TOKEN_KEY_FILE"] = str(settings.keys.token_key)
         environment["VOLTBUS_FIELD_KEY_FILE"] = str(settings.keys.field_key)
+        environment["VOLTBUS_STATION_CA_CERT_FILE"] = str(settings.certificates.authority)
+        environment["VOLTBUS_STATION_CA_KEY_FILE"] = str(settings.certificates.authority_key)
+        environment["VOLTBUS_STATION_CA_ORGANIZATION"] = ORGANIZATION
     return environment
+
+
+def _tls(certificates: Certificates, ports: tuple[int, int]) -> dict[str, str]:
+    """A gateway's doors for TLS, and for certificates that our own authority has signed."""
+    return {
+        "VOLTBUS_OCPP_TLS_PORT": str(ports[0]),
+        "VOLTBUS_OCPP_MTLS_PORT": str(ports[1]),
+        "VOLTBUS_TLS_CERT_FILE": str(certificates.server),
+        "VOLTBUS_TLS_KEY_FILE": str(certificates.server_key),
+        "VOLTBUS_TLS_CLIENT_CA_FILE": str(certificates.authority),
+        "VOLTBUS_TLS_ORGANIZATION": ORGANIZATION,
+    }
 
 
 def _inherited(*, own_kafka: bool) -> dict[str, str]:

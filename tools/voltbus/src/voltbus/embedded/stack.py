@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from voltbus.embedded import preflight
 from voltbus.embedded.addresses import without_credentials
+from voltbus.embedded.certificates import make_certificates
 from voltbus.embedded.classpath import fetch_classpath
 from voltbus.embedded.folders import Home, cache_folder, write_private
 from voltbus.embedded.kafka import Kafka
@@ -183,6 +184,16 @@ class Stack:
             raise KeyError(f"{name} has no OCPP door")
         return f"ws://{LOOPBACK}:{port}/ocpp"
 
+    def secured(self, profile: int) -> str:
+        """Likewise for security profile 2 or 3, at the first gateway; trust `authority`."""
+        ports = {2: self.plan.ports.ocpp_tls, 3: self.plan.ports.ocpp_mtls}
+        return f"wss://localhost:{ports[profile]}/ocpp"
+
+    @property
+    def authority(self) -> Path:
+        """The certificate of the local authority (PEM), which signs stations' and the gateway's."""
+        return self.home.path / "certificates" / "ca.pem"
+
     @property
     def kafka(self) -> str:
         """The broker's address, host:port."""
@@ -216,7 +227,7 @@ class Stack:
         parts = self._supervisor.names()
         addresses = {name: self.http(name) for name in self.plan.services}
         return {
-            **({"ocpp": self.ocpp()} if "gateway" in self.plan.services else {}),
+            **(self._stations_doors() if "gateway" in self.plan.services else {}),
             **addresses,
             "kafka": self.kafka if self.plan.kafka or self.plan.starts_kafka else None,
             "mongo": self._mongo_address(),
@@ -283,6 +294,7 @@ class Stack:
         self._settings = ServiceSettings(
             home=self.home,
             keys=self._keys,
+            certificates=make_certificates(self.home.folder("certificates")),
             kafka=self.kafka,
             mongo={name: self.mongo_uri(name) for name in USERS if self._has_mongo()},
             own_kafka=self.plan.starts_kafka,
@@ -302,12 +314,29 @@ class Stack:
         if self._settings is None:
             raise RuntimeError("the stack was started without services")
         number = self._replicas[service] = self._replicas.get(service, 0) + 1
-        part = service_part(self._settings, service, number, http_port=http, ocpp_port=ocpp)
+        first = service == "gateway" and number == 1
+        ports = self.plan.ports
+        part = service_part(
+            self._settings,
+            service,
+            number,
+            http_port=http,
+            ocpp_port=ocpp,
+            tls_ports=(ports.ocpp_tls, ports.ocpp_mtls) if first else None,
+        )
         self._doors[part.name] = (http, ocpp)
         return part
 
     def _has_mongo(self) -> bool:
         return self._mongod is not None or self.plan.mongo is not None
+
+    def _stations_doors(self) -> dict[str, str]:
+        return {
+            "ocpp": self.ocpp(),
+            "ocpp_tls": self.secured(2),
+            "ocpp_mtls": self.secured(3),
+            "authority": str(self.authority),
+        }
 
     def _mongo_address(self) -> str | None:
         """Where MongoDB is, without user and password."""
