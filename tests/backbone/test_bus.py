@@ -265,6 +265,30 @@ async def test_what_is_no_cloudevent_becomes_a_dead_letter_with_its_reason(
     assert envelope.header(letter.headers, "dead-letter-body") == b"withheld"
 
 
+async def test_whoever_asks_what_cannot_be_read_is_told(bench: Bench, station: str) -> None:
+    """A request against its schema is a dead letter, and a fault for whoever asked."""
+    collector = Collector(station)
+    loop = loop_of(bench, collector)
+    task = asyncio.create_task(loop.run())
+    mark = f"{station}/unreadable"
+    good = fact(station)
+    asking = envelope.Asking(mark, f"{bench.prefix}config.inbox", 0, 2**53)
+    headers = [*good.headers, *envelope.asking_headers(asking)]
+    bad = envelope.Record(good.topic, good.key, b'{"phase": 7}', headers)
+    await bench.publisher.publish([bad, good])
+    await collector.got(1)
+    told = await bench.seen(
+        Topic.CONFIG_INBOX,
+        lambda records: any(
+            envelope.header(r.headers, "correlation-id") == mark.encode() for r in records
+        ),
+    )
+    await ended(loop, task)
+    (answer,) = [r for r in told if envelope.header(r.headers, "correlation-id") == mark.encode()]
+    assert envelope.header(answer.headers, "ce_type") == registry.FAULT.name.encode()
+    assert registry.FAULT.decoder.decode(answer.value).code == "invalid_request"
+
+
 async def test_a_record_that_breaks_the_handler_is_isolated(bench: Bench, station: str) -> None:
     """One poisonous record is dead-lettered alone; its neighbours in the batch are handled."""
     collector = Collector(station)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from voltbus_backbone import dead_letters, envelope
-from voltbus_backbone.contract.registry import TYPES, Topic
+from voltbus_backbone.contract.registry import FAULT, TYPES, Fault, Topic
 from voltbus_backbone.errors import InvalidRecord, Unavailable
 from voltbus_backbone.observability import BATCH, BATCH_SECONDS, RECORDS
 
@@ -132,6 +132,7 @@ class Loop:
         kind = envelope.header(record.headers, "ce_type")
         if kind is not None and kind not in self._types and kind.decode("latin-1") in TYPES:
             return
+        event: Event | None = None
         try:
             event = envelope.parse(
                 record.headers,
@@ -146,6 +147,8 @@ class Loop:
             event.decode()
         except InvalidRecord as error:
             dead.append(self._dead_letter(record, error.reason))
+            if event is not None:
+                dead.extend(self._unreadable(event, error.reason))
             return
         asking = event.asking
         if (
@@ -156,6 +159,14 @@ class Loop:
             RECORDS.labels(self._consumption.group, "past_deadline").inc()
             return
         events.append(event)
+
+    def _unreadable(self, event: Event, reason: str) -> list[Record]:
+        """Whoever asked need not wait: what cannot be read will not be decided."""
+        fault = Fault(code="invalid_request", detail=reason)
+        told = envelope.reply(
+            event, FAULT, fault, source=f"/voltbus/{self._consumption.group}", now=self._now()
+        )
+        return [told] if told is not None else []
 
     async def _handle(self, events: list[Event]) -> list[Record]:
         wait = _FIRST_PAUSE_S

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _MARK = "dead-letter-"
 _WITHHELD = ("requests", "inbox")
+# Written by other systems, which may have chosen a token as key or id: nothing of theirs is kept.
+_FOREIGN = "token-requests"
 _REPLAYED = "dead-letter-replay-of"
 
 
@@ -46,8 +48,12 @@ def written(record: Any, reason: str, to: Topic, now: datetime) -> Record:
     withheld = record.topic.endswith(_WITHHELD)
     parsed = isinstance(record, Event)
     body: bytes | None = record.data if parsed else record.value
+    key = record.key
+    own = _attributes(record) if parsed else record.headers
+    if record.topic.endswith(_FOREIGN):
+        key, own = None, _anonymous(record, own)
     headers = [
-        *(_attributes(record) if parsed else record.headers),
+        *own,
         ("dead-letter-reason", reason.encode()),
         ("dead-letter-topic", record.topic.encode()),
         ("dead-letter-partition", str(record.partition).encode()),
@@ -55,7 +61,14 @@ def written(record: Any, reason: str, to: Topic, now: datetime) -> Record:
         ("dead-letter-time", timestamp(now).encode()),
         ("dead-letter-body", b"withheld" if withheld else b"kept"),
     ]
-    return Record(str(to), record.key or b"", None if withheld else body, headers)
+    return Record(str(to), key or b"", None if withheld else body, headers)
+
+
+def _anonymous(record: Any, headers: Headers) -> Headers:
+    """The type, and an id that names the place instead of the sender's own."""
+    kept = [pair for pair in headers if pair[0] in {"ce_specversion", "ce_type", "ce_time"}]
+    place = f"{record.topic}:{record.partition}:{record.offset}".encode()
+    return [*kept, ("ce_id", place), ("ce_source", b"-"), ("ce_subject", b"")]
 
 
 def _attributes(event: Event) -> Headers:

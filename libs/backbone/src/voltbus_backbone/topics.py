@@ -41,6 +41,7 @@ PLANS: tuple[TopicPlan, ...] = (
             Topic.AUTH_REQUESTS,
             Topic.AUTH_CERTIFICATE_REQUESTS,
             Topic.AUTH_EXTERNAL_REQUESTS,
+            Topic.AUTH_TOKEN_REQUESTS,
             Topic.CONFIG_REQUESTS,
             Topic.AGREEMENTS_REQUESTS,
             Topic.PROVIDERS_REQUESTS,

@@ -12,14 +12,10 @@ from voltbus_auth import api
 from voltbus_auth.domain.changes.rotation import PasswordKey
 from voltbus_auth.domain.identifiers import TokenKey, read_key
 from voltbus_auth.domain.verdict import Policy
-from voltbus_auth.external import Authorizer, Door
-from voltbus_auth.external.ocpi import OcpiDoor
-from voltbus_auth.external.topic import CertificateDoor, TopicDoor
+from voltbus_auth.elsewhere import other_systems
 from voltbus_auth.handlers import (
     certificates,
     changes,
-    ev_certificates,
-    external,
     following,
     projections,
     requests,
@@ -72,7 +68,7 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
         ev_certificate_provider=settings.ev_certificate_provider,
     )
     credential_changes = changing(runtime, store, key)
-    others = await listening_elsewhere(runtime, store, library, bookkeeping, key)
+    others = await other_systems(runtime, store, library, bookkeeping, key)
     signing = station_certificates.StationCertificates(
         signer(settings), store.application, source=runtime.source, now=now
     )
@@ -185,96 +181,6 @@ def listening(
             samples.Samples(bookkeeping, store.projection).handle,
         ),
     ]
-
-
-async def listening_elsewhere(
-    runtime: Runtime[Settings],
-    store: Store,
-    library: Library,
-    bookkeeping: Bookkeeping,
-    key: TokenKey,
-) -> Parts:
-    """What waits for other systems, each kind in a group of its own; nothing where none is set."""
-    settings, now = runtime.settings, runtime.now
-    consumptions: list[Consumption] = []
-    authorizer = await authorizer_of(runtime)
-    if authorizer is not None:
-        asking = external.External(
-            library=library,
-            bookkeeping=bookkeeping,
-            journal=store.journal,
-            answers=store.external,
-            authorizer=authorizer,
-            key=key,
-            source=runtime.source,
-            now=now,
-            deadline_s=settings.external_deadline_s,
-            cache=timedelta(seconds=settings.external_cache_s),
-        )
-        consumptions.append(
-            Consumption(
-                "auth-external", (Topic.AUTH_EXTERNAL_REQUESTS,), external.TYPES, asking.handle
-            )
-        )
-    if settings.ev_certificate_provider:
-        cars = ev_certificates.EvCertificates(
-            CertificateDoor(await runtime.requester()),
-            source=runtime.source,
-            now=now,
-            deadline_s=settings.ev_certificate_deadline_s,
-        )
-        consumptions.append(
-            Consumption(
-                "auth-ev-certificates",
-                (Topic.AUTH_EXTERNAL_REQUESTS,),
-                ev_certificates.TYPES,
-                cars.handle,
-            )
-        )
-    return Parts(
-        consumptions=consumptions, close=[authorizer.close] if authorizer is not None else []
-    )
-
-
-async def authorizer_of(runtime: Runtime[Settings]) -> Authorizer | None:
-    """Whoever asks the external authorizer; None where there is none.
-
-    Raises:
-        SettingsError: it is to be asked over HTTP, and where or with which secret is not usable.
-    """
-    settings = runtime.settings
-    clock = asyncio.get_running_loop().time
-    if settings.external_authorizer is Way.NONE:
-        return None
-    door: Door = (
-        TopicDoor(await runtime.requester())
-        if settings.external_authorizer is Way.TOPIC
-        else ocpi_door(settings)
-    )
-    return Authorizer(door, concurrency=settings.external_concurrency, clock=clock)
-
-
-def ocpi_door(settings: Settings) -> OcpiDoor:
-    """The way to an OCPI server, never by way of a proxy that the environment names.
-
-    Raises:
-        SettingsError: there is no address, or its secret cannot be read.
-    """
-    if settings.external_url is None:
-        raise SettingsError("VOLTBUS_EXTERNAL_AUTHORIZER=http needs VOLTBUS_EXTERNAL_URL")
-    secret = ""
-    if settings.external_token_file is not None:
-        try:
-            secret = settings.external_token_file.read_text("ascii").strip()
-        except (OSError, ValueError):
-            secret = ""
-        if not secret:
-            raise SettingsError(
-                "VOLTBUS_EXTERNAL_TOKEN_FILE must be a readable file with a secret in ASCII"
-            )
-    limits = httpx.Limits(max_connections=settings.external_concurrency)
-    client = httpx.AsyncClient(trust_env=False, follow_redirects=False, limits=limits)
-    return OcpiDoor(client, settings.external_url, secret)
 
 
 def keeping(settings: Settings, store: Store) -> list[Callable[[], Awaitable[None]]]:

@@ -20,6 +20,7 @@ from voltbus_backbone.contract import (
     config,
     gateway,
     providers,
+    pushed,
     stations,
 )
 from voltbus_backbone.contract.values import Message
@@ -33,6 +34,7 @@ class Topic(StrEnum):
     AUTH_REQUESTS = "auth.requests"
     AUTH_CERTIFICATE_REQUESTS = "auth.certificate-requests"
     AUTH_EXTERNAL_REQUESTS = "auth.external-requests"
+    AUTH_TOKEN_REQUESTS = "auth.token-requests"  # noqa: S105 - a topic
     CONFIG_REQUESTS = "config.requests"
     AGREEMENTS_REQUESTS = "agreements.requests"
     PROVIDERS_REQUESTS = "providers.requests"
@@ -208,6 +210,27 @@ PROVIDER_AUTHORIZE = _row(
     providers.ProviderAuthorize,
     Topic.PROVIDERS_REQUESTS,
     answer=PROVIDER_AUTHORIZE_ANSWER.name,
+)
+
+# Tokens that other systems push. They count whenever they arrive.
+_P = Topic.AUTH_TOKEN_REQUESTS
+PUT_TOKEN_ANSWER = _row("voltbus.auth.put-token.answered.v1", pushed.PutTokenAnswer, None)
+PUT_TOKEN = _row(
+    "voltbus.auth.put-token.v1",
+    pushed.PutToken,
+    _P,
+    key="provider_id",
+    fact=True,
+    answer=PUT_TOKEN_ANSWER.name,
+)
+REMOVE_TOKEN_ANSWER = _row("voltbus.auth.remove-token.answered.v1", pushed.RemoveTokenAnswer, None)
+REMOVE_TOKEN = _row(
+    "voltbus.auth.remove-token.v1",
+    pushed.RemoveToken,
+    _P,
+    key="provider_id",
+    fact=True,
+    answer=REMOVE_TOKEN_ANSWER.name,
 )
 
 # What auth tells.

@@ -64,6 +64,13 @@ NOTES: dict[Topic, Note] = {
         "What must ask another system, apart from what must be quick: tokens that nobody has "
         "registered here, and cars' wishes for certificates. It comes here from `auth.requests`.",
     ),
+    Topic.AUTH_TOKEN_REQUESTS: Note(
+        "other systems",
+        "auth",
+        "Tokens to register, change or remove, as over REST. The key is the provider's id, never a "
+        "token.",
+        "provider id",
+    ),
     Topic.CONFIG_REQUESTS: _requests(
         "config", "Boots, registrations, commands to stations and what became of calls."
     ),

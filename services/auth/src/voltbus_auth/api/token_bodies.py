@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -23,8 +24,11 @@ from voltbus_auth.domain.tokens import (
     Whitelist,
 )
 from voltbus_auth.store import Value
+from voltbus_backbone.contract.pushed import PutToken, RemoveToken
+from voltbus_backbone.errors import InvalidRecord
 from voltbus_backbone.rest import merge_patch
 
+_REF = re.compile(r"[0-9a-f]{64}")
 TokenRef = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="The token's reference.")]
 IfMatch = Annotated[str | None, Header(description="The ETag that was last read.")]
 IdempotencyKey = Annotated[
@@ -107,6 +111,41 @@ def entry(body: TokenRequest, key: TokenKey) -> tuple[Token, Value]:
     refs = key.all_of(body.type, body.id_token)
     token = Token(ref=refs[0], type=body.type, **body.rights())
     return token, Value(body.id_token, masked(body.type, body.id_token), refs, key.id)
+
+
+def pushed(message: PutToken, key: TokenKey) -> tuple[Token, Value]:
+    """A token that came over Kafka, by the same rules.
+
+    Raises:
+        InvalidRecord: it breaks one of them.
+    """
+    fields = {
+        name: value
+        for name in TokenRequest.model_fields
+        if (value := getattr(message, name)) is not None
+    }
+    try:
+        return entry(TokenRequest.model_validate(fields), key)
+    except ValidationError as error:
+        # Field by field, never the value that is wrong.
+        found = error.errors(include_url=False, include_input=False, include_context=False)
+        reasons = (f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in found)
+        raise InvalidRecord("; ".join(reasons)) from None
+
+
+def named(message: RemoveToken, key: TokenKey) -> str:
+    """The reference of the token that is to be removed.
+
+    Raises:
+        InvalidRecord: none is named, or two ways at once.
+    """
+    if (message.token_ref is None) == (message.id_token is None):
+        raise InvalidRecord("give either token_ref or id_token")
+    if message.token_ref is not None:
+        if _REF.fullmatch(message.token_ref) is None:
+            raise InvalidRecord("token_ref: a reference has 64 hexadecimal digits")
+        return message.token_ref
+    return key.all_of(canonical_type(message.type), message.id_token or "")[0]
 
 
 class TokenAnswer(BaseModel):

@@ -14,6 +14,7 @@ from bson import ObjectId
 
 from voltbus_auth.domain.tokens import changed
 from voltbus_auth.store import journal
+from voltbus_auth.store.external import COLLECTION
 from voltbus_backbone.contract.registry import TOKEN_ERASED
 from voltbus_backbone.envelope import event
 from voltbus_backbone.store import transaction
@@ -66,11 +67,17 @@ class ErasureStore:
         )
         with self._reachable.watching():
             async with transaction(self._database) as session:
-                deleted = await self._database["tokens"].delete_one(
-                    {"_id": token.ref, "revision": token.revision}, session=session
+                tokens = self._database["tokens"]
+                deleted: Document | None = await tokens.find_one_and_delete(
+                    {"_id": token.ref, "revision": token.revision},
+                    projection={"refs": 1},
+                    session=session,
                 )
-                if not deleted.deleted_count:
+                if deleted is None:
                     return None
+                await self._database[COLLECTION].delete_many(
+                    {"ref": {"$in": deleted["refs"]}}, session=session
+                )
                 renamed = await self._database["transactions"].update_many(
                     {"token.token_ref": token.ref},
                     {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pymongo import InsertOne, UpdateOne
+from pymongo import DeleteOne, InsertOne, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from voltbus_auth.domain.tokens import Registered, Token, changed, likeliest
@@ -140,17 +140,28 @@ class TokenStore:
             return {document["_id"]: token_of(document) async for document in cursor}
 
     async def put_many(
-        self, new: Sequence[tuple[Token, Value]], changed_ones: Sequence[Token], at: datetime
+        self,
+        new: Sequence[tuple[Token, Value]],
+        changed_ones: Sequence[Token],
+        at: datetime,
+        gone: Sequence[Token] = (),
     ) -> bool:
-        """Register and change many in one transaction; False when someone else was at them.
+        """Register, change and remove many in one transaction; False when others were at them.
 
-        ``changed_ones`` carry the revision that was read.
+        ``changed_ones`` and ``gone`` carry the revision that was read.
         """
         documents = await self._documents(new, at)
         after = [replace(token, revision=token.revision + 1) for token in changed_ones]
         told = [self._told(TOKEN_CREATED, token, at) for token, _ in new]
         told += [self._told(TOKEN_UPDATED, token, at) for token in after]
-        steps: list[InsertOne[Document] | UpdateOne] = [InsertOne(one) for one in documents]
+        told += [
+            self._told(TOKEN_DELETED, replace(one, revision=one.revision + 1), at, status="deleted")
+            for one in gone
+        ]
+        steps: list[InsertOne[Document] | UpdateOne | DeleteOne] = [
+            InsertOne(one) for one in documents
+        ]
+        steps += [DeleteOne({"_id": one.ref, "revision": one.revision}) for one in gone]
         steps += [
             UpdateOne(
                 {"_id": token.ref, "revision": token.revision - 1},
@@ -165,6 +176,7 @@ class TokenStore:
                 async with transaction(self._database) as session:
                     result = await self._tokens.bulk_write(steps, session=session)
                     _check_all_matched(result.matched_count, len(after))
+                    _check_all_matched(result.deleted_count, len(gone))
                     await self._outbox.add(told, session=session)
         except (_OvertakenError, BulkWriteError):
             return False
