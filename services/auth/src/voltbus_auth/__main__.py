@@ -25,7 +25,9 @@ from voltbus_auth.handlers import (
 from voltbus_auth.handlers.bookkeeping import Bookkeeping
 from voltbus_auth.handlers.conductor import Conductor
 from voltbus_auth.handlers.knowledge import Library
-from voltbus_auth.handlers.retention import EVERY_S, Retention
+            retention(settings, store).run,
+            *credential_changes.background,
+            lists.keeping.run,
 from voltbus_auth.handlers.trust import Trust
 from voltbus_auth.ocsp import Responders
 from voltbus_auth.settings import Settings, Way
@@ -86,16 +88,26 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
         deadline_s=settings.ocsp_deadline_s,
         require_ocsp=settings.require_ocsp,
     )
+    lists = local_lists(runtime, store)
     return Parts(
-        routers=[*routers(store, library, trust, key), *credential_changes.routers],
+        routers=[
+            *routers(store, library, trust, key),
+            *credential_changes.routers,
+            api.local_lists_router(store, lists, now),
+        ],
         consumptions=[
             Consumption("auth", (Topic.AUTH_REQUESTS,), requests.TYPES, asked.handle),
             # Groups of their own: a flood of one kind never stands before another.
-            *listening(store, bookkeeping, contracts, signing),
+            *listening(store, bookkeeping, contracts, signing, lists),
             *others.consumptions,
             *credential_changes.consumptions,
         ],
-        background=[trust.run, *keeping(settings, store), *credential_changes.background],
+        background=[
+            trust.run,
+            *keeping(settings, store),
+            *credential_changes.background,
+            lists.keeping.run,
+        ],
         checks={"mongo": store.reachable},
         close=[responders.close, *others.close, store.close],
     )
@@ -127,6 +139,20 @@ def changing(runtime: Runtime[Settings], store: Store, key: TokenKey) -> Parts:
     )
 
 
+def local_lists(runtime: Runtime[Settings], store: Store) -> LocalLists:
+    """Stations' local lists, kept as operators' plans want them."""
+    settings = runtime.settings
+    return LocalLists(
+        store,
+        policy(settings),
+        runtime.publisher,
+        source=runtime.source,
+        now=runtime.now,
+        settle_s=settings.local_list_settle_s,
+        retry_s=settings.local_list_retry_s,
+    )
+
+
 def routers(store: Store, library: Library, trust: Trust, key: TokenKey) -> list[APIRouter]:
     """The REST interface."""
     now = Runtime.now
@@ -147,6 +173,7 @@ def listening(
     bookkeeping: Bookkeeping,
     contracts: certificates.Certificates,
     signing: station_certificates.StationCertificates,
+    lists: LocalLists,
 ) -> list[Consumption]:
     """What is not asked on the quick topic, each kind in a group of its own."""
     return [
@@ -172,7 +199,20 @@ def listening(
             "auth-projections",
             (Topic.AGREEMENTS_EVENTS, Topic.STATIONS_STATE),
             projections.TYPES,
-            projections.Projecting(store.projection).handle,
+            projections.Projecting(
+                store.projection, agreements_changed=lists.marking.agreements_changed
+            ).handle,
+        ),
+        Consumption(
+            "auth-local-lists",
+            (
+                Topic.STATIONS_STATE,
+                Topic.STATIONS_EVENTS,
+                Topic.COMMANDS_EVENTS,
+                Topic.TOKENS_EVENTS,
+            ),
+            list_events.TYPES,
+            lists.events.handle,
         ),
         Consumption(
             "auth-samples",

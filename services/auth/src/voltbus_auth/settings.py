@@ -81,6 +81,16 @@ class Settings(StoreSettings):
         gt=0,
         description="By when a station must be back with the higher security profile.",
     )
+    local_list_settle_s: float = Field(
+        default=1.0,
+        ge=0,
+        description="A change waits so long for others before stations' local lists are changed.",
+    )
+    local_list_retry_s: float = Field(
+        default=30.0,
+        gt=0,
+        description="The first wait after a local list was not taken; doubled up to an hour.",
+    )
     default_max_concurrent: int | None = Field(
         default=None, ge=1, description="For tokens that set none; nothing means no limit."
     )

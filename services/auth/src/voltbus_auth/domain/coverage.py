@@ -13,6 +13,7 @@ from voltbus_backbone.contract.agreements import AgreementSnapshot, AgreementSta
 if TYPE_CHECKING:
     from datetime import datetime
 
+EVERYWHERE = "*"
 _SUSPENDS = frozenset({AgreementStatus.SUSPENDED, AgreementStatus.TERMINATED})
 
 
@@ -58,6 +59,17 @@ class Coverage:
         ):
             return None
         return self.evses.get(place.station_id, frozenset())
+
+
+def scope_keys(snapshot: AgreementSnapshot) -> list[str]:
+    """Where an agreement holds, in a form to be looked up: ``*`` is everywhere."""
+    scope = snapshot.scope
+    keys = [f"site:{name}" for name in scope.locations]
+    keys += [f"station:{name}" for name in scope.stations]
+    keys += [f"group:{name}" for name in scope.groups]
+    keys += [f"station:{name.rpartition('/')[0]}" for name in scope.evses if "/" in name]
+    named = bool(scope.locations or scope.stations or scope.groups or scope.evses)
+    return list(dict.fromkeys(keys)) if named else [EVERYWHERE]
 
 
 def coverage_of(snapshot: AgreementSnapshot) -> Coverage:

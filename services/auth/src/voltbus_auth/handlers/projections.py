@@ -10,7 +10,7 @@ from voltbus_backbone.contract.stations import StationState
 from voltbus_backbone.hours import validate
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Collection, Sequence
 
     from voltbus_auth.handlers.ports import Projections
     from voltbus_backbone.contract.values import OpeningHours
@@ -36,8 +36,14 @@ TYPES = frozenset(
 class Projecting:
     """Keeps the newest revision of each agreement and station."""
 
-    def __init__(self, projections: Projections) -> None:
+    def __init__(
+        self,
+        projections: Projections,
+        *,
+        agreements_changed: Callable[[Collection[str]], Awaitable[None]] | None = None,
+    ) -> None:
         self._projections = projections
+        self._agreements_changed = agreements_changed
 
     async def handle(self, events: Sequence[Event]) -> list[Record]:
         """Store a batch; nothing is answered.
@@ -62,6 +68,9 @@ class Projecting:
             await self._projections.put_agreements(list(kept.values()))
         if dropped:
             await self._projections.drop_agreements(list(dropped.values()))
+        if self._agreements_changed is not None and (kept or dropped):
+            # After they are stored: whoever is told reads the new ones.
+            await self._agreements_changed({*kept, *dropped})
         if states:
             await self._projections.put_stations(list(states.values()))
         return []

@@ -12,6 +12,9 @@ from voltbus_auth.store.erasure import ErasureStore
 from voltbus_auth.store.external import ExternalStore
 from voltbus_auth.store.journal import JournalStore
 from voltbus_auth.store.knowledge import KnowledgeStore
+from voltbus_auth.store.local_list_plans import PlanStore
+from voltbus_auth.store.local_list_tokens import ListedTokenStore
+from voltbus_auth.store.local_lists import LocalListStore
 from voltbus_auth.store.occupancy import OccupancyStore
 from voltbus_auth.store.projections import ProjectionStore
 from voltbus_auth.store.roots import RootStore
@@ -86,6 +89,11 @@ class Store:
             external=settings.external_authorizer is not Way.NONE,
         )
         self.external = ExternalStore(database, self.reachable)
+        self.plan = PlanStore(database, self.reachable)
+        self.local_list = LocalListStore(database, self.reachable)
+        self.listed_token = ListedTokenStore(
+            database, self.reachable, projections=self.projection, vault=self.vault
+        )
         self.root = RootStore(database, self.reachable)
         self.application = ApplicationStore(database, self.reachable)
         self._keys = MongoKeyStore(database["idempotency_keys"])
@@ -116,6 +124,9 @@ class Store:
         await self.transaction.prepare()
         await self.projection.prepare()
         await self.change.prepare()
+        await self.plan.prepare()
+        await self.local_list.prepare()
+        await self.listed_token.prepare()
         await self.journal.prepare()
         await self.application.prepare()
         await self.external.prepare()

@@ -8,9 +8,15 @@ import msgspec
 from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError
 
-from voltbus_auth.domain.coverage import Coverage, coverage_of, needed
+from voltbus_auth.domain.coverage import (
+    EVERYWHERE,
+    Coverage,
+    coverage_of,
+    needed,
+    scope_keys,
+)
 from voltbus_auth.domain.places import Place, place_of
-from voltbus_backbone.contract.agreements import AgreementSnapshot
+from voltbus_backbone.contract.agreements import AgreementSnapshot, AgreementStatus
 from voltbus_backbone.contract.stations import StationState
 
 if TYPE_CHECKING:
@@ -65,6 +71,54 @@ class ProjectionStore:
         """Create the indexes."""
         with self._reachable.watching():
             await self._agreements.create_index("tokens")
+            await self._agreements.create_index([("where", 1), ("status", 1), ("_id", 1)])
+            await self._add_what_lists_need()
+
+    async def _add_what_lists_need(self) -> None:
+        """Agreements that were stored before local lists were made of them."""
+        steps = []
+        async for document in self._agreements.find({"where": {"$exists": False}}):
+            snapshot = None
+            if "data" in document:
+                snapshot = self._coverages.of(document).terms
+            steps.append(
+                UpdateOne(
+                    {"_id": document["_id"], "revision": document["revision"]},
+                    {"$set": {**_found_by(snapshot), "ever": document["tokens"]}},
+                )
+            )
+        if steps:
+            await self._agreements.bulk_write(steps, ordered=False)
+
+    async def tokens_covering(self, keys: Collection[str], most: int) -> list[str]:
+        """Tokens of agreements that hold at one of these keys (``site:…``, ``station:…``).
+
+        Active or suspended ones: a token of the latter may have to be listed as blocked. About
+        ``most`` at most.
+        """
+        query = {
+            "where": {"$in": [EVERYWHERE, *keys]},
+            "status": {"$in": [AgreementStatus.ACTIVE.value, AgreementStatus.SUSPENDED.value]},
+        }
+        found: dict[str, None] = {}
+        with self._reachable.watching():
+            cursor = self._agreements.find(query, {"tokens": 1}).sort("_id", 1).limit(most + 1)
+            async for document in cursor:
+                found |= dict.fromkeys(document["tokens"])
+                if len(found) > most:
+                    break
+        return list(found)
+
+    async def reach(self, agreement_ids: Collection[str]) -> tuple[set[str], set[str]]:
+        """The tokens that these agreements name or ever named, and where they hold."""
+        refs: set[str] = set()
+        where: set[str] = set()
+        query = {"_id": {"$in": list(agreement_ids)}}
+        with self._reachable.watching():
+            async for document in self._agreements.find(query, {"ever": 1, "where": 1}):
+                refs.update(document.get("ever", ()))
+                where.update(document.get("where", ()))
+        return refs, where
 
     async def coverages(self, token_refs: Collection[str]) -> dict[str, list[Coverage]]:
         """The agreements that name these tokens."""
@@ -112,13 +166,14 @@ class ProjectionStore:
             [
                 UpdateOne(
                     {"_id": one.id, "revision": {"$lt": one.revision}},
-                    {
-                        "$set": {
+                    _with_ever(
+                        {
                             "revision": one.revision,
                             "tokens": [token.ref for token in one.tokens],
                             "data": _encode(needed(one)),
+                            **_found_by(one),
                         }
-                    },
+                    ),
                     upsert=True,
                 )
                 for one in snapshots
@@ -133,7 +188,10 @@ class ProjectionStore:
             [
                 UpdateOne(
                     {"_id": one.id, "revision": {"$lte": one.revision}},
-                    {"$set": {"revision": one.revision, "tokens": []}, "$unset": {"data": ""}},
+                    [
+                        *_with_ever({"revision": one.revision, "tokens": [], **_found_by(None)}),
+                        {"$unset": "data"},
+                    ],
                     upsert=True,
                 )
                 for one in snapshots
@@ -181,6 +239,23 @@ class ProjectionStore:
         with self._reachable.watching():
             for station_id, at in removed.items():
                 await self._credentials.delete_one({"_id": station_id, "updated_at": {"$lte": at}})
+
+
+def _found_by(snapshot: AgreementSnapshot | None) -> Document:
+    """By what local lists find an agreement."""
+    if snapshot is None:
+        return {"where": [], "status": None}
+    return {"where": scope_keys(snapshot), "status": snapshot.status.value}
+
+
+def _with_ever(fields: Document) -> list[Document]:
+    """Store these fields, and keep which tokens the agreement has ever named.
+
+    Who has to be told of a change is told also where a token is named no more.
+    """
+    named: Document = {"$setUnion": [{"$ifNull": ["$ever", []]}, fields["tokens"]]}
+    literal = {name: {"$literal": value} for name, value in fields.items()}
+    return [{"$set": {**literal, "ever": named}}]
 
 
 async def write_unless_newer(

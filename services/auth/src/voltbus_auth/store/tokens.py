@@ -122,6 +122,7 @@ class TokenStore:
                 "refs": list(value.refs),
                 "key_id": value.key_id,
                 "masked": value.masked,
+                "length": len(value.text),
                 "created_at": at,
                 "updated_at": at,
             }

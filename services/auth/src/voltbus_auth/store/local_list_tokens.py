@@ -1,0 +1,120 @@
+"""Tokens as local lists need them: which may belong on one, and the values of those to be sent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pymongo import UpdateOne
+
+from voltbus_auth.domain.local_lists.entries import Candidate
+from voltbus_auth.domain.tokens import Whitelist
+from voltbus_auth.store.documents import token_of
+from voltbus_auth.store.tokens import RIGHTS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from voltbus_auth.domain.local_lists.plans import Wanted
+    from voltbus_auth.store.projections import ProjectionStore
+    from voltbus_auth.store.vault import Vault
+    from voltbus_backbone.store import Database, Document, Reachable
+
+# Whether there is a value, without reading it.
+_KEPT = RIGHTS | {"length": 1, "kept": {"$gt": ["$value", None]}}
+
+
+class ListedTokenStore:
+    """Reads the tokens that lists are made of."""
+
+    def __init__(
+        self,
+        database: Database,
+        reachable: Reachable,
+        *,
+        projections: ProjectionStore,
+        vault: Vault | None,
+    ) -> None:
+        self._tokens = database["tokens"]
+        self._reachable = reachable
+        self._projections = projections
+        self._vault = vault
+
+    async def prepare(self) -> None:
+        """Create the index."""
+        with self._reachable.watching():
+            await self._tokens.create_index([("whitelist", 1), ("_id", 1)])
+
+    async def wanted(self, wanted: Wanted, plan_keys: Collection[str], most: int) -> list[str]:
+        """References of the tokens that these plans may mean, the most wanted first.
+
+        No more than ``most`` of each kind are read: a list holds no more.
+        """
+        found = dict.fromkeys(sorted(wanted.tokens))
+        if wanted.token_groups:
+            groups = {"group_id": {"$in": sorted(wanted.token_groups)}}
+            found |= dict.fromkeys(await self._refs(groups, most))
+        if wanted.covered:
+            covered = await self._projections.tokens_covering(plan_keys, most)
+            found |= dict.fromkeys(covered)
+        for word in (Whitelist.ALWAYS, Whitelist.ALLOWED, Whitelist.ALLOWED_OFFLINE):
+            if word in wanted.whitelist and len(found) <= most:
+                # The default is not stored.
+                stored = None if word is Whitelist.ALLOWED else word.value
+                found |= dict.fromkeys(await self._refs({"whitelist": stored}, most))
+        return list(found)
+
+    async def _refs(self, query: Document, most: int) -> list[str]:
+        with self._reachable.watching():
+            cursor = self._tokens.find(query, {"_id": 1}).sort("_id", 1).limit(most + 1)
+            return [one["_id"] async for one in cursor]
+
+    async def candidates(self, refs: Collection[str]) -> dict[str, Candidate]:
+        """These tokens, as far as they exist, with the agreements that name them."""
+        with self._reachable.watching():
+            cursor = self._tokens.find({"_id": {"$in": list(refs)}}, _KEPT)
+            documents: list[Document] = await cursor.to_list(None)
+        coverages = await self._projections.coverages([one["_id"] for one in documents])
+        return {
+            one["_id"]: Candidate(
+                token=token_of(one),
+                tag_ref=_tag_ref(one),
+                readable=bool(one["kept"]) and self._vault is not None,
+                length=one.get("length"),
+                coverages=tuple(coverages.get(one["_id"], ())),
+            )
+            for one in documents
+        }
+
+    async def readable(self, refs: Collection[str]) -> set[str]:
+        """Those of these tokens whose values are there."""
+        if self._vault is None or not refs:
+            return set()
+        query = {"_id": {"$in": list(refs)}, "value": {"$exists": True}}
+        with self._reachable.watching():
+            return {one["_id"] async for one in self._tokens.find(query, {"_id": 1})}
+
+    async def values(self, refs: Collection[str]) -> dict[str, tuple[str, str]]:
+        """Type and readable value of those of these tokens that have one."""
+        if self._vault is None or not refs:
+            return {}
+        query = {"_id": {"$in": list(refs)}, "value": {"$exists": True}}
+        with self._reachable.watching():
+            cursor = self._tokens.find(query, {"value": 1, "type": 1})
+            documents: list[dict[str, Any]] = await cursor.to_list(None)
+        texts = await self._vault.open([one["value"] for one in documents])
+        return {one["_id"]: (one["type"], text) for one, text in zip(documents, texts, strict=True)}
+
+    async def set_lengths(self, lengths: Mapping[str, int]) -> None:
+        """Remember how long values are, of tokens from before that was stored with them."""
+        steps = [
+            UpdateOne({"_id": ref}, {"$set": {"length": length}}) for ref, length in lengths.items()
+        ]
+        if steps:
+            with self._reachable.watching():
+                await self._tokens.bulk_write(steps, ordered=False)
+
+
+def _tag_ref(document: Document) -> str:
+    """The reference of the value without a type: the second, where the first is not it already."""
+    refs = document["refs"]
+    return str(refs[1] if len(refs) > 1 else refs[0])
