@@ -150,6 +150,7 @@ async def test_export_without_values(served: Served) -> None:
         "type": "ISO14443",
         "status": "accepted",
         "sites": ["a", "b"],
+        "whitelist": "ALLOWED",
     }
     answer = await served.client.get("/v1/tokens/export", params={"format": "csv"})
     assert CARD not in answer.text
