@@ -25,9 +25,9 @@ from voltbus_auth.handlers import (
 from voltbus_auth.handlers.bookkeeping import Bookkeeping
 from voltbus_auth.handlers.conductor import Conductor
 from voltbus_auth.handlers.knowledge import Library
-            retention(settings, store).run,
-            *credential_changes.background,
-            lists.keeping.run,
+from voltbus_auth.handlers.local_lists import events as list_events
+from voltbus_auth.handlers.local_lists.lists import LocalLists
+from voltbus_auth.handlers.retention import EVERY_S, Retention
 from voltbus_auth.handlers.trust import Trust
 from voltbus_auth.ocsp import Responders
 from voltbus_auth.settings import Settings, Way
@@ -77,17 +77,7 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
     trust = Trust(store.root, every_s=settings.roots_refresh_s)
     await trust.refresh()
     responders = responders_of(settings)
-    contracts = certificates.Certificates(
-        library=library,
-        journal=store.journal,
-        trust=trust,
-        responders=responders,
-        key=key,
-        source=runtime.source,
-        now=now,
-        deadline_s=settings.ocsp_deadline_s,
-        require_ocsp=settings.require_ocsp,
-    )
+    contracts = contract_certificates(runtime, store, library, trust, responders)
     lists = local_lists(runtime, store)
     return Parts(
         routers=[
@@ -110,6 +100,28 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
         ],
         checks={"mongo": store.reachable},
         close=[responders.close, *others.close, store.close],
+    )
+
+
+def contract_certificates(
+    runtime: Runtime[Settings],
+    store: Store,
+    library: Library,
+    trust: Trust,
+    responders: Responders,
+) -> certificates.Certificates:
+    """Plug and Charge."""
+    settings = runtime.settings
+    return certificates.Certificates(
+        library=library,
+        journal=store.journal,
+        trust=trust,
+        responders=responders,
+        key=token_key(settings),
+        source=runtime.source,
+        now=runtime.now,
+        deadline_s=settings.ocsp_deadline_s,
+        require_ocsp=settings.require_ocsp,
     )
 
 
