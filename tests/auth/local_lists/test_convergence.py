@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auth.local_lists.modelled import Central, ModelStation, again, ended, wanted
@@ -46,6 +46,7 @@ STEPS = st.lists(
 )
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(STEPS, st.sets(st.integers(1, 12), max_size=9), st.integers(1, 4))
 def test_it_converges(steps: list[tuple[str, set[int] | None]], last: set[int], most: int) -> None:
     """Random desires, failures, lost answers, kills and reboots; then quiet, and all is right."""
