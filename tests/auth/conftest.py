@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from voltbus_auth.domain.identifiers import TokenKey
     from voltbus_auth.domain.record import Record
     from voltbus_auth.domain.verdict import Policy
     from voltbus_backbone.contract.providers import ProviderAuthorize
@@ -124,6 +125,7 @@ class Replica:
         policy: Policy = POLICY,
         authorizer: Asking | None = None,
         ev_certificate_provider: bool = False,
+        key: TokenKey = KEY,
     ) -> None:
         self.shelf = shelf
         self.books = books
@@ -135,7 +137,7 @@ class Replica:
             occupancy=occupancy,
             journal=journal,
             library=library,
-            key=KEY,
+            key=key,
             source=source,
             now=clock,
         )
@@ -144,7 +146,7 @@ class Replica:
             library=library,
             bookkeeping=bookkeeping,
             journal=journal,
-            key=KEY,
+            key=key,
             source=source,
             now=clock,
             ev_certificate_provider=ev_certificate_provider,
@@ -156,7 +158,7 @@ class Replica:
             journal=journal,
             answers=shelf,
             authorizer=authorizer or Nobody(),
-            key=KEY,
+            key=key,
             source=source,
             now=clock,
             deadline_s=3.0,
@@ -200,7 +202,7 @@ class MongoShelf(Store):
     """The real store, with the handles that tests use."""
 
     async def add_token(self, token: Token, refs: Sequence[str]) -> None:
-        value = Value("any", masked(token.type, "any"), refs, KEY.id)
+        value = Value("any", masked(token.type, "any"), refs, KEY.id, refs[:1])
         await self.token.create(token, value, NOW)
 
     async def change_token(self, token: Token) -> None:
@@ -345,12 +347,14 @@ def replica_on(
     policy: Policy = POLICY,
     authorizer: Asking | None = None,
     ev_certificate_provider: bool = False,
+    key: TokenKey = KEY,
 ) -> Replica:
     """Another replica, or the same one after a restart."""
     chosen: dict[str, Any] = {
         "policy": policy,
         "authorizer": authorizer,
         "ev_certificate_provider": ev_certificate_provider,
+        "key": key,
     }
     if isinstance(shelf, MemoryStore):
         return Replica(shelf, shelf, shelf, shelf, clock, **chosen)

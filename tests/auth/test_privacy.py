@@ -149,7 +149,7 @@ async def test_another_master_key(served: Served, tmp_path: Path, clock: Clock) 
 
 def test_values_hide_themselves() -> None:
     """What carries a value on its way shows nothing of it in a traceback."""
-    value = Value(CARD, "…D4", KEY.all_of("ISO14443", CARD), KEY.id)
+    value = Value(CARD, "…D4", KEY.all_of("ISO14443", CARD), KEY.id, [REF])
     assert CARD not in repr(value) + repr(card()) + repr(KEY) + repr(Token(REF, "ISO14443"))
     settings = Settings(
         http_port=0, mongo_uri=SecretStr("mongodb://u:secret@h"), token_key_file=Path("k")

@@ -10,7 +10,6 @@ import httpx
 
 from voltbus_auth import api
 from voltbus_auth.domain.changes.rotation import PasswordKey
-from voltbus_auth.domain.identifiers import TokenKey, read_key
 from voltbus_auth.domain.verdict import Policy
 from voltbus_auth.elsewhere import other_systems
 from voltbus_auth.handlers import (
@@ -30,18 +29,19 @@ from voltbus_auth.handlers.local_lists.lists import LocalLists
 from voltbus_auth.handlers.retention import EVERY_S, Retention
 from voltbus_auth.handlers.trust import Trust
 from voltbus_auth.ocsp import Responders
-from voltbus_auth.settings import Settings, Way
+from voltbus_auth.settings import Settings, Way, token_key
 from voltbus_auth.signing import signer
 from voltbus_auth.store import Store
 from voltbus_backbone.consumption import Consumption
 from voltbus_backbone.contract.registry import Topic
-from voltbus_backbone.errors import SettingsError
 from voltbus_backbone.service import Parts, Runtime, main
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from fastapi import APIRouter
+
+    from voltbus_auth.domain.identifiers import TokenKey
 
 
 async def compose(runtime: Runtime[Settings]) -> Parts:
@@ -260,20 +260,6 @@ def responders_of(settings: Settings) -> Responders:
         now=Runtime.now,
         clock=asyncio.get_running_loop().time,
     )
-
-
-def token_key(settings: Settings) -> TokenKey:
-    """The key of token references.
-
-    Raises:
-        SettingsError: its file cannot be read or holds too little.
-    """
-    try:
-        return TokenKey(read_key(settings.token_key_file.read_bytes()))
-    except (OSError, ValueError):
-        raise SettingsError(
-            "VOLTBUS_TOKEN_KEY_FILE must be a readable file with at least 32 secret bytes"
-        ) from None
 
 
 if __name__ == "__main__":

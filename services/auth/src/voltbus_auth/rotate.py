@@ -23,13 +23,15 @@ if TYPE_CHECKING:
     from voltbus_backbone.envelope import Record
 
 
-class _NoBus:
+class NoBus:
     """This command changes nothing that anyone is told of."""
 
     def publish(self, records: Sequence[Record]) -> asyncio.Future[None]:
+        """Refuse."""
         raise Unavailable(f"no bus for {len(records)} records")
 
     def post(self, record: Record) -> None:
+        """Refuse."""
         raise Unavailable(f"no bus for a record of {record.topic}")
 
 
@@ -52,7 +54,7 @@ async def rotate(store: Store) -> int:
 
 async def _run() -> None:
     settings = load(Settings)
-    store = await Store.open(settings, publisher=_NoBus(), source="/voltbus/auth/rotate", now=_now)
+    store = await Store.open(settings, publisher=NoBus(), source="/voltbus/auth/rotate", now=_now)
     try:
         await rotate(store)
     finally:

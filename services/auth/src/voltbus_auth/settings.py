@@ -8,7 +8,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from voltbus_auth.domain.identifiers import TokenKey, read_key
 from voltbus_auth.domain.verdict import Silence
+from voltbus_backbone.errors import SettingsError
 from voltbus_backbone.settings import StoreSettings
 
 
@@ -26,6 +28,11 @@ class Settings(StoreSettings):
     mongo_database: str = "voltbus_auth"
     token_key_file: Path = Field(
         description="At least 32 secret bytes, raw or base64: the key of token references."
+    )
+    token_key_other_file: Path | None = Field(
+        default=None,
+        description="While one token key replaces another: first the next key, then the one "
+        "before.",
     )
     field_key_file: Path | None = Field(
         default=None,
@@ -138,3 +145,25 @@ class Settings(StoreSettings):
         description="How long ended transactions and their samples are kept after the last message "
         "of them; 0: for ever.",
     )
+
+
+def token_key(settings: Settings) -> TokenKey:
+    """The key of token references, and the other one where there is one.
+
+    Raises:
+        SettingsError: a file cannot be read or holds too little.
+    """
+    other = None
+    if settings.token_key_other_file is not None:
+        name = "VOLTBUS_TOKEN_KEY_OTHER_FILE"
+        other = TokenKey(_secret(settings.token_key_other_file, name))
+    return TokenKey(_secret(settings.token_key_file, "VOLTBUS_TOKEN_KEY_FILE"), other)
+
+
+def _secret(path: Path, name: str) -> bytes:
+    try:
+        return read_key(path.read_bytes())
+    except (OSError, ValueError):
+        raise SettingsError(
+            f"{name} must be a readable file with at least 32 secret bytes"
+        ) from None

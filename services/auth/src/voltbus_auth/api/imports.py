@@ -140,17 +140,20 @@ class Import:
 
     async def _sorted(self, entries: list[_Entry]) -> tuple[list[tuple[Token, Value]], list[Token]]:
         """What is new, and what changes; what exists and may not is an error in the report."""
-        known = await self.store.token.known([one.token.ref for one in entries])
+        known = await self.store.token.known(
+            [identity for one in entries for identity in one.value.identities]
+        )
         new: list[tuple[Token, Value]] = []
         changed: list[Token] = []
         for one in entries:
-            there = known.get(one.token.ref)
+            found = (known[name] for name in one.value.identities if name in known)
+            there = next(found, None)
             if there is None:
                 new.append((one.token, one.value))
             elif self.existing is Existing.ERROR:
                 self._failed(one.line, [("id_token", "is registered already")])
             else:
-                after = replace(one.token, revision=there.revision)
+                after = replace(one.token, ref=there.ref, revision=there.revision)
                 if self.existing is Existing.SKIP or after == there:
                     self.report.skipped += 1
                 else:

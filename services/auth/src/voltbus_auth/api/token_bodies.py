@@ -110,7 +110,9 @@ def entry(body: TokenRequest, key: TokenKey) -> tuple[Token, Value]:
     """What is stored of a token: its rights under its reference, and its value to encrypt."""
     refs = key.all_of(body.type, body.id_token)
     token = Token(ref=refs[0], type=body.type, **body.rights())
-    return token, Value(body.id_token, masked(body.type, body.id_token), refs, key.id)
+    shown_end = masked(body.type, body.id_token)
+    identities = key.identities(body.type, body.id_token)
+    return token, Value(body.id_token, shown_end, refs, key.id, identities)
 
 
 def pushed(message: PutToken, key: TokenKey) -> tuple[Token, Value]:

@@ -72,11 +72,13 @@ def _add_registering(
         token, value = entry(body, key)
         made = await store.token.create(token, value, to_milliseconds(now()))
         if made is None:
+            known = await store.token.known(value.identities)
+            ref = next((one.ref for one in known.values()), token.ref)
             raise Problem(
                 409,
                 "token-exists",
                 "This token is registered already.",
-                headers={"Location": f"/v1/tokens/{token.ref}"},
+                headers={"Location": f"/v1/tokens/{ref}"},
             )
         headers = {"Location": f"/v1/tokens/{token.ref}", "ETag": etag(made.token.revision)}
         content = orjson.dumps(shown(made).model_dump(mode="json"))

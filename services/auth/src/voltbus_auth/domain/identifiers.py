@@ -27,12 +27,17 @@ _LONG = 12
 
 
 class TokenKey:
-    """The secret under which references are made. ``id`` names the key without telling it."""
+    """The secret under which references are made. ``id`` names the key without telling it.
 
-    def __init__(self, secret: bytes) -> None:
+    ``other``: the next key, or the one before, while one replaces the other. Stored tokens are then
+    found under both; what is presented is looked up under the first alone.
+    """
+
+    def __init__(self, secret: bytes, other: TokenKey | None = None) -> None:
         if len(secret) < SHORTEST_KEY:
             raise ValueError(f"the token key needs at least {SHORTEST_KEY} bytes")
         self._secret = secret
+        self._keys = (self,) if other is None else (self, other)
         self.id = hmac.digest(secret, b"voltbus key id", "sha256").hex()[:8]
 
     def __repr__(self) -> str:
@@ -56,15 +61,25 @@ class TokenKey:
         """The reference under which a presented token is looked up."""
         return self.ref(token.type, token.value)
 
+    def presented_otherwise(self, token: IdToken) -> str | None:
+        """The same under the other key, by which it may have been known before."""
+        return self._keys[-1].presented(token) if len(self._keys) > 1 else None
+
     def all_of(self, kind: str, value: str) -> list[str]:
         """Every reference under which a stored token is found; the first is its own.
 
         1.6 presents it without a type, an eMAID there with or without its hyphens.
         """
-        refs = [self.ref(kind, value), self.ref("", value)]
-        if kind.casefold() == _EMAID:
-            refs.append(self.ref("", _contract(value)))
+        refs = []
+        for key in self._keys:
+            refs += [key.ref(kind, value), key.ref("", value)]
+            if kind.casefold() == _EMAID:
+                refs.append(key.ref("", _contract(value)))
         return list(dict.fromkeys(refs))
+
+    def identities(self, kind: str, value: str) -> list[str]:
+        """What makes it the same token: its reference under each key, the first one's first."""
+        return [key.ref(kind, value) for key in self._keys]
 
 
 def _contract(value: str) -> str:

@@ -147,6 +147,8 @@ class Bookkeeping:
         job = Job(event, message, presented_ref)
         if _is_16_start(message):
             job.ref = start_ref(message, presented_ref or "")
+            other = self._key.presented_otherwise(token) if token is not None else None
+            job.other_ref = start_ref(message, other) if other is not None else None
         return job
 
     async def _known(self, jobs: Sequence[Job]) -> Knowledge:
@@ -154,7 +156,7 @@ class Bookkeeping:
         return await self._library.load(presented, {job.message.station_id for job in jobs})
 
     async def _load(self, jobs: Sequence[Job]) -> list[Record]:
-        refs = {job.ref for job in jobs if job.ref is not None}
+        refs = {ref for job in jobs for ref in (job.ref, job.other_ref) if ref is not None}
         keys = {
             wire_key(job.message.station_id, job.message.transaction_id or "")
             for job in jobs
@@ -178,6 +180,9 @@ class Bookkeeping:
     ) -> set[str]:
         """Decide, reserve, write; the references of records that someone else changed meanwhile."""
         known = {record.ref for record in records}
+        for job in jobs:
+            if job.other_ref in known:
+                job.ref = job.other_ref  # it began under the other token key
         fresh = {job.ref for job in jobs if job.ref is not None and job.ref not in known}
         ids = await self._books.take_ids(len(fresh)) if fresh else []
         wire_ids = dict(zip(sorted(fresh), ids, strict=True))

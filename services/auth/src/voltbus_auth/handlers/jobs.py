@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Job:
-    """One message on its way. ``ref`` is that of a 1.6 start.
+    """One message on its way.
 
+    ``ref`` is that of a 1.6 start, ``other_ref`` the same under the other token key, if any.
     ``starting``: its token is the first to be accepted in the transaction, or would be.
     ``denied``: the limits that had no room for it. ``elsewhere``: another system must be asked
     about its token first.
@@ -35,6 +36,7 @@ class Job:
     presented_ref: str | None = None
     token_ref: str | None = None
     ref: str | None = None
+    other_ref: str | None = None
     denied: set[str] = field(default_factory=set)
     verdict: Verdict | None = None
     entry: Entry | None = None

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterable, Sequence
     from datetime import datetime
 
+    from voltbus_auth.domain.identifiers import TokenKey
     from voltbus_auth.store.vault import Vault
     from voltbus_backbone.contract.registry import MessageType
     from voltbus_backbone.envelope import Record
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 RIGHTS = dict.fromkeys((*TOKEN_FIELDS, "refs"), 1)
 _PORTION = 1000
+_FOUND_BY = dict.fromkeys(("type", "value", "refs", "identities", "key_id"), 1)
 _SHOWN = dict.fromkeys((*TOKEN_FIELDS, "masked", "created_at", "updated_at"), 1)
 
 
@@ -35,16 +37,30 @@ class _OvertakenError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A token's readable value on its way into the store. ``refs``: the first is its own."""
+    """A token's readable value on its way into the store.
+
+    ``refs`` find it, ``identities`` make it the same token, under ``key_id`` and perhaps another
+    key; the first of each is its own reference. Without ``identities`` that alone counts.
+    """
 
     text: str
     masked: str
     refs: Sequence[str]
     key_id: str
+    identities: Sequence[str] = ()
 
     def __repr__(self) -> str:
         """Show nothing readable."""
         return f"Value(masked={self.masked!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Rereferred:
+    """A portion of tokens: how many, how many of them changed, how many cannot be found again."""
+
+    tokens: int
+    changed: int
+    lost: int
 
 
 class TokenStore:
@@ -70,6 +86,11 @@ class TokenStore:
         """Create the indexes."""
         with self._reachable.watching():
             await self._tokens.create_index("refs")
+            await self._tokens.create_index(
+                "identities",
+                unique=True,
+                partialFilterExpression={"identities": {"$exists": True}},
+            )
             await self._tokens.create_index([("group_id", 1), ("_id", 1)])
 
     async def tokens(self, refs: Collection[str]) -> dict[str, Token]:
@@ -120,6 +141,7 @@ class TokenStore:
                 **token_document(token),
                 "_id": token.ref,
                 "refs": list(value.refs),
+                "identities": list(value.identities or value.refs[:1]),
                 "key_id": value.key_id,
                 "masked": value.masked,
                 "length": len(value.text),
@@ -134,11 +156,16 @@ class TokenStore:
                 document["value"] = one
         return documents
 
-    async def known(self, refs: Collection[str]) -> dict[str, Token]:
-        """Which of these tokens exist, by their own reference."""
+    async def known(self, identities: Collection[str]) -> dict[str, Token]:
+        """Which of these tokens exist, by each identity they were made under."""
+        query = {"identities": {"$in": list(identities)}}
         with self._reachable.watching():
-            cursor = self._tokens.find({"_id": {"$in": list(refs)}}, RIGHTS)
-            return {document["_id"]: token_of(document) async for document in cursor}
+            cursor = self._tokens.find(query, {**RIGHTS, "identities": 1})
+            return {
+                identity: token_of(document)
+                async for document in cursor
+                for identity in document["identities"]
+            }
 
     async def put_many(
         self,
@@ -233,6 +260,36 @@ class TokenStore:
                 with self._reachable.watching():
                     await self._tokens.bulk_write(steps, ordered=False)
             yield len(steps)
+
+    async def refer_again(self, key: TokenKey) -> AsyncIterator[Rereferred]:
+        """Let every token be found under this key (and its other one), portion by portion.
+
+        Its own reference stays, whatever it was made under: others know it by that name.
+        """
+        after = ""
+        while self._vault is not None:
+            with self._reachable.watching():
+                cursor = self._tokens.find({"_id": {"$gt": after}}, _FOUND_BY)
+                documents = await cursor.sort("_id", 1).limit(_PORTION).to_list(None)
+            if not documents:
+                return
+            after = documents[-1]["_id"]
+            readable = [one for one in documents if "value" in one]
+            values = await self._vault.open([one["value"] for one in readable])
+            steps = []
+            for document, value in zip(readable, values, strict=True):
+                found_by = {
+                    "refs": key.all_of(document["type"], value),
+                    "identities": key.identities(document["type"], value),
+                    "key_id": key.id,
+                }
+                if any(document.get(name) != one for name, one in found_by.items()):
+                    steps.append(UpdateOne({"_id": document["_id"]}, {"$set": found_by}))
+            if steps:
+                with self._reachable.watching():
+                    await self._tokens.bulk_write(steps, ordered=False)
+            lost = sum(one["key_id"] != key.id for one in documents if "value" not in one)
+            yield Rereferred(len(documents), len(steps), lost)
 
     async def find(self, ref: str) -> Registered | None:
         """One token, without its value."""

@@ -1,0 +1,73 @@
+"""`python -m voltbus_auth.rekey`: let every stored token be found under the keys that are set.
+
+To replace the token key, as docs/adr/0009-token-key.md explains: name the new key as the other one
+(`VOLTBUS_TOKEN_KEY_OTHER_FILE`), restart the replicas, run this; swap the two files, restart;
+take the old one out, restart, run this again. Takes the service's own settings; may be stopped and
+run again at any time, beside running replicas with either key first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from voltbus_auth.rotate import NoBus
+from voltbus_auth.settings import Settings, token_key
+from voltbus_auth.store import Store
+from voltbus_backbone.errors import SettingsError, Unavailable
+from voltbus_backbone.settings import load
+
+if TYPE_CHECKING:
+    from voltbus_auth.domain.identifiers import TokenKey
+
+
+async def rekey(store: Store, key: TokenKey) -> int:
+    """Make the references anew; how many tokens will not be found, for want of their value.
+
+    Raises:
+        SettingsError: no field key is configured, so that no value can be read.
+    """
+    if store.vault is None:
+        raise SettingsError("VOLTBUS_FIELD_KEY_FILE is not set: no token's value can be read")
+    tokens = changed = lost = 0
+    async for portion in store.token.refer_again(key):
+        tokens += portion.tokens
+        changed += portion.changed
+        lost += portion.lost
+        sys.stdout.write(f"{tokens} tokens looked at, {changed} changed\n")
+    sys.stdout.write(f"Done: {tokens} tokens, {changed} changed; the key is {key.id}.\n")
+    if lost:
+        sys.stderr.write(
+            f"voltbus_auth.rekey: {lost} tokens were stored without their value and cannot be found"
+            " under this key: import them again before the old key goes\n"
+        )
+    return lost
+
+
+async def _run() -> int:
+    settings = load(Settings)
+    key = token_key(settings)
+    store = await Store.open(settings, publisher=NoBus(), source="/voltbus/auth/rekey", now=_now)
+    try:
+        return 1 if await rekey(store, key) else 0
+    finally:
+        await store.close()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def main() -> None:
+    """Run; exits 0, 1 (tokens cannot be found again, or MongoDB is away) or 2 (not so)."""
+    try:
+        sys.exit(asyncio.run(_run()))
+    except (SettingsError, Unavailable) as error:
+        sys.stderr.write(f"voltbus_auth.rekey: {error}\n")
+        sys.exit(2 if isinstance(error, SettingsError) else 1)
+
+
+if __name__ == "__main__":
+    main()
