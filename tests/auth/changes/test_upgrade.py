@@ -147,6 +147,14 @@ def test_a_station_that_comes_back_as_it_was_fails_after_the_window() -> None:
     assert came(back, 2, NOW + 2 * SECOND).state is State.SUCCEEDED
 
 
+def test_coming_back_may_be_told_before_the_command_that_it_followed() -> None:
+    """Two topics are not ordered against each other: the words are the same either way."""
+    change = begun(Protocol.OCPP16)
+    early = told(came(change, 1, NOW + SECOND), "Accepted", at=NOW + 2 * SECOND)
+    assert early.state is State.WAITING
+    assert "came back with security profile 1" in early.detail
+
+
 def test_an_earlier_steps_event_again_moves_nothing() -> None:
     """The events of a step's command name the step: a redelivered one is not taken for the next."""
     first = begun(Protocol.OCPP201)

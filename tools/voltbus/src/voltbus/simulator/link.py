@@ -184,10 +184,15 @@ class Link(abc.ABC):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    def take_password(self, password: str | bytes) -> None:
+    def take_password(self, password: str | bytes | None) -> None:
         """Use a new password from the next connection on (A01)."""
         if self._address is not None:
             self._address = replace(self._address, password=password)
+
+    def move(self, url: str, ssl: tls.SSLContext | None = None) -> None:
+        """Connect to another address from the next connection on (A05)."""
+        if self._address is not None:
+            self._address = replace(self._address, url=url, ssl=ssl)
 
     # ---- waiting ----------------------------------------------------------------------
 

@@ -148,6 +148,7 @@ def started(change: Change, step: int, now: datetime) -> Change:
         now,
         step=step,
         command_id=None,
+        detail="",
         due_at=now,
         expires_at=now + timedelta(seconds=change.wait_s),
     )

@@ -118,7 +118,8 @@ def heard(change: Change, event: CommandChanged) -> Change | None:
 
 def _waiting(change: Change, at: datetime) -> Change:
     window = timedelta(seconds=change.profile.window_s if change.profile is not None else 0.0)
-    detail = "the station is to come back with the higher profile"
+    # It may have been told of its coming back before the end of the command that it followed.
+    detail = change.detail or "the station is to come back with the higher profile"
     return moved(change, State.WAITING, at, due_at=at + window, detail=detail)
 
 
@@ -129,12 +130,12 @@ def connected(change: Change, event: StationConnected) -> Change | None:
     if event.security_profile >= change.profile.security_profile:
         words = f"the station connected with security profile {event.security_profile}"
         return ended(change, State.SUCCEEDED, event.at, words)
-    if change.state is not State.WAITING or event.at <= change.since:
+    if event.at <= change.since:
         return None
     detail = f"the station came back with security profile {event.security_profile}"
     if detail == change.detail:
         return None
-    return moved(change, State.WAITING, change.since, detail=detail)
+    return moved(change, change.state, change.since, detail=detail)
 
 
 def overdue(change: Change, now: datetime) -> Change | None:
