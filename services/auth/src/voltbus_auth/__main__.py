@@ -23,6 +23,7 @@ from voltbus_auth.handlers import (
 )
 from voltbus_auth.handlers.bookkeeping import Bookkeeping
 from voltbus_auth.handlers.conductor import Conductor
+from voltbus_auth.handlers.fleets import Fleets
 from voltbus_auth.handlers.knowledge import Library
 from voltbus_auth.handlers.local_lists import events as list_events
 from voltbus_auth.handlers.local_lists.lists import LocalLists
@@ -137,8 +138,21 @@ def changing(runtime: Runtime[Settings], store: Store, key: TokenKey) -> Parts:
         now=runtime.now,
     )
     beginning = api.Beginning(store, conductor, password_key, runtime.settings, runtime.now)
+    fleets = Fleets(
+        store.fleet,
+        store.change,
+        store.credential,
+        store.projection,
+        conductor,
+        key=password_key,
+        now=runtime.now,
+    )
     return Parts(
-        routers=[api.changes_router(store, runtime.now), api.rotating_router(beginning)],
+        routers=[
+            api.fleets_router(beginning),
+            api.changes_router(store, runtime.now),
+            api.rotating_router(beginning),
+        ],
         consumptions=[
             Consumption(
                 "auth-credentials",
@@ -147,7 +161,7 @@ def changing(runtime: Runtime[Settings], store: Store, key: TokenKey) -> Parts:
                 changes.Following(store.change, store.credential, conductor).handle,
             )
         ],
-        background=[conductor.run],
+        background=[conductor.run, fleets.run],
     )
 
 

@@ -5,6 +5,7 @@ from voltbus_auth.api.bulk import bulk_router
 from voltbus_auth.api.changes import changes_router
 from voltbus_auth.api.credentials import credentials_router
 from voltbus_auth.api.erasures import erasures_router
+from voltbus_auth.api.fleets import fleets_router
 from voltbus_auth.api.local_lists import local_lists_router
 from voltbus_auth.api.roots import roots_router
 from voltbus_auth.api.rotating import Beginning, rotating_router
@@ -19,6 +20,7 @@ __all__ = [
     "changes_router",
     "credentials_router",
     "erasures_router",
+    "fleets_router",
     "local_lists_router",
     "roots_router",
     "rotating_router",

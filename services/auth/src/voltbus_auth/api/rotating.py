@@ -129,7 +129,7 @@ def rotating_router(beginning: Beginning) -> APIRouter:
         idempotency_key: IdempotencyKey = None,
     ) -> Response:
         wanted = body or RotateRequest()
-        return await _once(
+        return await once(
             beginning,
             idempotency_key and f"rotate:{station_id}:{idempotency_key}",
             wanted.model_dump(mode="json"),
@@ -146,7 +146,7 @@ def rotating_router(beginning: Beginning) -> APIRouter:
     async def raise_profile(
         station_id: StationId, body: UpgradeRequest, idempotency_key: IdempotencyKey = None
     ) -> Response:
-        return await _once(
+        return await once(
             beginning,
             idempotency_key and f"upgrade:{station_id}:{idempotency_key}",
             body.model_dump(mode="json"),
@@ -156,12 +156,13 @@ def rotating_router(beginning: Beginning) -> APIRouter:
     return router
 
 
-async def _once(
+async def once(
     beginning: Beginning,
     key: str | None,
     request: Any,
     operation: Callable[[], Awaitable[StoredAnswer]],
 ) -> Response:
+    """The answer of an operation, done once for each idempotency key."""
     answer = await beginning.store.idempotency.run(key, request, operation)
     return Response(
         answer.body, answer.status or 202, answer.headers, media_type="application/json"

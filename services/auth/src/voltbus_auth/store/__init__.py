@@ -10,6 +10,7 @@ from voltbus_auth.store.changes import ChangeStore
 from voltbus_auth.store.credentials import CredentialStore
 from voltbus_auth.store.erasure import ErasureStore
 from voltbus_auth.store.external import ExternalStore
+from voltbus_auth.store.fleets import FleetStore
 from voltbus_auth.store.journal import JournalStore
 from voltbus_auth.store.knowledge import KnowledgeStore
 from voltbus_auth.store.local_list_plans import PlanStore
@@ -67,6 +68,7 @@ class Store:
         self.erasure = ErasureStore(database, self.reachable, outbox=self.outbox, source=source)
         self.credential = CredentialStore(database, self.reachable)
         self.change = ChangeStore(database, self.reachable)
+        self.fleet = FleetStore(database, self.reachable)
         self.transaction = TransactionStore(database, self.reachable, now=now)
         self.occupancy = OccupancyStore(
             database,
@@ -127,6 +129,7 @@ class Store:
         await self.plan.prepare()
         await self.local_list.prepare()
         await self.listed_token.prepare()
+        await self.fleet.prepare()
         await self.journal.prepare()
         await self.application.prepare()
         await self.external.prepare()

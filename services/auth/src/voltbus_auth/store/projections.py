@@ -32,6 +32,7 @@ V = TypeVar("V")
 _DUPLICATE = 11000
 _REMEMBERED = 20_000
 _encode = msgspec.json.encode
+_state_decoder = msgspec.json.Decoder(StationState)
 
 
 class _Decoded(Generic[M, V]):
@@ -157,6 +158,17 @@ class ProjectionStore:
         with self._reachable.watching():
             documents = await self._stations.find(query, {"_id": 1}).to_list(None)
         return {document["_id"] for document in documents}
+
+    async def members(self, *, group_id: str | None, site_id: str | None) -> list[str]:
+        """The stations of a group or a site, by id. Reads all stations: not for the hot path."""
+        name, wanted = ("site_id", site_id) if group_id is None else ("group_id", group_id)
+        with self._reachable.watching():
+            cursor = self._stations.find({"removed_at": None}).sort("_id", 1)
+            return [
+                str(document["_id"])
+                async for document in cursor
+                if getattr(_state_decoder.decode(document["data"]), name) == wanted
+            ]
 
     async def put_agreements(self, snapshots: Sequence[AgreementSnapshot]) -> None:
         """Store each unless a newer revision is there."""
