@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from auth.auth_examples import CARD, DAY, KEY, NOW, REF, token
 from voltbus_auth.api import token_bodies
 from voltbus_auth.api.token_bodies import TokenRequest, entry
+from voltbus_auth.domain.identifiers import TokenKey
 from voltbus_auth.domain.pushed import Done, Outcome, Overtaken, put, remove
 from voltbus_auth.domain.tokens import Token, TokenStatus
 from voltbus_auth.handlers.pushed_tokens import PushedTokens, Rules
@@ -47,7 +48,9 @@ if TYPE_CHECKING:
     from voltbus_auth.store import Value
     from voltbus_backbone.envelope import Record
 
-RULES = Rules(token=partial(token_bodies.pushed, key=KEY), ref=partial(token_bodies.named, key=KEY))
+RULES = Rules(
+    token=partial(token_bodies.pushed, key=KEY), names=partial(token_bodies.named, key=KEY)
+)
 _offsets = itertools.count(1)
 
 revisions = st.integers(1, 50)
@@ -182,9 +185,9 @@ class Shelf:
         self.writes: list[tuple[int, int, int]] = []
         self.overtaken = 0
 
-    async def known(self, refs: Collection[str]) -> dict[str, Token]:
+    async def there(self, names: Collection[str]) -> dict[str, Token]:
         await asyncio.sleep(0)
-        return {ref: self.kept[ref] for ref in refs if ref in self.kept}
+        return {name: self.kept[name] for name in names if name in self.kept}
 
     async def put_many(
         self,
@@ -355,3 +358,34 @@ async def test_from_kafka_to_rest(served: Served, clock: Clock) -> None:
     assert sorted(words) == ["created", "created", "deleted", "erased", "updated"]
     audit = (await served.client.get("/v1/erasures")).json()["data"]
     assert [one["by"] for one in audit] == ["SE-NDL"]
+
+
+@pytest.mark.stack
+async def test_while_the_token_key_is_replaced(served: Served, clock: Clock) -> None:
+    """A token keeps its reference under the next key: put, put by name and removed, it is one."""
+    old = TokenKey(b"an older key of at least 32 bytes")
+    both = TokenKey(b"0123456789abcdef0123456789abcdef", old)
+
+    def made(key: TokenKey) -> PushedTokens:
+        rules = Rules(
+            token=partial(token_bodies.pushed, key=key), names=partial(token_bodies.named, key=key)
+        )
+        return PushedTokens(
+            tokens=served.store.token,
+            erasure=served.store.erasure,
+            rules=rules,
+            source="/voltbus/auth/auth-1",
+            now=clock,
+        )
+
+    answers, _ = read(await made(old).handle([a_put()]))
+    ref = answers[0].token_ref
+    assert ref == old.ref("ISO14443", CARD)
+    batch = [a_put(language="sv"), a_removal(token_ref=ref), a_removal(id_token=CARD)]
+    answers, letters = read(await made(both).handle(batch))
+    assert [(one.token_ref, one.outcome) for one in answers] == [
+        (ref, "updated"),
+        (ref, "removed"),
+        (KEY.ref("ISO14443", CARD), "absent"),
+    ]
+    assert letters == []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +13,7 @@ from auth.auth_examples import HOUR, KEY, NOW, POLICY, STATION, asked, authorize
 from auth.conftest import Clock, replica_on, told
 from auth.memory_store import MemoryStore
 from auth.plug_and_charge.pki import EMAID, Made, Pki, Status, ocsp_answer, pem
+from voltbus_auth.domain.external import answer_of
 from voltbus_auth.domain.plug_and_charge.authorities import read_authority
 from voltbus_auth.domain.plug_and_charge.revocation import Unbelievable
 from voltbus_auth.domain.tokens import TokenStatus
@@ -24,22 +27,25 @@ from voltbus_backbone.contract.auth import (
     OcspHash,
     Revocation,
 )
+from voltbus_backbone.contract.providers import Allowed, ProviderAuthorizeAnswer
 from voltbus_backbone.contract.registry import (
     CERTIFICATE_STATUS,
     CONTRACT_AUTHORIZE,
     EV_CERTIFICATE,
     EXTERNAL_EV_CERTIFICATE,
     TYPES,
+    Fault,
 )
 from voltbus_backbone.contract.values import AuthorizationStatus, IdToken, Protocol
 from voltbus_backbone.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from voltbus_auth.domain.journal import Decided
     from voltbus_auth.domain.plug_and_charge.authorities import Authority
     from voltbus_auth.domain.plug_and_charge.revocation import Check, Told
+    from voltbus_auth.handlers.knowledge import Knowledge
     from voltbus_backbone.contract.auth import Authorize, Decision
     from voltbus_backbone.envelope import Event
 
@@ -86,17 +92,34 @@ class Kept:
         return self.found
 
 
+class Roaming:
+    """The external authorizer's answer to every contract; None is silence."""
+
+    def __init__(self) -> None:
+        self.said: ProviderAuthorizeAnswer | None = None
+
+    async def __call__(self, events: Sequence[Event], knowledge: Knowledge) -> None:
+        await asyncio.sleep(0)
+        for event in events:
+            key = (KEY.presented(event.message.id_token), event.message.station_id)
+            knowledge.asked.add(key)
+            if self.said is not None:
+                knowledge.answers[key] = answer_of(
+                    self.said, ref=key[0], station_id=key[1], now=NOW, longest=HOUR
+                )
+
+
 class Desk:
     """The handler with everything around it in memory."""
 
-    def __init__(self, shelf: MemoryStore, clock: Clock) -> None:
+    def __init__(self, shelf: MemoryStore, clock: Clock, *, roaming: Roaming | None = None) -> None:
         self.replica = replica_on(shelf, clock)
         self.responders = Spoken()
         self.kept = Kept(PKI.root)
         self.trust = Trust(self.kept, every_s=1.0)
         self.decided: list[Decided] = []
         self.certificates = Certificates(
-            library=Library(shelf, POLICY),
+            library=Library(shelf, replace(POLICY, external=roaming is not None), now=clock),
             journal=self,
             trust=self.trust,
             responders=self.responders,
@@ -105,6 +128,7 @@ class Desk:
             now=clock,
             deadline_s=3.0,
             require_ocsp=True,
+            hear=roaming,
         )
 
     def note(self, decided: Any) -> None:
@@ -250,3 +274,22 @@ async def test_what_waits_for_others_is_passed_on(desk: Desk) -> None:
         assert {"reply-topic", "reply-partition", "deadline"} <= headers.keys()
     assert len(records) == 3
     assert all(name in TYPES for name in by_type)
+
+
+async def test_a_contract_of_another_provider(memory: MemoryStore, clock: Clock) -> None:
+    """Nobody registered the eMAID: with a good certificate its provider decides (C07, OCPI)."""
+    roaming = Roaming()
+    desk = Desk(memory, clock, roaming=roaming)
+    await desk.trust.refresh()
+    roaming.said = ProviderAuthorizeAnswer(allowed=Allowed.ALLOWED)
+    decision = await desk.decide()
+    assert (decision.certificate_status, decision.status) == ("Accepted", S.ACCEPTED)
+    assert desk.decided[-1].verdict.rule is Rule.EXTERNAL
+    roaming.said = ProviderAuthorizeAnswer(allowed=Allowed.BLOCKED)
+    decision = await desk.decide()
+    assert (decision.certificate_status, decision.status) == ("ContractCancelled", S.BLOCKED)
+    roaming.said = None
+    assert isinstance(await desk.answer(asked(contract(), row=CONTRACT_AUTHORIZE)), Fault)
+    roaming.said = ProviderAuthorizeAnswer(allowed=Allowed.ALLOWED)
+    desk.responders.statuses[LEAF.serial] = Status.REVOKED
+    assert (await desk.decide()).certificate_status == "CertificateRevoked"

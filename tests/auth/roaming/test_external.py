@@ -27,9 +27,12 @@ from auth.auth_examples import (
     started16,
     state,
     stopped16,
+    terms,
 )
 from auth.conftest import replica_on
+from voltbus_auth.domain.tokens import TokenStatus, Whitelist
 from voltbus_auth.domain.verdict import Rule, Silence
+from voltbus_backbone.contract.agreements import Limits
 from voltbus_backbone.contract.auth import Phase
 from voltbus_backbone.contract.providers import (
     Allowed,
@@ -41,7 +44,7 @@ from voltbus_backbone.contract.registry import Fault, Topic
 from voltbus_backbone.contract.values import AuthorizationStatus, Protocol
 
 if TYPE_CHECKING:
-    from auth.conftest import Clock, Replica, Shelf
+    from auth.conftest import Clock, Replica, Served, Shelf
     from auth.memory_store import MemoryStore
     from voltbus_backbone.envelope import Event
 
@@ -404,3 +407,60 @@ async def test_a_token_that_is_registered_meanwhile_is_the_operators(roaming: Re
     await roaming.token(expires_at=NOW - DAY)
     told = await roaming.handle(asked(authorize()))
     assert told.answer.decision.status is S.EXPIRED
+
+
+async def test_a_registered_token_may_be_for_another_system(
+    roaming: Replica, provider: Provider
+) -> None:
+    """OCPI whitelist NEVER on a registered token: its provider is asked each time as well."""
+    await roaming.token(whitelist=Whitelist.NEVER, language="sv")
+    told = await through(roaming, asked(authorize()))
+    assert (told.answer.decision.status, told.answer.decision.language) == (S.ACCEPTED, "sv")
+    assert told.answer.decision.cache_expiry == NOW
+    started = await roaming.handle(asked(said(Phase.STARTED, NOW, 0, id_token=card())))
+    assert started.answer.decision.status is S.ACCEPTED
+    provider.answer = ProviderAuthorizeAnswer(allowed=Allowed.NO_CREDIT, keep=Keep.ALWAYS)
+    told = await through(roaming, asked(authorize()))
+    assert told.answer.decision.status is S.NO_CREDIT
+    assert len(provider.asked) == 2
+
+
+async def test_what_is_refused_here_is_not_asked_about(
+    roaming: Replica, provider: Provider
+) -> None:
+    """Blocked here is blocked, whatever another system would say."""
+    await roaming.token(whitelist=Whitelist.NEVER, status=TokenStatus.BLOCKED)
+    told = await roaming.handle(asked(authorize()))
+    assert told.answer.decision.status is S.BLOCKED
+    assert provider.asked == []
+
+
+async def test_never_without_an_external_authorizer(replica: Replica) -> None:
+    """Nobody can be asked: the registration decides."""
+    await replica.token(whitelist=Whitelist.NEVER)
+    told = await replica.handle(asked(authorize()))
+    assert told.answer.decision.status is S.ACCEPTED
+
+
+async def test_the_agreement_of_such_a_token_holds(roaming: Replica) -> None:
+    """Its limits are the agreement's; its charge names the agreement."""
+    await roaming.token(whitelist=Whitelist.NEVER)
+    await roaming.shelf.put_agreements([terms(limits=Limits(max_concurrent=1))])
+    first = await through(roaming, asked(started16(id_token=card())))
+    second = await through(roaming, asked(started16(id_token=card(), station_id="CS-2")))
+    assert first.answer.decision.status is S.ACCEPTED
+    assert first.events[0][2].agreement_id == "agr-1"
+    assert second.answer.decision.status is S.CONCURRENT_TX
+
+
+@pytest.mark.stack
+async def test_an_erased_token_leaves_no_answer(served: Served, clock: Clock) -> None:
+    """What another system said of it is forgotten with it (N10.FR.02)."""
+    provider = Provider()
+    replica = replica_on(served.store, clock, policy=ROAMING, authorizer=provider)
+    made = await replica.token(whitelist=Whitelist.NEVER)
+    await through(replica, asked(authorize()))
+    answers = served.database["external_answers"]
+    assert await answers.count_documents({}) == 1
+    await served.store.erasure.erase(made, at=NOW, by="a test")
+    assert await answers.count_documents({}) == 0

@@ -78,7 +78,7 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
     trust = Trust(store.root, every_s=settings.roots_refresh_s)
     await trust.refresh()
     responders = responders_of(settings)
-    contracts = contract_certificates(runtime, store, library, trust, responders)
+    contracts = contract_certificates(runtime, store, library, trust, responders, hear=others.hear)
     lists = local_lists(runtime, store)
     return Parts(
         routers=[
@@ -110,6 +110,8 @@ def contract_certificates(
     library: Library,
     trust: Trust,
     responders: Responders,
+    *,
+    hear: certificates.Hear | None,
 ) -> certificates.Certificates:
     """Plug and Charge."""
     settings = runtime.settings
@@ -123,6 +125,7 @@ def contract_certificates(
         now=runtime.now,
         deadline_s=settings.ocsp_deadline_s,
         require_ocsp=settings.require_ocsp,
+        hear=hear,
     )
 
 

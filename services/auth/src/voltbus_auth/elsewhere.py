@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,13 +19,25 @@ from voltbus_auth.settings import Settings, Way
 from voltbus_backbone.consumption import Consumption
 from voltbus_backbone.contract.registry import Topic
 from voltbus_backbone.errors import SettingsError
-from voltbus_backbone.service import Parts, Runtime
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from voltbus_auth.domain.identifiers import TokenKey
     from voltbus_auth.handlers.bookkeeping import Bookkeeping
+    from voltbus_auth.handlers.certificates import Hear
     from voltbus_auth.handlers.knowledge import Library
     from voltbus_auth.store import Store
+    from voltbus_backbone.service import Runtime
+
+
+@dataclass
+class OtherSystems:
+    """What they need of the process; ``hear`` asks the external authorizer, where there is one."""
+
+    consumptions: list[Consumption]
+    close: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    hear: Hear | None = None
 
 
 async def other_systems(
@@ -33,17 +46,17 @@ async def other_systems(
     library: Library,
     bookkeeping: Bookkeeping,
     key: TokenKey,
-) -> Parts:
-    """What other systems push, and what waits for them where they are set up: a group for each."""
+) -> OtherSystems:
+    """What they push, and what waits for them where they are set up: a group for each."""
     settings, now = runtime.settings, runtime.now
-    consumptions = [
-        Consumption(
-            "auth-tokens",
-            (Topic.AUTH_TOKEN_REQUESTS,),
-            pushed_tokens.TYPES,
-            pushed(runtime, store, key).handle,
-        )
-    ]
+    taking = pushed(runtime, store, key)
+    others = OtherSystems(
+        [
+            Consumption(
+                "auth-tokens", (Topic.AUTH_TOKEN_REQUESTS,), pushed_tokens.TYPES, taking.handle
+            )
+        ]
+    )
     authorizer = await authorizer_of(runtime)
     if authorizer is not None:
         asking = external.External(
@@ -58,28 +71,31 @@ async def other_systems(
             deadline_s=settings.external_deadline_s,
             cache=timedelta(seconds=settings.external_cache_s),
         )
-        consumptions.append(
+        others.consumptions.append(
             Consumption(
                 "auth-external", (Topic.AUTH_EXTERNAL_REQUESTS,), external.TYPES, asking.handle
             )
         )
+        others.close.append(authorizer.close)
+        others.hear = asking.hear
     if settings.ev_certificate_provider:
-        cars = ev_certificates.EvCertificates(
-            CertificateDoor(await runtime.requester()),
-            source=runtime.source,
-            now=now,
-            deadline_s=settings.ev_certificate_deadline_s,
-        )
-        consumptions.append(
-            Consumption(
-                "auth-ev-certificates",
-                (Topic.AUTH_EXTERNAL_REQUESTS,),
-                ev_certificates.TYPES,
-                cars.handle,
-            )
-        )
-    return Parts(
-        consumptions=consumptions, close=[authorizer.close] if authorizer is not None else []
+        others.consumptions.append(await cars_certificates(runtime))
+    return others
+
+
+async def cars_certificates(runtime: Runtime[Settings]) -> Consumption:
+    """Cars' wishes for contract certificates, asked of a provider."""
+    cars = ev_certificates.EvCertificates(
+        CertificateDoor(await runtime.requester()),
+        source=runtime.source,
+        now=runtime.now,
+        deadline_s=runtime.settings.ev_certificate_deadline_s,
+    )
+    return Consumption(
+        "auth-ev-certificates",
+        (Topic.AUTH_EXTERNAL_REQUESTS,),
+        ev_certificates.TYPES,
+        cars.handle,
     )
 
 
@@ -130,7 +146,7 @@ def pushed(runtime: Runtime[Settings], store: Store, key: TokenKey) -> pushed_to
         tokens=store.token,
         erasure=store.erasure,
         rules=pushed_tokens.Rules(
-            token=partial(token_bodies.pushed, key=key), ref=partial(token_bodies.named, key=key)
+            token=partial(token_bodies.pushed, key=key), names=partial(token_bodies.named, key=key)
         ),
         source=runtime.source,
         now=runtime.now,

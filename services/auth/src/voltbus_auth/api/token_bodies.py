@@ -73,7 +73,8 @@ class TokenRights(BaseModel):
     whitelist: Whitelist = Field(
         default=Whitelist.ALLOWED,
         description="Whether it may be on stations' local lists, where a plan asks for it; NEVER "
-        "keeps it out of all (OCPI WhitelistType).",
+        "keeps it out of all, and has an external authorizer asked each time, where there is one "
+        "(OCPI WhitelistType).",
     )
 
     @field_validator("valid_from", "expires_at")
@@ -135,19 +136,19 @@ def pushed(message: PutToken, key: TokenKey) -> tuple[Token, Value]:
         raise InvalidRecord("; ".join(reasons)) from None
 
 
-def named(message: RemoveToken, key: TokenKey) -> str:
-    """The reference of the token that is to be removed.
+def named(message: RemoveToken, key: TokenKey) -> list[str]:
+    """The reference of the token that is to be removed, or what it may be found under.
 
     Raises:
         InvalidRecord: none is named, or two ways at once.
     """
     if (message.token_ref is None) == (message.id_token is None):
         raise InvalidRecord("give either token_ref or id_token")
-    if message.token_ref is not None:
-        if _REF.fullmatch(message.token_ref) is None:
-            raise InvalidRecord("token_ref: a reference has 64 hexadecimal digits")
-        return message.token_ref
-    return key.all_of(canonical_type(message.type), message.id_token or "")[0]
+    if message.token_ref is None:
+        return key.identities(canonical_type(message.type), message.id_token or "")
+    if _REF.fullmatch(message.token_ref) is None:
+        raise InvalidRecord("token_ref: a reference has 64 hexadecimal digits")
+    return [message.token_ref]
 
 
 class TokenAnswer(BaseModel):

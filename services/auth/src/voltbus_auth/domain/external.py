@@ -1,8 +1,9 @@
-"""What another system says of a token that nobody registered here, and how that decides.
+"""What another system says of a token that is not ours to decide alone, and how that decides.
 
-The external authorizer has the last word on a token that is unknown here. Its yes is a yes to the
-driver, not to the place: opening hours, payment methods and limits of the site hold as for
-everybody else's tokens. Its words are OCPI's (real-time authorization).
+The external authorizer has the last word on a token that is unknown here, and on one that is
+registered with the whitelist NEVER. Its yes is a yes to the driver, not to the place: opening
+hours, payment methods and limits of the site hold as for everybody else's tokens. Its words are
+OCPI's (real-time authorization).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from voltbus_auth.domain.tokens import NO_AUTHORIZATION, Token
+from voltbus_auth.domain.tokens import NO_AUTHORIZATION, Token, Whitelist
 from voltbus_auth.domain.verdict import Policy, Question, Rule, Silence, Verdict
 from voltbus_backbone.contract.auth import Decision
 from voltbus_backbone.contract.providers import Allowed, Keep
@@ -49,7 +50,7 @@ _REASON = {
     Allowed.EXPIRED: "The external authorizer says that the token has expired.",
     Allowed.NO_CREDIT: "The external authorizer says that there is no credit.",
     Allowed.NOT_ALLOWED: "The external authorizer does not allow it at this location.",
-    Allowed.UNKNOWN: "The token is unknown here and to the external authorizer.",
+    Allowed.UNKNOWN: "The external authorizer does not know the token.",
 }
 
 
@@ -104,9 +105,17 @@ def _fitting(text: str | None, longest: int) -> str | None:
     return text if text and len(text) <= longest else None
 
 
-def concerns(question: Question, policy: Policy) -> bool:
-    """Whether a token of this type that is unknown here is somebody else's business."""
-    return policy.external and question.type.casefold() not in _OURS
+def concerns(token: Token | None, local: Verdict, question: Question, policy: Policy) -> bool:
+    """Whether the token is another system's to decide: unknown here, or to be asked about always.
+
+    OCPI's whitelist NEVER is the latter: what is refused here already is not asked about.
+    """
+    if not policy.external or question.type.casefold() in _OURS:
+        return False
+    if token is None:
+        return True
+    accepted = local.decision.status is AuthorizationStatus.ACCEPTED
+    return accepted and token.whitelist is Whitelist.NEVER
 
 
 def stand_in(ref: str, question: Question, answer: Answer | None) -> Token:
@@ -130,11 +139,10 @@ def without_agreement(policy: Policy) -> Policy:
 
 def to_be_asked(local: Verdict) -> Verdict:
     """The verdict as long as the other system was not asked."""
-    return replace(
-        local,
-        elsewhere=True,
-        reason="No such token is registered; the external authorizer is asked about it.",
-    )
+    reason = "No such token is registered; the external authorizer is asked about it."
+    if local.decision.status is AuthorizationStatus.ACCEPTED:
+        reason = f"{local.reason} The external authorizer is asked each time."
+    return replace(local, elsewhere=True, reason=reason)
 
 
 def by_answer(answer: Answer, local: Verdict, place: Place, question: Question) -> Verdict:
@@ -203,6 +211,11 @@ def by_silence(local: Verdict, question: Question, policy: Policy) -> Verdict:
         rule=Rule.SILENCE,
         reason="The external authorizer gave no answer in time: accepted by policy, in doubt.",
     )
+
+
+def leaves_open(verdict: Verdict, policy: Policy) -> bool:
+    """Whether an Authorize with this verdict gets no decision at all, but an error."""
+    return verdict.rule is Rule.SILENCE and policy.silence is Silence.ERROR
 
 
 def still_accepted(agreement_id: str | None, question: Question) -> Verdict:

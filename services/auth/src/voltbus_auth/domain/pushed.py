@@ -49,7 +49,8 @@ def put(there: Token | None, wanted: Token, expected: int | None) -> Done | Over
         if expected:
             return Overtaken(f"expected_revision: there is no token, and so no revision {expected}")
         return Done(Outcome.CREATED, wanted.revision, wanted)
-    after = replace(wanted, revision=there.revision)
+    # It keeps the name it has, whatever key that was made under.
+    after = replace(wanted, ref=there.ref, revision=there.revision)
     if after == there:
         return Done(Outcome.UNCHANGED, there.revision)
     if expected is not None and expected != there.revision:

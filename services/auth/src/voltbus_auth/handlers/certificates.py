@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
+from voltbus_auth.domain.external import leaves_open
 from voltbus_auth.domain.journal import AUTHORIZE as AUTHORIZED
 from voltbus_auth.domain.journal import Decided
 from voltbus_auth.domain.plug_and_charge.outcome import Finding, conclude, examine, judge
 from voltbus_auth.domain.plug_and_charge.revocation import checks_of_hashes, read_answer
 from voltbus_auth.domain.verdict import Question, Rule, Verdict
+from voltbus_auth.handlers.external import UNDECIDED
 from voltbus_auth.handlers.knowledge import evse_of, judged_at
 from voltbus_backbone.contract.auth import (
     AuthorizeAnswer,
@@ -30,6 +32,7 @@ from voltbus_backbone.contract.registry import (
     CERTIFICATE_STATUS,
     CERTIFICATE_STATUS_ANSWER,
     CONTRACT_AUTHORIZE,
+    FAULT,
 )
 from voltbus_backbone.envelope import reply
 
@@ -70,8 +73,19 @@ class Asking(Protocol):
         ...
 
 
+class Hear(Protocol):
+    """Asks the external authorizer."""
+
+    async def __call__(self, events: Sequence[Event], knowledge: Knowledge) -> None:
+        """Ask about every token that is still open, and take what was said into the knowledge."""
+        ...
+
+
 class Certificates:
-    """Answers a batch; each of its messages waits for its own responders, all at once."""
+    """Answers a batch; each of its messages waits for its own responders, all at once.
+
+    ``hear``: contracts that nobody registered here are another system's to decide.
+    """
 
     def __init__(
         self,
@@ -85,8 +99,10 @@ class Certificates:
         now: Callable[[], datetime],
         deadline_s: float,
         require_ocsp: bool,
+        hear: Hear | None = None,
     ) -> None:
         self._library = library
+        self._hear = hear
         self._journal = journal
         self._trust = trust
         self._responders = responders
@@ -101,9 +117,10 @@ class Certificates:
         asked = [event for event in events if event.type == CONTRACT_AUTHORIZE.name]
         refs = {self._key.presented(event.message.id_token) for event in asked}
         knowledge = await self._library.load(refs, {event.message.station_id for event in asked})
+        heard = asyncio.ensure_future(self._heard(asked, knowledge))
         answers = await asyncio.gather(
             *(
-                self._authorize(event, event.message, knowledge)
+                self._authorize(event, event.message, knowledge, heard)
                 if event.type == CONTRACT_AUTHORIZE.name
                 else self._status(event, event.message)
                 for event in events
@@ -111,15 +128,23 @@ class Certificates:
         )
         return [record for record in answers if record is not None]
 
+    async def _heard(self, asked: Sequence[Event], knowledge: Knowledge) -> None:
+        """What the external authorizer says of these contracts, beside the responders' answers."""
+        if self._hear is not None and asked:
+            await self._hear(asked, knowledge)
+
     async def _authorize(
-        self, event: Event, message: Authorize, knowledge: Knowledge
+        self, event: Event, message: Authorize, knowledge: Knowledge, heard: asyncio.Future[None]
     ) -> Record | None:
         now = self._now()
         examination = examine(message, self._trust.roots, now)
         told = await self._ask(examination.checks, event)
         found = judge(examination, told, require_ocsp=self._require_ocsp)
         log.info("certificate.judged", finding=found.finding.value, reason=found.reason)
+        await heard
         decision = self._decide(message, knowledge, found)
+        if decision is None:
+            return reply(event, FAULT, UNDECIDED, source=self._source, now=self._now())
         return reply(
             event,
             AUTHORIZE_ANSWER,
@@ -128,7 +153,8 @@ class Certificates:
             now=self._now(),
         )
 
-    def _decide(self, message: Authorize, knowledge: Knowledge, found: Found) -> Decision:
+    def _decide(self, message: Authorize, knowledge: Knowledge, found: Found) -> Decision | None:
+        """The decision; None when nobody who knows the contract said anything in time."""
         question = Question(
             type=message.id_token.type,
             at=judged_at(message.at, self._now()),
@@ -152,7 +178,7 @@ class Certificates:
             question.evse_id,
         )
         self._journal.note([decided])
-        return decision
+        return None if leaves_open(verdict, self._library.policy) else decision
 
     async def _status(self, event: Event, message: GetCertificateStatus) -> Record | None:
         found = await asyncio.gather(*(self._status_of(one, event) for one in message.certificates))

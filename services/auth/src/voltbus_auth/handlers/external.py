@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
-from voltbus_auth.domain.external import answer_of
+from voltbus_auth.domain.external import answer_of, leaves_open
 from voltbus_auth.domain.journal import AUTHORIZE as AUTHORIZED
 from voltbus_auth.domain.journal import Decided
-from voltbus_auth.domain.verdict import Question, Rule, Silence
+from voltbus_auth.domain.verdict import Question
 from voltbus_auth.handlers.knowledge import evse_of, judged_at
 from voltbus_backbone.contract.auth import AuthorizeAnswer, TransactionMessage
 from voltbus_backbone.contract.providers import ProviderAuthorize
@@ -44,6 +44,8 @@ TYPES = frozenset({EXTERNAL_AUTHORIZE.name, EXTERNAL_TRANSACTION.name})
 # The part of the time until the asker's deadline that the other system may take; the rest is for
 # the way back.
 _SHARE = 0.6
+
+UNDECIDED = Fault(code="undecided", detail="The external authorizer gave no answer.")
 
 Key = tuple[str, str]
 
@@ -88,10 +90,10 @@ class External:
 
     async def handle(self, events: Sequence[Event]) -> list[Record]:
         """The answers and the events of a batch."""
-        by_key = {key: event for event in events if (key := self._key_of(event)) is not None}
-        refs, stations = {ref for ref, _ in by_key}, {station for _, station in by_key}
+        keys = [key for event in events if (key := self._key_of(event)) is not None]
+        refs, stations = {ref for ref, _ in keys}, {station for _, station in keys}
         knowledge = await self._library.load(refs, stations)
-        await self._hear(by_key, knowledge)
+        await self.hear(events, knowledge)
         records: list[Record | None] = []
         decided: list[Decided] = []
         facts: list[Event] = []
@@ -111,8 +113,9 @@ class External:
             return None
         return self._key.presented(message.id_token), message.station_id
 
-    async def _hear(self, by_key: dict[Key, Event], knowledge: Knowledge) -> None:
+    async def hear(self, events: Sequence[Event], knowledge: Knowledge) -> None:
         """Ask about every token that is still open, and take what was said into the knowledge."""
+        by_key = {key: event for event in events if (key := self._key_of(event)) is not None}
         wanted = [
             (key, event)
             for key, event in by_key.items()
@@ -187,8 +190,7 @@ class External:
                 evse_of(message.protocol, message.evse_id, message.connector_id),
             )
         )
-        if verdict.rule is Rule.SILENCE and self._library.policy.silence is Silence.ERROR:
-            fault = Fault(code="undecided", detail="The external authorizer gave no answer.")
-            return reply(event, FAULT, fault, source=self._source, now=now)
+        if leaves_open(verdict, self._library.policy):
+            return reply(event, FAULT, UNDECIDED, source=self._source, now=now)
         answer = AuthorizeAnswer(decision=verdict.decision)
         return reply(event, AUTHORIZE_ANSWER, answer, source=self._source, now=now)

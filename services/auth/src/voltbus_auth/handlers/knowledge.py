@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from voltbus_auth.domain import external
 from voltbus_auth.domain.decision import decide
 from voltbus_auth.domain.places import Place
+from voltbus_backbone.contract.providers import Keep
 from voltbus_backbone.contract.values import Protocol
 
 if TYPE_CHECKING:
@@ -55,33 +56,25 @@ class Knowledge:
         coverages = self.coverages.get(token.ref, ()) if token is not None else ()
         place = self.place(station_id)
         local = decide(token, coverages, place, question, self.policy, full=full)
-        if token is not None or not external.concerns(question, self.policy):
+        if not external.concerns(token, local, question, self.policy):
             return local
-        return self._elsewhere(presented_ref, local, place, question, full)
+        key = (presented_ref, station_id)
+        answer, asked = self.answers.get(key), key in self.asked
+        if answer is not None and token is not None:
+            answer = replace(answer, keep=Keep.NEVER)
+        if not asked and (answer is None or not answer.holds_for(question)):
+            return external.to_be_asked(local)
+        if token is None:
+            token = external.stand_in(presented_ref, question, answer)
+            policy = external.without_agreement(self.policy)
+            local = decide(token, (), place, question, policy, full=full)
+        if answer is None:
+            return external.by_silence(local, question, self.policy)
+        return external.by_answer(answer, local, place, question)
 
     def place(self, station_id: str) -> Place:
         """The station, as far as it is known."""
         return self.places.get(station_id) or Place(station_id)
-
-    def _elsewhere(
-        self,
-        presented_ref: str,
-        local: Verdict,
-        place: Place,
-        question: Question,
-        full: Collection[str],
-    ) -> Verdict:
-        """What the external authorizer has said, or that it must be asked."""
-        key = (presented_ref, place.station_id)
-        answer, asked = self.answers.get(key), key in self.asked
-        if not asked and (answer is None or not answer.holds_for(question)):
-            return external.to_be_asked(local)
-        token = external.stand_in(presented_ref, question, answer)
-        policy = external.without_agreement(self.policy)
-        local = decide(token, (), place, question, policy, full=full)
-        if answer is None:
-            return external.by_silence(local, question, policy)
-        return external.by_answer(answer, local, place, question)
 
     def token_ref(self, presented_ref: str) -> str:
         """The reference of the token that was meant; of an unknown one, of what was presented."""

@@ -46,8 +46,8 @@ _TRIES = 8
 class Tokens(Protocol):
     """Where tokens are kept."""
 
-    async def known(self, refs: Collection[str]) -> dict[str, Token]:
-        """Which of these exist, by their own reference."""
+    async def there(self, names: Collection[str]) -> dict[str, Token]:
+        """Which of these exist, by each identity and by their own reference."""
         ...
 
     async def put_many(
@@ -74,14 +74,18 @@ class Rules:
     """The rules that REST has too: they read a message, or raise InvalidRecord."""
 
     token: Callable[[PutToken], tuple[Token, Value]]
-    ref: Callable[[RemoveToken], str]
+    names: Callable[[RemoveToken], Sequence[str]]
 
 
 @dataclass(slots=True)
 class _Step:
-    """One message on its way: what it wants of which token, and what it came to."""
+    """One message on its way: what it wants of which token, and what it came to.
+
+    ``names`` are what the token may be found under, ``ref`` is what it is called.
+    """
 
     event: Event
+    names: Sequence[str]
     ref: str
     wanted: tuple[Token, Value] | None = None
     came_to: Done | Overtaken | None = None
@@ -94,6 +98,7 @@ class _Step:
 
     def decide(self, there: Token | None) -> Done | Overtaken:
         """What it comes to, from what is there."""
+        self.ref = there.ref if there is not None else self.names[0]
         message: PutToken | RemoveToken = self.event.message
         if self.wanted is not None:
             return put(there, self.wanted[0], message.expected_revision)
@@ -127,6 +132,10 @@ class PushedTokens:
                 steps.append(self._step(event, event.message))
             except InvalidRecord as error:
                 records.extend(self._refused(event, "invalid_request", error.reason))
+        if steps:
+            there = await self._there(steps)
+            for step in steps:
+                step.decide(_one_of(step, there))
         for round_ in _rounds(steps):
             await self._do(round_)
         for step in steps:
@@ -135,18 +144,22 @@ class PushedTokens:
 
     def _step(self, event: Event, message: PutToken | RemoveToken) -> _Step:
         if isinstance(message, PutToken):
-            wanted = self._rules.token(message)
-            return _Step(event, wanted[0].ref, wanted)
-        return _Step(event, self._rules.ref(message))
+            token, value = self._rules.token(message)
+            return _Step(event, value.identities, token.ref, (token, value))
+        names = self._rules.names(message)
+        return _Step(event, names, names[0])
+
+    async def _there(self, steps: Sequence[_Step]) -> dict[str, Token]:
+        return await self._tokens.there([name for step in steps for name in step.names])
 
     async def _do(self, steps: Sequence[_Step]) -> None:
         """Messages about different tokens: erasures one by one, all others in one write."""
         at = to_milliseconds(self._now())
         plain = [step for step in steps if not step.erases]
         for _ in range(_TRIES):
-            known = await self._tokens.known([step.ref for step in steps])
+            there = await self._there(steps)
             for step in steps:
-                step.came_to = step.decide(known.get(step.ref))
+                step.came_to = step.decide(_one_of(step, there))
             if await self._write(plain, at):
                 break
         else:
@@ -180,7 +193,7 @@ class PushedTokens:
                 return
             if await self._erasure.erase(done.token, at=at, by=by) is not None:
                 return
-            step.came_to = step.decide((await self._tokens.known([step.ref])).get(step.ref))
+            step.came_to = step.decide(_one_of(step, await self._there([step])))
         raise Unavailable("others keep changing the same token")
 
     def _told(self, step: _Step) -> list[Record]:
@@ -206,6 +219,10 @@ class PushedTokens:
         fault = Fault(code=code, detail=reason)
         told = reply(event, FAULT, fault, source=self._source, now=now)
         return [letter, told] if told is not None else [letter]
+
+
+def _one_of(step: _Step, there: dict[str, Token]) -> Token | None:
+    return next((there[name] for name in step.names if name in there), None)
 
 
 def _rounds(steps: Sequence[_Step]) -> list[list[_Step]]:

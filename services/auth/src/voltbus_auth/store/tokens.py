@@ -167,6 +167,18 @@ class TokenStore:
                 for identity in document["identities"]
             }
 
+    async def there(self, names: Collection[str]) -> dict[str, Token]:
+        """Which of these tokens exist, by each identity and by their own reference."""
+        wanted = {"$in": list(names)}
+        query = {"$or": [{"_id": wanted}, {"identities": wanted}]}
+        with self._reachable.watching():
+            cursor = self._tokens.find(query, {**RIGHTS, "identities": 1})
+            return {
+                name: token_of(document)
+                async for document in cursor
+                for name in (document["_id"], *document["identities"])
+            }
+
     async def put_many(
         self,
         new: Sequence[tuple[Token, Value]],
