@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from voltbus_auth.domain.station_certificates.application import Application, State
+from voltbus_auth.domain.station_certificates.application import (
+    RENEWED,
+    Application,
+    State,
+)
+from voltbus_auth.domain.station_certificates.requests import STATION
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+    from datetime import datetime
 
 
 class MemoryApplications:
@@ -41,3 +47,17 @@ class MemoryApplications:
             elif stored != one:
                 lost.add(one.id)
         return lost
+
+    async def expiring(
+        self, before: datetime, looked_before: datetime, most: int
+    ) -> list[Application]:
+        found = [
+            one
+            for one in self.all.values()
+            if one.not_after is not None
+            and one.not_after < before
+            and one.state in RENEWED
+            and one.type == STATION
+            and (one.renewal_at is None or one.renewal_at <= looked_before)
+        ]
+        return sorted(found, key=lambda one: (one.not_after, one.id))[:most]

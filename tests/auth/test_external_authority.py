@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -22,6 +23,7 @@ from voltbus_auth.domain.station_certificates.chain import MisfitError, Terms, r
 from voltbus_auth.domain.station_certificates.requests import STATION as STATION_TYPE
 from voltbus_auth.domain.station_certificates.requests import fingerprint
 from voltbus_auth.handlers.following import Following
+from voltbus_auth.handlers.renewing import Renewing
 from voltbus_auth.handlers.signers import External
 from voltbus_auth.handlers.station_certificates import StationCertificates
 from voltbus_backbone.contract.auth import SignCertificate
@@ -37,6 +39,7 @@ from voltbus_backbone.contract.registry import (
 from voltbus_backbone.contract.stations import StationConnected
 from voltbus_backbone.contract.values import Protocol
 from voltbus_backbone.envelope import Event
+from voltbus_backbone.testing import MemoryBus
 
 if TYPE_CHECKING:
     from auth.conftest import Clock, Served, Told
@@ -462,3 +465,57 @@ class _Public:
 
     def public_key(self) -> Any:
         return self._key
+
+
+async def test_stations_are_told_to_renew(desk: Desk, clock: Clock) -> None:
+    """Before the end and once a day, the first to end first, until there is a newer certificate."""
+    bus = MemoryBus()
+    renewing = Renewing(
+        desk.kept,
+        bus,
+        ahead=timedelta(days=10),
+        per_minute=2,
+        source="/voltbus/auth/1",
+        now=clock,
+    )
+    for name in ("CS-1", "CS-2", "CS-3"):
+        await in_use(desk, name, NOW + timedelta(days=30))
+    assert await renewing.look() == 0
+    clock.time = NOW + timedelta(days=21)
+    assert [await renewing.look() for _ in range(3)] == [2, 1, 0]
+    orders = [event.message for event in bus.events("config.requests")]
+    assert {one.station_id for one in orders} == {"CS-1", "CS-2", "CS-3"}
+    assert {one.action for one in orders} == {"trigger"}
+    assert orders[0].payload == {"message": "sign_certificate"}
+    clock.time += timedelta(days=1)
+    await in_use(desk, "CS-1", clock.time + timedelta(days=30))
+    await desk.ask(csr=request(ec.generate_private_key(ec.SECP256R1())), station_id="CS-2")
+    # They end together, so which two of the three are looked at first is not said.
+    assert sum([await renewing.look() for _ in range(2)]) == 1
+    assert bus.events("config.requests")[-1].message.station_id == "CS-3"
+
+
+async def test_two_replicas_tell_a_station_once(clock: Clock) -> None:
+    """Both find it before either has marked it: the same idempotency key, so one command."""
+    bus, shared = MemoryBus(), MemoryApplications()
+    await in_use(Desk(shared, clock), STATION, NOW + timedelta(days=5))
+    other = MemoryApplications()
+    other.all = dict(shared.all)
+    terms: Any = {"ahead": timedelta(days=10), "per_minute": 5, "source": "/x", "now": clock}
+    for kept in (shared, other):
+        assert await Renewing(kept, bus, **terms).look() == 1
+    first, second = bus.events("config.requests")
+    assert first.id == second.id
+    assert first.message == second.message
+
+
+async def in_use(desk: Desk, name: str, ends: datetime) -> None:
+    """A station that logs in with a certificate of its own."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    ((_, request_id, _),) = (await desk.ask(csr=request(key), station_id=name)).events
+    leaf = certificate(name, key=key, ends=ends)
+    ((_, _, command),) = (
+        await desk.answer(request_id, station_id=name, chain=pem(leaf, ABOVE))
+    ).events
+    answered = command_ended(command.cause, answer="Accepted")
+    await desk.follow(msgspec.structs.replace(answered, station_id=name))

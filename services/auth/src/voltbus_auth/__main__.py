@@ -27,6 +27,7 @@ from voltbus_auth.handlers.fleets import Fleets
 from voltbus_auth.handlers.knowledge import Library
 from voltbus_auth.handlers.local_lists import events as list_events
 from voltbus_auth.handlers.local_lists.lists import LocalLists
+from voltbus_auth.handlers.renewing import Renewing
 from voltbus_auth.handlers.retention import EVERY_S, Retention
 from voltbus_auth.handlers.trust import Trust
 from voltbus_auth.ocsp import Responders
@@ -97,6 +98,7 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
             trust.run,
             *keeping(settings, store),
             *credential_changes.background,
+            *renewals(runtime, store),
             lists.keeping.run,
         ],
         checks={"mongo": store.reachable},
@@ -180,6 +182,22 @@ def local_lists(runtime: Runtime[Settings], store: Store) -> LocalLists:
         settle_s=settings.local_list_settle_s,
         retry_s=settings.local_list_retry_s,
     )
+
+
+def renewals(runtime: Runtime[Settings], store: Store) -> list[Callable[[], Awaitable[None]]]:
+    """Who has stations renew their certificates, where that is wished."""
+    settings = runtime.settings
+    if settings.station_certificate_renew_days is None:
+        return []
+    renewing = Renewing(
+        store.application,
+        runtime.publisher,
+        ahead=timedelta(days=settings.station_certificate_renew_days),
+        per_minute=settings.station_certificate_renewals_per_minute,
+        source=runtime.source,
+        now=runtime.now,
+    )
+    return [renewing.run]
 
 
 def routers(store: Store, library: Library, trust: Trust, key: TokenKey) -> list[APIRouter]:

@@ -71,6 +71,15 @@ class Settings(StoreSettings):
     station_ca_organization: str | None = Field(
         default=None, description="O of stations' certificates; obligatory with an authority."
     )
+    station_certificate_renew_days: float | None = Field(
+        default=None,
+        gt=0,
+        description="Stations are told to ask for a new certificate so long before theirs ends. "
+        "Without it nobody tells them.",
+    )
+    station_certificate_renewals_per_minute: int = Field(
+        default=60, ge=1, description="How many stations at most are told so in a minute."
+    )
     station_certificate_days: float = Field(
         default=365.0, gt=0, description="How long the built-in authority's certificates hold."
     )

@@ -10,7 +10,8 @@ import msgspec
 from pymongo import InsertOne, ReplaceOne
 from pymongo.errors import BulkWriteError
 
-from voltbus_auth.domain.station_certificates.application import Application, State
+from voltbus_auth.domain.station_certificates.application import RENEWED, Application, State
+from voltbus_auth.domain.station_certificates.requests import STATION
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -103,6 +104,19 @@ class ApplicationStore:
         if order == -1:
             shown.reverse()
         return shown, len(chosen) > limit
+
+    async def expiring(
+        self, before: datetime, looked_before: datetime, most: int
+    ) -> list[Application]:
+        """Certificates for log-in that end before a time and were not looked at since another."""
+        query: Document = {
+            "not_after": {"$lt": before},
+            "state": {"$in": [state.value for state in RENEWED]},
+            "type": STATION,
+            # A document without the field matches None.
+            "$or": [{"renewal_at": None}, {"renewal_at": {"$lte": looked_before}}],
+        }
+        return await self._find(query, [("not_after", 1), ("_id", 1)], most)
 
     async def find(self, application_id: str) -> Application | None:
         """One of them."""

@@ -21,10 +21,13 @@ from voltbus_backbone.contract.config import CommandStatus
 from voltbus_backbone.contract.values import Message, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from voltbus_auth.domain.station_certificates.chain import Issued
 
 MOST_PENDING = 10
 RESENT = timedelta(hours=1)
+ASKED_AGAIN = timedelta(days=1)  # a station that did not renew when it was told to
 _PENDING_KEPT = timedelta(days=7)
 _KEPT = timedelta(days=30)
 _CAUSE = "station-certificate"
@@ -44,6 +47,8 @@ class State(StrEnum):
 
 
 _SENT = frozenset({State.ISSUED, State.UNDELIVERED})
+_USABLE = frozenset({State.ISSUED, State.ACCEPTED, State.IN_USE})
+RENEWED = (State.ACCEPTED, State.IN_USE)
 _CERTIFIED = frozenset(State) - {State.PENDING, State.REFUSED}
 
 
@@ -53,7 +58,7 @@ class Application(Message, frozen=True, rename={"id": "_id"}):
     ``round`` counts signatures, ``delivery`` the commands that carried one. ``ocpp_request_id`` and
     ``ocpp_type`` are the station's own words, repeated to it (A02.FR.12, FR.14). ``common_name``
     and ``organization`` are what was asked for, where a certificate must name it. ``serial`` is hex
-    without leading zeros. ``reason``: of a refusal.
+    without leading zeros. ``reason``: of a refusal. ``renewal_at``: when that was last looked at.
     """
 
     id: str
@@ -204,6 +209,25 @@ def seen(current: Application, serial: str, type_seen: str, now: datetime) -> Ap
     if current.state is State.IN_USE:
         return _moved(current, State.REPLACED, now)
     return current
+
+
+def needs_renewal(
+    one: Application, others: Iterable[Application], ends: datetime, now: datetime
+) -> bool:
+    """Whether the station has nothing newer than this certificate, and none on its way."""
+    for other in others:
+        if other.station_id != one.station_id or other.type != one.type or other.id == one.id:
+            continue
+        if other.state in _USABLE and other.not_after is not None and other.not_after >= ends:
+            return False
+        if other.state is State.PENDING and other.asked_at > now - ASKED_AGAIN:
+            return False
+    return True
+
+
+def renewal_looked_at(current: Application, now: datetime) -> Application:
+    """The application, not to be looked at again for a day."""
+    return msgspec.structs.replace(current, renewal_at=now, revision=current.revision + 1)
 
 
 def id_of_cause(cause: str | None) -> str | None:
