@@ -45,11 +45,13 @@ class Hunt:
     """The secrets of a run, each under a label, and every spelling of theirs."""
 
     def __init__(self) -> None:
+        self.labels: set[str] = set()
         self._folded: dict[bytes, tuple[str, str]] = {}
         self._exact: dict[bytes, tuple[str, str]] = {}
 
     def secret(self, label: str, value: str) -> str:
         """Remember a secret; returns it."""
+        self.labels.add(label)
         assert len(value) >= _SHORTEST, f"{label} could be found by chance"
         folded, exact = spellings(value)
         for name, text in folded.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -94,7 +95,7 @@ class Life:
         self.protocol: Protocol = protocol
         self.name = f"PRIVATE-{protocol}"
         self.password = ""
-        self.card = ""
+        self.card = self.ref = ""
         self.transaction: Transaction | None = None
 
     async def begin(self) -> None:
@@ -106,8 +107,8 @@ class Life:
             async with run.connected(self.protocol, self.name, wrong):
                 pass
         run.heard.append(f"{refused.value} {refused.value.headers}")
-        self.card, ref = await run.registered("ISO14443")
-        await run.agreement(ref)
+        self.card, self.ref = await run.registered("ISO14443")
+        await run.agreement(self.ref)
         async with run.connected(self.protocol, self.name, self.password) as station:
             await station.boot()
             await station.status(1, "Available")
@@ -138,6 +139,33 @@ class Life:
             await run.command(self.name, "set_password", {"password": new})
             await until(self._still_open, lambda found: not found, deadline_s=90)
             await run.done("DELETE", "auth", f"{path}/previous")
+            await self._by_itself(station)
+
+    async def _by_itself(self, station: Station16 | Station2) -> None:
+        """What nobody asks for call by call: local lists, a rotation, a question to others."""
+        run = self.run
+        plan = f"/v1/local-lists/stations/{self.name}"
+        await run.done("PUT", "auth", plan, json={"tokens": [self.ref]})
+        path = f"/v1/stations/{self.name}"
+
+        async def standing() -> Any:
+            return await run.done("GET", "auth", f"{path}/local-list")
+
+        await until(standing, lambda found: found["status"] == "in_sync", deadline_s=60)
+        unknown = run.value("ISO14443", "asked about elsewhere")
+        token = {"idToken": unknown, "type": "ISO14443"}
+        body = {"idTag": unknown} if self.protocol == "1.6" else {"idToken": token}
+        await run.told(station, "Authorize", body)
+        begun = await run.done("POST", "auth", f"{path}/credentials/rotate", json={})
+
+        async def state() -> Any:
+            return await run.done("GET", "auth", f"/v1/rotations/{begun['id']}")
+
+        await until(state, lambda found: found["state"] == "succeeded", deadline_s=60)
+        sent = [text for text in map(str, station.received) if "Password" in text or _KEY in text]
+        for password in re.findall(r"'([0-9A-Za-z]{32,64})'", sent[-1]):
+            run.hunt.secret("rotated password", password)
+        assert "rotated password" in run.hunt.labels
 
     async def _still_open(self) -> list[Any]:
         listed = [
@@ -230,6 +258,9 @@ _COMMANDS = (
 )  # fmt: skip
 
 
+_KEY = "AuthorizationKey"
+
+
 def _soon() -> str:
     return (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -292,6 +323,7 @@ async def on_the_bus(run: Run) -> None:
     await publisher.start()
     types = {
         Topic.AUTH_REQUESTS: "voltbus.auth.authorize.v1",
+        Topic.AUTH_TOKEN_REQUESTS: "voltbus.auth.put-token.v1",
         Topic.CONFIG_REQUESTS: "voltbus.command.requested.v1",
         Topic.AGREEMENTS_REQUESTS: "voltbus.agreement.requested.v1",
     }
@@ -299,6 +331,7 @@ async def on_the_bus(run: Run) -> None:
     for topic, kind in types.items():
         for number, body in enumerate((
             f'{{"id_token": "{value}',
+            json.dumps({"provider_id": "SE-NDL", "id_token": value, "status": value}),
             json.dumps({"id_token": {"value": [value]}, "station_id": 7, "action": value}),
             json.dumps(value),
             value,
