@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from operating import until
+from voltbus.simulator import Station2, Station16
+from voltbus.simulator.transactions import LocalList
 
 if TYPE_CHECKING:
     from operating import Operator
-    from voltbus.simulator import Protocol, Station2, Station16
+    from voltbus.simulator import Protocol
 
 pytestmark = pytest.mark.stack
 everywhere = pytest.mark.parametrize("protocol", ["1.6", "2.0.1", "2.1"])
@@ -83,3 +86,149 @@ async def test_a_plan_becomes_a_list(operator: Operator, protocol: Protocol) -> 
             if action == "SendLocalList"
         ]
         assert sent == ["Full", "Differential", "Differential", "Full"]
+
+
+async def listed(operator: Operator, name: str, status: str) -> dict[str, Any]:
+    """Wait until the station's list stands so."""
+    return await until(lambda: standing(operator, name), lambda found: found["status"] == status)
+
+
+def updates(station: Station16 | Station2) -> list[dict[str, Any]]:
+    """The lists that a station was sent."""
+    return [dict(one) for action, one in station.received if action == "SendLocalList"]
+
+
+async def test_limits_of_16(operator: Operator) -> None:
+    """SendLocalListMaxLength cuts messages, LocalAuthListMaxLength the list (1.6 9.2)."""
+    name, password = await operator.station()
+    refs = [(await operator.token())[1] for _ in range(6)]
+    async with operator.connected("1.6", name, password) as station:
+        assert isinstance(station, Station16)
+        station.configuration.keys["SendLocalListMaxLength"].value = "2"
+        station.configuration.keys["LocalAuthListMaxLength"].value = "5"
+        await station.boot()
+        await plan(operator, name, tokens=refs)
+        found = await listed(operator, name, "in_sync")
+        assert (found["held"], found["left_out"]) == (5, {"over_limit": 1})
+        assert [one["updateType"] for one in updates(station)] == [
+            "Full",
+            "Differential",
+            "Differential",
+        ]
+        assert len(station.local_list.entries) == 5
+
+
+@pytest.mark.parametrize("protocol", ["2.0.1", "2.1"])
+async def test_limits_of_2x(operator: Operator, protocol: Protocol) -> None:
+    """ItemsPerMessage, BytesPerMessage, and the maxLimit of Entries, which only a report tells."""
+    name, password = await operator.station()
+    refs = [(await operator.token())[1] for _ in range(7)]
+    async with operator.connected(protocol, name, password) as station:
+        assert isinstance(station, Station2)
+        variables = station.device.variables
+        variables["localauthlistctrlr", "", 0, "itemspermessage", ""].value = "3"
+        variables["localauthlistctrlr", "", 0, "bytespermessage", ""].value = "400"
+        variables["localauthlistctrlr", "", 0, "entries", ""].max_limit = 6
+        await station.boot()
+        await plan(operator, name, tokens=refs)
+        found = await until(
+            lambda: standing(operator, name),
+            lambda found: found["status"] == "in_sync" and found["held"] == 6,
+        )
+        assert found["left_out"] == {"over_limit": 1}
+        assert found["limits"] == {
+            "entries": 6,
+            "items_per_message": 3,
+            "bytes_per_message": 400,
+        }
+        assert station.device.value("LocalAuthListCtrlr", "Entries") == "6"
+        assert all(len(one["localAuthorizationList"]) <= 3 for one in updates(station))
+
+
+@everywhere
+async def test_a_mismatch_is_repaired(operator: Operator, protocol: Protocol) -> None:
+    """A list that somebody else left there is replaced in full (1.6 5.15, D01.FR.05)."""
+    name, password = await operator.station()
+    first, first_ref = await operator.token()
+    second, second_ref = await operator.token()
+    async with operator.connected(protocol, name, password) as station:
+        await station.boot()
+        await plan(operator, name, tokens=[first_ref])
+        await in_sync(operator, name, first_ref)
+        station.local_list.version += 7
+        station.local_list.entries = {"ISO14443:foreign": {"status": "Accepted"}}
+        await plan(operator, name, tokens=[first_ref, second_ref])
+        found = await in_sync(operator, name, first_ref, second_ref)
+        assert holds(station) == {first, second}
+        assert found["version"] == station.local_list.version > 8
+        assert [one["updateType"] for one in updates(station)][-2:] == ["Differential", "Full"]
+
+
+@everywhere
+async def test_a_list_lost_in_a_reboot(operator: Operator, protocol: Protocol) -> None:
+    """After a boot the version is compared (1.6 5.10, D02); a lost list is sent again."""
+    name, password = await operator.station()
+    token, ref = await operator.token()
+    async with operator.connected(protocol, name, password) as station:
+        await station.boot()
+        await plan(operator, name, tokens=[ref])
+        await in_sync(operator, name, ref)
+        station.local_list = LocalList()
+        await station.boot()
+        await station.wait_until(lambda: holds(station) == {token})
+        await in_sync(operator, name, ref)
+
+
+async def test_a_station_without_lists(operator: Operator) -> None:
+    """1.6 5.10: version -1 is shown as unsupported, and nothing more is sent."""
+    name, password = await operator.station()
+    _, ref = await operator.token()
+    async with operator.connected("1.6", name, password) as station:
+        assert isinstance(station, Station16)
+        station.configuration.keys["SupportedFeatureProfiles"].value = "Core"
+        await station.boot()
+        await plan(operator, name, tokens=[ref])
+        await listed(operator, name, "unsupported")
+        page = await operator.done(
+            "GET", "auth", "/v1/local-lists/stations?state=unsupported&limit=100"
+        )
+        assert name in {one["station_id"] for one in page["data"]}
+        assert updates(station) == []
+
+
+@everywhere
+async def test_agreements_cover_tokens(operator: Operator, protocol: Protocol) -> None:
+    """On with the agreement, off with its suspension; NEVER stays out."""
+    site = f"site-{secrets.token_hex(4)}"
+    name, password = await operator.station(site_id=site)
+    token, ref = await operator.token()
+    _, never = await operator.token(whitelist="NEVER")
+    async with operator.connected(protocol, name, password) as station:
+        await station.boot()
+        await plan(operator, site, place="sites", covered=True)
+        agreement = await operator.agreement(ref, never, scope={"locations": [site]})
+        found = await in_sync(operator, name, ref)
+        assert (holds(station), found["left_out"]) == ({token}, {"never": 1})
+        path = f"/v1/agreements/{agreement}"
+        known = await operator.send("GET", "agreements", path)
+        headers = {"If-Match": known.headers["ETag"]}
+        await operator.done("POST", "agreements", f"{path}/suspend", headers=headers)
+        await in_sync(operator, name)
+        assert holds(station) == set()
+
+
+async def test_a_plan_waits_for_its_station(operator: Operator) -> None:
+    """Nothing is queued for a station that is away; when it comes, its list does."""
+    group = f"group-{secrets.token_hex(4)}"
+    name, password = await operator.station(group_id=group)
+    token, ref = await operator.token(group_id="FLEET-OFFLINE")
+    await plan(operator, group, place="groups", token_groups=["FLEET-OFFLINE"])
+    await listed(operator, name, "unreachable")
+    commands = await operator.done("GET", "config", f"/v1/commands?station_id={name}")
+    assert commands["data"] == []
+    async with operator.connected("2.0.1", name, password) as station:
+        await station.boot()
+        await in_sync(operator, name, ref)
+        assert holds(station) == {token}
+        listed_commands = await operator.done("GET", "config", f"/v1/commands?station_id={name}")
+        assert token not in str(listed_commands)

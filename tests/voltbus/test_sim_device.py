@@ -114,3 +114,15 @@ def test_differentials_add_up_to_the_full_list(
     assert found.entries == expected
     assert found.version == len(updates)
     assert found.update(found.version, "Differential", {}) == "VersionMismatch"
+
+
+def test_a_list_that_is_too_long_leaves_the_old_one() -> None:
+    """What finds no room is Failed, whichever way it comes, and nothing of it is kept."""
+    found = LocalList()
+    info = {"status": "Accepted"}
+    assert found.update(1, "Full", {"A": info, "B": info}, 2) == "Accepted"
+    assert found.update(2, "Differential", {"C": info}, 2) == "Failed"
+    assert found.update(3, "Full", {"C": info, "D": info, "E": info}, 2) == "Failed"
+    assert (found.version, found.entries.keys()) == (1, {"A", "B"})
+    assert found.update(4, "Differential", {"A": None, "C": info}, 2) == "Accepted"
+    assert found.entries.keys() == {"B", "C"}

@@ -69,18 +69,34 @@ class Answers16:
         return self._station.configuration.get(payload.get("key", []))
 
     def _get_local_list_version(self, _: Payload) -> Payload:
-        return {"listVersion": self._station.local_list.version}
+        return {"listVersion": self._station.local_list.version if self._has_lists() else -1}
 
     def _send_local_list(self, payload: Payload) -> Payload:
-        changes = {
-            entry["idTag"]: entry.get("idTagInfo")
-            for entry in payload.get("localAuthorizationList", [])
-        }
-        return {
-            "status": self._station.local_list.update(
-                payload["listVersion"], payload["updateType"], changes
-            )
-        }
+        """1.6 §5.15, within SendLocalListMaxLength and LocalAuthListMaxLength (§9.2)."""
+        if not self._has_lists():
+            return {"status": "NotSupported"}
+        keys = self._station.configuration.keys
+        lines = payload.get("localAuthorizationList", [])
+        changes = {line["idTag"].casefold(): line for line in lines}
+        full = payload["updateType"] == "Full"
+        if (
+            len(lines) > int(keys["SendLocalListMaxLength"].value)
+            or len(changes) < len(lines)
+            or payload["listVersion"] <= 0
+            or (full and any("idTagInfo" not in line for line in lines))
+        ):
+            return {"status": "Failed"}
+        status = self._station.local_list.update(
+            payload["listVersion"],
+            payload["updateType"],
+            {line["idTag"]: line.get("idTagInfo") for line in lines},
+            int(keys["LocalAuthListMaxLength"].value),
+        )
+        return {"status": status}
+
+    def _has_lists(self) -> bool:
+        profiles = self._station.configuration.keys["SupportedFeatureProfiles"].value
+        return "LocalAuthListManagement" in profiles
 
     # ---- availability and reservations ----
 

@@ -28,6 +28,7 @@ class Variable:
     evse: int = 0
     instance: str = ""
     component_instance: str = ""
+    max_limit: int | None = None
 
     @property
     def place(self) -> Place:
@@ -63,6 +64,8 @@ class Variable:
             characteristics["unit"] = self.unit
         if self.values_list:
             characteristics["valuesList"] = self.values_list
+        if self.max_limit is not None:
+            characteristics["maxLimit"] = self.max_limit
         component: dict[str, Any] = {"name": self.component}
         if self.component_instance:
             component["instance"] = self.component_instance
@@ -103,7 +106,8 @@ def standard_variables(evses: int, *, payments: bool) -> list[Variable]:
         Variable("AuthCtrlr", "LocalAuthorizeOffline", "true", "boolean"),
         Variable("AuthCacheCtrlr", "Enabled", "true", "boolean"),
         Variable("LocalAuthListCtrlr", "Enabled", "true", "boolean"),
-        Variable("LocalAuthListCtrlr", "Entries", "0", "integer", "ReadOnly"),
+        Variable("LocalAuthListCtrlr", "Entries", "0", "integer", "ReadOnly", max_limit=1000),
+        Variable("LocalAuthListCtrlr", "BytesPerMessage", "20000", "integer", "ReadOnly"),
         Variable("LocalAuthListCtrlr", "ItemsPerMessage", "100", "integer", "ReadOnly"),
         Variable("TxCtrlr", "EVConnectionTimeOut", "60", "integer", unit="s"),
         Variable("TxCtrlr", "StopTxOnInvalidId", "true", "boolean"),

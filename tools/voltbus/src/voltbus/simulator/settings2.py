@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from ocpp.exceptions import OccurrenceConstraintViolationError
@@ -114,15 +115,29 @@ class SettingsAnswers2:
         return {"versionNumber": self._station.local_list.version}
 
     def _send_local_list(self, payload: Payload) -> Payload:
+        """D01, within ItemsPerMessage, BytesPerMessage and the maxLimit of Entries."""
+        variables = self._station.device.variables
+        held, items, size = (
+            variables["localauthlistctrlr", "", 0, name, ""]
+            for name in ("entries", "itemspermessage", "bytespermessage")
+        )
+        lines = payload.get("localAuthorizationList", [])
         changes = {
-            f"{entry['idToken']['type']}:{entry['idToken']['idToken'].lower()}": entry.get(
+            f"{line['idToken']['type']}:{line['idToken']['idToken'].lower()}": line.get(
                 "idTokenInfo"
             )
-            for entry in payload.get("localAuthorizationList", [])
+            for line in lines
         }
+        if (
+            len(lines) > int(items.value)
+            or len(json.dumps(payload, separators=(",", ":"))) > int(size.value)
+            or len(changes) < len(lines)
+        ):
+            return {"status": "Failed"}
         status = self._station.local_list.update(
-            payload["versionNumber"], payload["updateType"], changes
+            payload["versionNumber"], payload["updateType"], changes, held.max_limit
         )
+        held.value = str(len(self._station.local_list.entries))
         return {"status": status}
 
     # ---- charging profiles ----

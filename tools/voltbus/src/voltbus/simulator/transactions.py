@@ -55,17 +55,22 @@ class LocalList:
     version: int = 0
     entries: dict[str, Payload] = field(default_factory=dict, repr=False)
 
-    def update(self, version: int, kind: str, changes: dict[str, Payload | None]) -> str:
-        """Apply a Full or Differential list; None removes a token (1.6 §5.15, D01)."""
+    def update(
+        self, version: int, kind: str, changes: dict[str, Payload | None], most: int | None = None
+    ) -> str:
+        """Apply a Full or Differential list; None removes a token (1.6 §5.15, D01).
+
+        A list that would have more than ``most`` entries is Failed, and the old one stays.
+        """
         if kind == "Full":
-            self.entries = {token: info for token, info in changes.items() if info is not None}
+            after = {token: info for token, info in changes.items() if info is not None}
         elif version <= self.version:
             return "VersionMismatch"
         else:
-            for token, info in changes.items():
-                if info is None:
-                    self.entries.pop(token, None)
-                else:
-                    self.entries[token] = info
-        self.version = version
+            after = {
+                token: info for token, info in self.entries.items() if token not in changes
+            } | {token: info for token, info in changes.items() if info is not None}
+        if most is not None and len(after) > most:
+            return "Failed"
+        self.entries, self.version = after, version
         return "Accepted"
