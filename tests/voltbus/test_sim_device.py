@@ -123,6 +123,6 @@ def test_a_list_that_is_too_long_leaves_the_old_one() -> None:
     assert found.update(1, "Full", {"A": info, "B": info}, 2) == "Accepted"
     assert found.update(2, "Differential", {"C": info}, 2) == "Failed"
     assert found.update(3, "Full", {"C": info, "D": info, "E": info}, 2) == "Failed"
-    assert (found.version, found.entries.keys()) == (1, {"A", "B"})
+    assert (found.version, list(found.entries)) == (1, ["A", "B"])
     assert found.update(4, "Differential", {"A": None, "C": info}, 2) == "Accepted"
     assert found.entries.keys() == {"B", "C"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from auth.auth_examples import DAY, KEY, NOW, terms
 from voltbus_auth.domain.local_lists.moves import PUBLISHED_WITHIN
-from voltbus_auth.domain.tokens import Whitelist
+from voltbus_auth.domain.tokens import TokenStatus, Whitelist
 from voltbus_backbone.contract.agreements import AgreementStatus, AgreementToken, Scope
 from voltbus_backbone.contract.config import CommandChanged, CommandStatus
 from voltbus_backbone.contract.stations import (
@@ -100,6 +101,8 @@ async def test_erased_everywhere(kept: Kept) -> None:
     station = await kept.station()
     first, second = await kept.token(ONE), await kept.token(TWO)
     await kept.plan(tokens=[first, second])
+    await kept.agreement(naming(first))
+    await kept.agreement(naming(second, revision=2))
     await kept.work()
     answer = await kept.served.client.post(f"/v1/tokens/{first}/erase", headers={"If-Match": "*"})
     assert answer.status_code == 200
@@ -108,7 +111,7 @@ async def test_erased_everywhere(kept: Kept) -> None:
     assert station.entries.keys() == {TWO}
     found = await kept.client.get("/v1/local-lists/stations/CS-1")
     assert found.json()["tokens"] == [second]
-    for name in ("local_list_plans", "local_list_members", "local_list_stations"):
+    for name in ("local_list_plans", "local_list_members", "local_list_stations", "agreements"):
         documents = await kept.served.database[name].find().to_list(None)
         assert first not in str(documents)
         assert bytes.fromhex(first) not in b"".join(one.get("held", b"") for one in documents)
@@ -217,6 +220,47 @@ async def test_two_replicas_send_one_list(kept: Kept) -> None:
         await kept.tell(station.answer(kept.calls()[-1]))
     assert station.updates() == ["Full", "Differential", "Differential"]
     assert len(station.entries) == 5
+
+
+async def test_two_replicas_hear_of_a_station_first(kept: Kept) -> None:
+    """Whoever stores it first has it; the other folds again on what is stored."""
+    store = kept.served.store.local_list
+    new = (await store.load({"CS-7"}))["CS-7"]
+    assert await store.change([(new, replace(new, connected=True))]) == set()
+    assert await store.change([(new, replace(new, firmware="1.0"))]) == {"CS-7"}
+    stored = await store.find("CS-7")
+    assert stored is not None
+    assert (stored.connected, stored.firmware) == (True, None)
+
+
+async def test_a_mark_does_not_undo_a_decision(kept: Kept) -> None:
+    """Marked while it is being looked at: what was decided is stored, and it is looked at again."""
+    await kept.station()
+    store = kept.served.store.local_list
+    before = (await store.load({"CS-1"}))["CS-1"]
+    soon = NOW + timedelta(seconds=3)
+    await store.mark({"plans": "station:CS-1"}, soon)
+    assert await store.change([(before, replace(before, firmware="2.0", due=None))]) == set()
+    after = await store.find("CS-1")
+    assert after is not None
+    assert (after.firmware, after.due) == ("2.0", before.due)
+    assert before.due is not None
+    assert before.due < soon
+    unmarked = replace(after, due=None)
+    assert await store.change([(after, unmarked)]) == set()
+    assert await store.take(NOW + DAY, timedelta(seconds=30), 10) == []
+
+
+async def test_expired_and_blocked_ones_take_no_room(kept: Kept) -> None:
+    """A group with many tokens out of use: those in use are on the list all the same."""
+    station = await kept.station()
+    for number in range(30):
+        gone = {"expires_at": NOW} if number % 2 else {"status": TokenStatus.BLOCKED}
+        await kept.token(f"04CC0000{number:02d}", group_id="FLEET", **gone)
+    await kept.token(ONE, group_id="FLEET")
+    await kept.plan(token_groups=["FLEET"])
+    await kept.work()
+    assert list(station.entries) == [ONE]
 
 
 async def test_killed_between_store_and_publish(kept: Kept) -> None:

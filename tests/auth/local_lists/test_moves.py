@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -23,6 +24,7 @@ from voltbus_auth.domain.local_lists.answers import Retry
 from voltbus_auth.domain.local_lists.moves import GIVEN_UP_AFTER
 from voltbus_auth.domain.local_lists.station import (
     Kind,
+    ListState,
     Situation,
     Status,
     booted,
@@ -35,6 +37,9 @@ from voltbus_auth.domain.local_lists.station import (
 from voltbus_auth.domain.local_lists.wire import Limits
 from voltbus_backbone.contract.config import CommandStatus
 from voltbus_backbone.contract.values import Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ANSWERED = CommandStatus.ANSWERED
 
@@ -338,6 +343,42 @@ def test_resend_forces_a_full_list() -> None:
     central.state = resend(central.state)
     central.converse(station, wanted(1))
     assert station.updates == ["full", "full"]
+
+
+@pytest.mark.parametrize("doubt", [resend, overwritten])
+def test_a_doubt_outlives_a_differential(doubt: Callable[[ListState], ListState]) -> None:
+    """Resend, or a foreign list, while a differential is out: its answer does not settle that."""
+    station = ModelStation()
+    central = in_sync(station, 1)
+    look = central.look(wanted(1, 2))
+    assert look.order is not None
+    cause = central.send(look.order)
+    central.state = doubt(central.state)
+    central.hear(ended(cause, ANSWERED, station.answer(look.order)[0]))
+    central.converse(station, wanted(1, 2))
+    assert station.updates == ["full", "differential", "full"]
+
+
+def test_an_answer_from_before_another_protocol_is_not_heard() -> None:
+    """Its lines are in the words of the version that the station spoke then."""
+    central = Central()
+    central.state = replace(central.state, limits=Limits(), checked=True)
+    look = central.look(wanted(1))
+    assert look.order is not None
+    cause = central.send(look.order)
+    central.state = of_protocol(central.state, Protocol.OCPP21)
+    before = central.state
+    central.hear(ended(cause, ANSWERED, "Accepted"))
+    assert central.state is before
+    assert not before.known
+
+
+def test_an_unsupported_station_without_a_plan_is_nobodys() -> None:
+    """Once its plan is gone there is nothing to say of it."""
+    central = Central()
+    central.state = replace(central.state, status=Status.UNSUPPORTED, highest=3)
+    look = central.look(wanted(), Situation(wanted=False, reachable=True))
+    assert (look.order, look.state.status) == (None, Status.UNMANAGED)
 
 
 def test_after_the_last_number_versions_begin_anew() -> None:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 from pymongo import UpdateOne
 
 from voltbus_auth.domain.local_lists.entries import Candidate
-from voltbus_auth.domain.tokens import Whitelist
+from voltbus_auth.domain.local_lists.plans import Blocked
+from voltbus_auth.domain.tokens import TokenStatus, Whitelist
 from voltbus_auth.store.documents import token_of
 from voltbus_auth.store.tokens import RIGHTS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+    from datetime import datetime
 
     from voltbus_auth.domain.local_lists.plans import Wanted
     from voltbus_auth.store.projections import ProjectionStore
@@ -44,15 +46,21 @@ class ListedTokenStore:
         with self._reachable.watching():
             await self._tokens.create_index([("whitelist", 1), ("_id", 1)])
 
-    async def wanted(self, wanted: Wanted, plan_keys: Collection[str], most: int) -> list[str]:
+    async def wanted(
+        self, wanted: Wanted, plan_keys: Collection[str], most: int, at: datetime
+    ) -> list[str]:
         """References of the tokens that these plans may mean, the most wanted first.
 
-        No more than ``most`` of each kind are read: a list holds no more.
+        Of those that are not named one by one, no more are read than twice what a list holds
+        (``most``), and none that is blocked or expired for itself.
         """
         found = dict.fromkeys(sorted(wanted.tokens))
+        usable: Document = {"expires_at": {"$not": {"$lte": at}}}
+        if wanted.blocked is Blocked.REMOVE:
+            usable["status"] = TokenStatus.ACCEPTED.value
         if wanted.token_groups:
             groups = {"group_id": {"$in": sorted(wanted.token_groups)}}
-            found |= dict.fromkeys(await self._refs(groups, most))
+            found |= dict.fromkeys(await self._refs(groups | usable, most))
         if wanted.covered:
             covered = await self._projections.tokens_covering(plan_keys, most)
             found |= dict.fromkeys(covered)
@@ -60,12 +68,12 @@ class ListedTokenStore:
             if word in wanted.whitelist and len(found) <= most:
                 # The default is not stored.
                 stored = None if word is Whitelist.ALLOWED else word.value
-                found |= dict.fromkeys(await self._refs({"whitelist": stored}, most))
+                found |= dict.fromkeys(await self._refs({"whitelist": stored, **usable}, most))
         return list(found)
 
     async def _refs(self, query: Document, most: int) -> list[str]:
         with self._reachable.watching():
-            cursor = self._tokens.find(query, {"_id": 1}).sort("_id", 1).limit(most + 1)
+            cursor = self._tokens.find(query, {"_id": 1}).sort("_id", 1).limit(2 * most + 1)
             return [one["_id"] async for one in cursor]
 
     async def candidates(self, refs: Collection[str]) -> dict[str, Candidate]:

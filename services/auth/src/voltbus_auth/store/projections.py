@@ -72,6 +72,7 @@ class ProjectionStore:
         """Create the indexes."""
         with self._reachable.watching():
             await self._agreements.create_index("tokens")
+            await self._agreements.create_index("ever")
             await self._agreements.create_index([("where", 1), ("status", 1), ("_id", 1)])
             await self._add_what_lists_need()
 
@@ -169,6 +170,12 @@ class ProjectionStore:
                 async for document in cursor
                 if getattr(_state_decoder.decode(document["data"]), name) == wanted
             ]
+
+    async def forget_tokens(self, refs: Collection[str]) -> None:
+        """These tokens were erased: that an agreement once named them is forgotten."""
+        wanted = {"$in": list(refs)}
+        with self._reachable.watching():
+            await self._agreements.update_many({"ever": wanted}, {"$pull": {"ever": wanted}})
 
     async def put_agreements(self, snapshots: Sequence[AgreementSnapshot]) -> None:
         """Store each unless a newer revision is there."""

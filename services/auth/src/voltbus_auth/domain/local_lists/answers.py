@@ -127,14 +127,26 @@ def _refused(
 
 
 def _taken(state: ListState, flight: Flight) -> ListState:
-    """The station has applied the update."""
-    held = {} if flight.kind is Kind.FULL else dict(state.held)
+    """The station has applied the update.
+
+    A differential to a list that has meanwhile become doubtful leaves it so.
+    """
+    full = flight.kind is Kind.FULL
+    held = {} if full else dict(state.held)
     for (ref, info), digest in zip(flight.changes, flight.digests, strict=True):
         if info is None:
             held.pop(ref, None)
         else:
             held[ref] = digest
-    return replace(state, version=flight.version, held=held, known=True, checked=True, lost=None)
+    known = full or state.known
+    return replace(
+        state,
+        version=flight.version,
+        held=held,
+        known=known,
+        checked=state.checked or known,
+        lost=None,
+    )
 
 
 def _failed(state: ListState, detail: str, now: datetime, retry: Retry) -> ListState:

@@ -186,5 +186,7 @@ def _difference(state: ListState, desired: Desired) -> _Difference:
 
 def _nothing_there(state: ListState) -> bool:
     """Whether the station holds no list of ours."""
+    if state.status is Status.UNSUPPORTED:
+        return True
     never = state.highest == 0 and state.lost is None
     return never or (state.known and not state.held and state.lost is None)

@@ -151,7 +151,8 @@ def of_protocol(state: ListState, protocol: Protocol) -> ListState:
     state = replace(state, protocol=protocol)
     if before is None:
         return state
-    return replace(_anew(state), known=False, held={}, checked=False)
+    # An answer that is still to come is about lines that this version does not have.
+    return replace(_anew(state), known=False, held={}, checked=False, flight=None, lost=None)
 
 
 def booted(state: ListState, *, other_firmware: bool) -> ListState:

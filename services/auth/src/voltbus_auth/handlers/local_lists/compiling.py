@@ -71,7 +71,7 @@ class Compiling:
         self, wanted: Wanted, plans: Sequence[Plan], name: Any, most: int
     ) -> dict[str, Candidate]:
         if name not in self._candidates:
-            refs = await self._tokens.wanted(wanted, name[1], most)
+            refs = await self._tokens.wanted(wanted, name[1], most, self._at)
             found = await self._tokens.candidates(refs)
             # Noted before it is read for good: whoever changes a token from now on marks this list.
             if await self._plans.note(_members(found, plans)):

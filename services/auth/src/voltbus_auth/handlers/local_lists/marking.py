@@ -59,6 +59,7 @@ class Marking:
         await self._mark_covered(where)
         if erased:
             await self._plans.erase(erased)
+            await self._agreements.forget_tokens(erased)
 
     async def agreements_changed(self, agreement_ids: Collection[str]) -> None:
         """Agreements were made, changed or removed; what is stored of them is new already."""
