@@ -261,6 +261,25 @@ async def test_files_that_cannot_be_used_change_nothing(begin: Begin, tmp_path: 
     assert await trusting.outcome(trusting.authority.station("CP-1")) == "in"
 
 
+async def test_lists_never_keep_an_authority_in(begin: Begin, tmp_path: Path) -> None:
+    """Taken out while its list is still in the other file, or while that file is gone."""
+    trusting = await begin(revoking=True)
+    mine = trusting.authority.station("CP-1")
+    assert await trusting.outcome(mine) == "in"
+    other = Authority(folder_of(tmp_path, "other"), "Other CA")
+    gone = other.station("CP-1")
+    await trusting.trust(other, trusting.authority)
+    await trusting.revoke(trusting.authority.revoking() + other.revoking(gone[0]))
+    await trusting.trust(other)
+    assert await trusting.outcome(mine) == "no handshake"
+    assert await trusting.outcome(gone) == "403"
+    trusting.lists.unlink()
+    third = Authority(folder_of(tmp_path, "third"), "Third CA")
+    await trusting.trust(third)
+    assert await trusting.outcome(other.station("CP-1")) == "no handshake"
+    assert await trusting.outcome(third.station("CP-1")) == "in"
+
+
 def test_an_unusable_list_stops_the_start(tmp_path: Path) -> None:
     """One line that says what to give; exit code 2."""
     authority = Authority(tmp_path)

@@ -47,17 +47,33 @@ class ClientTrust:
     refusing the fleet because a list was late would be worse.
     """
 
-    def __init__(self, authorities: bytes, lists: bytes | None, now: datetime) -> None:
+    def __init__(
+        self,
+        authorities: bytes,
+        lists: bytes | None,
+        now: datetime,
+        before: ClientTrust | None = None,
+    ) -> None:
         """Read both files' contents.
 
+        Lists that cannot be used leave those of ``before`` in force, so that they never stand in
+        the way of taking an authority out.
+
         Raises:
-            ValueError: one of them is not PEM, or a list is signed by none of the authorities.
+            ValueError: the authorities are not PEM; or the lists are of no use, and there was no
+                other trust before.
         """
         self._authorities = x509.load_pem_x509_certificates(authorities)
         self._fingerprints = {_fingerprint(one) for one in self._authorities}
         self._revoked: dict[str, set[int]] | None = None
         if lists is not None:
-            self._revoked = _revoked(lists, self._authorities, now)
+            try:
+                self._revoked = _revoked(lists, self._authorities, now)
+            except ValueError as error:
+                if before is None:
+                    raise
+                log.warning("tls.revocation_lists.unusable", error=type(error).__name__)
+                self._revoked = before._revoked  # noqa: SLF001 - of our own kind
 
     def issued(self, certificate: x509.Certificate) -> Issued:
         """Which certificate this is."""
@@ -102,8 +118,8 @@ def _revoked(
         body, end, _ = part.partition(_END_CRL)
         one = x509.load_pem_x509_crl(_BEGIN_CRL + body + end + b"\n")
         issuers = [each for each in authorities if _lists_for(one, each)]
-        if not issuers:
-            raise ValueError("a list is signed by none of the authorities")
+        if not issuers:  # of an authority that was taken out, say
+            log.warning("tls.revocation_list.foreign", issuer=one.issuer.rfc4514_string())
         if one.next_update_utc is not None and one.next_update_utc < now:
             log.warning("tls.revocation_list.old", issuer=one.issuer.rfc4514_string())
         for issuer in issuers:
@@ -111,7 +127,7 @@ def _revoked(
                 entry.serial_number for entry in one
             )
     if not found:
-        raise ValueError("there is no list")
+        raise ValueError("there is no list of any of the authorities")
     return found
 
 

@@ -110,8 +110,18 @@ class ServerTls:
             return context, None
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(self._client_ca)
-        lists = self._revoked.read_bytes() if self._revoked is not None else None
-        return context, ClientTrust(self._client_ca.read_bytes(), lists, datetime.now(UTC))
+        authorities, lists = self._client_ca.read_bytes(), self._lists()
+        return context, ClientTrust(authorities, lists, datetime.now(UTC), self.trust)
+
+    def _lists(self) -> bytes | None:
+        if self._revoked is None:
+            return None
+        try:
+            return self._revoked.read_bytes()
+        except OSError:
+            if self.trust is None:
+                raise
+            return b""  # none of any use: the ones before stay in force
 
     def _try_pairs(self) -> None:
         """On the side first: a context that has failed half way is of no use."""

@@ -221,7 +221,7 @@ class _Batch:
     def _judged(self, current: Application, message: CertificateMade) -> Application:
         if message.chain is None:
             application = refused(current, message.refusal or "", self._now)
-            outcome, reason = "refused", application.reason
+            outcome, reason = "refused", None  # the authority's own words are for operators only
         else:
             terms = Terms(
                 current.key_sha256, current.type, current.common_name, current.organization
