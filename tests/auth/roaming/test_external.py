@@ -464,3 +464,30 @@ async def test_an_erased_token_leaves_no_answer(served: Served, clock: Clock) ->
     assert await answers.count_documents({}) == 1
     await served.store.erasure.erase(made, at=NOW, by="a test")
     assert await answers.count_documents({}) == 0
+
+
+async def test_the_providers_reference_is_on_the_charge(
+    roaming: Replica, provider: Provider
+) -> None:
+    """OCPI authorization_reference: kept with the transaction, for whoever settles with it."""
+    provider.answer = ProviderAuthorizeAnswer(
+        allowed=Allowed.ALLOWED, authorization_reference="auth-8f2c"
+    )
+    await through(roaming, asked(authorize()))
+    start = await roaming.handle(asked(said(Phase.STARTED, NOW, 0, id_token=card())))
+    assert start.events[0][2].authorization_reference == "auth-8f2c"
+    end = await roaming.handle(asked(said(Phase.ENDED, NOW + HOUR, 1, id_token=card())))
+    assert end.events[0][2].authorization_reference == "auth-8f2c"
+
+
+@pytest.mark.parametrize("reference", [f"auth-{CARD.lower()}", "x" * 37, ""])
+async def test_a_reference_that_is_not_told(
+    roaming: Replica, provider: Provider, reference: str
+) -> None:
+    """One with the token in it would make a public event readable; a longer one is no OCPI."""
+    provider.answer = ProviderAuthorizeAnswer(
+        allowed=Allowed.ALLOWED, authorization_reference=reference
+    )
+    told = await through(roaming, asked(started16(id_token=card())))
+    assert told.answer.decision.status is S.ACCEPTED
+    assert told.events[0][2].authorization_reference is None

@@ -268,7 +268,8 @@ class TransactionChanged(Message, frozen=True):
     which stations may reuse. Energy is in Wh, counted from the register; ``energy_source`` says
     how: ``register`` (start and stop readings), ``samples`` (the last sampled register) or
     ``unknown``. ``doubts`` names every plausibility check that failed, for whoever bills.
-    ``revision`` grows with each change of this transaction.
+    ``revision`` grows with each change of this transaction. ``authorization_reference`` is what
+    an external authorizer called its own decision, for whoever settles with it (OCPI).
     """
 
     transaction_ref: str
@@ -297,3 +298,4 @@ class TransactionChanged(Message, frozen=True):
     samples: tuple[Sample, ...] = ()
     missing_seq_nos: tuple[int, ...] = ()
     doubts: tuple[str, ...] = ()
+    authorization_reference: str | None = None

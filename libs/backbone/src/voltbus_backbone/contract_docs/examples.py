@@ -34,7 +34,7 @@ _VALUES: dict[str, Any] = {
     "GetEvCertificateAnswer.exi_response": "gJgCFmFFJVdFZBiR",
     "GetEvCertificateAnswer.remaining_contracts": 0,
     "ProviderAuthorize.evse_ids": [1, 2],
-    "ProviderAuthorizeAnswer.authorization_reference": "auth-8f2c",
+    "authorization_reference": "auth-8f2c",
     "ProviderAuthorizeAnswer.evse_ids": [1],
     "ProviderAuthorizeAnswer.keep_s": 300.0,
     "ProviderAuthorizeAnswer.message": "Tack!",

@@ -25,6 +25,7 @@ _ALWAYS = (
     "token_ref",
     "agreement_id",
     "authorization",
+    "authorization_reference",
     "started_at",
     "ended_at",
     "meter_start_wh",

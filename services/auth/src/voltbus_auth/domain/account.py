@@ -141,6 +141,7 @@ def snapshot(record: Record, *, at: datetime, samples: tuple[Sample, ...]) -> Tr
         token_ref=token.token_ref if token is not None else None,
         agreement_id=token.agreement_id if token is not None else None,
         authorization=token.status if token is not None else None,
+        authorization_reference=token.authorization_reference if token is not None else None,
         started_at=start.at if start is not None else None,
         ended_at=stop.at if stop is not None else None,
         meter_start_wh=meter_start(record),

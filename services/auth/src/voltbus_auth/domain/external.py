@@ -33,6 +33,7 @@ _OURS = frozenset(
 # What a station may rely on when nobody could be asked: until the other system may be back.
 _SHORT = timedelta(minutes=1)
 _LONGEST_GROUP = 36
+_LONGEST_REFERENCE = 36
 _LONGEST_LANGUAGE = 8
 _LONGEST_MESSAGE = 512
 
@@ -80,9 +81,18 @@ class Answer:
 
 
 def answer_of(
-    said: ProviderAuthorizeAnswer, *, ref: str, station_id: str, now: datetime, longest: timedelta
+    said: ProviderAuthorizeAnswer,
+    *,
+    ref: str,
+    station_id: str,
+    now: datetime,
+    longest: timedelta,
+    value: str = "",
 ) -> Answer:
-    """The answer as it is remembered; what OCPP has no room for is left out."""
+    """The answer as it is remembered; what OCPP has no room for is left out.
+
+    ``value`` is the token's own, which must not come back in a reference that is told to anyone.
+    """
     kept = longest
     if said.keep_s is not None and said.keep_s >= 0:
         kept = min(longest, timedelta(seconds=min(said.keep_s, longest.total_seconds())))
@@ -97,8 +107,15 @@ def answer_of(
         group_id=_fitting(said.group_id, _LONGEST_GROUP),
         language=_fitting(said.language, _LONGEST_LANGUAGE),
         message=said.message[:_LONGEST_MESSAGE] if said.message else None,
-        authorization_reference=said.authorization_reference,
+        authorization_reference=_opaque(said.authorization_reference, value),
     )
+
+
+def _opaque(reference: str | None, value: str) -> str | None:
+    fitting = _fitting(reference, _LONGEST_REFERENCE)
+    if fitting is None or (value and value.casefold() in fitting.casefold()):
+        return None
+    return fitting
 
 
 def _fitting(text: str | None, longest: int) -> str | None:
@@ -167,7 +184,13 @@ def by_answer(answer: Answer, local: Verdict, place: Place, question: Question) 
         cache_expiry=_cache_expiry(answer, local, question),
         evse_ids=_subset(evses, local, question, all_of_them=set(everywhere)),
     )
-    return replace(local, decision=decision, rule=Rule.EXTERNAL, reason=_REASON[Allowed.ALLOWED])
+    return replace(
+        local,
+        decision=decision,
+        rule=Rule.EXTERNAL,
+        reason=_REASON[Allowed.ALLOWED],
+        authorization_reference=answer.authorization_reference,
+    )
 
 
 def _cache_expiry(answer: Answer, local: Verdict, question: Question) -> datetime:

@@ -51,6 +51,7 @@ class Presented:
     token_ref: str
     status: AuthorizationStatus
     agreement_id: str | None = None
+    authorization_reference: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

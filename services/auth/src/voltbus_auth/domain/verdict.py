@@ -86,6 +86,7 @@ class Verdict:
     """The decision, what decided, and why in words. ``limits`` must hold when it starts.
 
     ``elsewhere``: the last word is another system's, which has not been asked yet.
+    ``authorization_reference`` is what that system called its decision.
     """
 
     decision: Decision
@@ -94,3 +95,4 @@ class Verdict:
     agreement_id: str | None = None
     limits: tuple[Limit, ...] = ()
     elsewhere: bool = False
+    authorization_reference: str | None = None

@@ -293,6 +293,7 @@ class Bookkeeping:
             token_ref=token_ref,
             status=verdict.decision.status,
             agreement_id=verdict.agreement_id,
+            authorization_reference=verdict.authorization_reference,
         )
 
     def _reply(self, job: Job, now: datetime) -> envelope.Record | None:

@@ -123,13 +123,18 @@ class External:
         ]
         said = await asyncio.gather(*(self._ask(event, knowledge) for _, event in wanted))
         heard: list[Answer] = []
-        for (key, _), one in zip(wanted, said, strict=True):
+        for (key, event), one in zip(wanted, said, strict=True):
             knowledge.asked.add(key)
             if one is None:
                 continue
             ref, station_id = key
             answer = answer_of(
-                one, ref=ref, station_id=station_id, now=self._now(), longest=self._cache
+                one,
+                ref=ref,
+                station_id=station_id,
+                now=self._now(),
+                longest=self._cache,
+                value=event.message.id_token.value,
             )
             knowledge.answers[key] = answer
             heard.append(answer)

@@ -30,6 +30,14 @@ _PLAIN = (
     "deauthorized_at",
     "revision",
 )
+_PRESENTED = (
+    "at",
+    "seq_no",
+    "token_ref",
+    "status",
+    "agreement_id",
+    "authorization_reference",
+)
 _READINGS = ("first", "last", "begin", "end")
 
 TOKEN_FIELDS = (
@@ -60,7 +68,7 @@ def record_document(record: Record) -> Document:
         "state": "ended" if record.stop is not None else "active",
         "start": _fields(record.start, "at", "meter_wh", "seq_no"),
         "stop": _fields(record.stop, "at", "meter_wh", "seq_no", "reason"),
-        "token": _fields(record.token, "at", "seq_no", "token_ref", "status", "agreement_id"),
+        "token": _fields(record.token, *_PRESENTED),
         "live": _fields(record.live, "seq_no", "at", "state"),
         "seqs": [list(one) for one in record.seqs],
         "flags": sorted(record.flags),

@@ -82,6 +82,8 @@ class ErasureStore:
                     {"token.token_ref": token.ref},
                     {
                         "$set": {"token.token_ref": name},
+                        # Its provider could tell whose it is.
+                        "$unset": {"token.authorization_reference": ""},
                         "$inc": {"revision": 1},
                         "$pull": {"holds": f"token:{token.ref}"},
                     },
