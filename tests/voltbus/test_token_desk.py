@@ -38,7 +38,8 @@ def _no_services(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         *(f"token {one}" for one in ("import", "export", "show", "block", "unblock", "delete")),
         "token explain",
-        *(f"station {one}" for one in ("list", "show", "create")),
+        *(f"station {one}" for one in ("list", "show", "create", "rotate")),
+        "rotations",
         *(f"agreement {one}" for one in ("list", "show", "create", "act")),
     ],
 )
@@ -58,6 +59,9 @@ def test_every_command_has_examples(command: str, capsys: pytest.CaptureFixture[
         ("token block --url http://me:secret@x", "--url takes an address"),
         ("station create", "name one station"),
         ("station create CP-1 --file x.json", "name one station"),
+        ("station rotate", "name stations"),
+        ("station rotate CP-1 --site s", "name stations"),
+        ("rotations", "voltbus up"),
         ("agreement show x", "voltbus up"),
         ("agreement act dance x", "dance"),
     ],
@@ -275,3 +279,32 @@ async def _hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
     with contextlib.suppress(OSError):
         await reader.readline()
         writer.close()
+
+
+@pytest.mark.stack
+async def test_rotating_at_the_desk(desk: Desk) -> None:
+    """One station, and several at a pace, watched to the end; no password is shown."""
+    async with contextlib.AsyncExitStack() as stations:
+        names = []
+        for _ in range(3):
+            name, old = await desk.operator.station()
+            connected = desk.operator.connected("1.6", name, old)
+            station = await stations.enter_async_context(connected)
+            await station.boot()
+            names.append(name)
+
+        async def once() -> tuple[int, str, str]:
+            return await desk.run("station", "rotate", names[0])
+
+        # auth learns from config which stations are registered, soon.
+        code, out, err = await until(once, lambda told: "Register" not in told[2])
+        assert (code, out) == (0, "")
+        assert f"{names[0]}: succeeded" in err
+        code, _, err = await desk.run("station", "rotate", *names[1:], "--per-minute", "6000")
+        assert (code, "2 succeeded, 0 failed" in err) == (0, True), err
+        code, out, _ = await desk.run("rotations", "--station", names[1])
+        assert (code, "succeeded" in out) == (0, True)
+    code, _, err = await desk.run("station", "rotate", "nobody-1", "nobody-2")
+    assert (code, "skipped nobody-1" in err) == (1, True)
+    code, out, _ = await desk.run("station", "rotate", names[0], "--no-watch")
+    assert (code, out.startswith("/v1/rotations/")) == (0, True)

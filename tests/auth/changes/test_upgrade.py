@@ -147,6 +147,13 @@ def test_a_station_that_comes_back_as_it_was_fails_after_the_window() -> None:
     assert came(back, 2, NOW + 2 * SECOND).state is State.SUCCEEDED
 
 
+def test_a_log_in_of_before_is_no_success() -> None:
+    """A station that was at the higher profile once, told late or again: nothing is raised."""
+    change = begun(Protocol.OCPP16)
+    assert came(change, 2, NOW - SECOND) == change
+    assert came(told(change, "Accepted"), 3, NOW).state is State.WAITING
+
+
 def test_coming_back_may_be_told_before_the_command_that_it_followed() -> None:
     """Two topics are not ordered against each other: the words are the same either way."""
     change = begun(Protocol.OCPP16)

@@ -18,6 +18,7 @@ from voltbus.commands.agreement import agreement
 from voltbus.commands.dead_letters import dead_letters
 from voltbus.commands.demo import demo
 from voltbus.commands.events import events
+from voltbus.commands.rotation import rotate, rotations
 from voltbus.commands.simulate import simulate
 from voltbus.commands.station import station
 from voltbus.commands.token import token
@@ -56,6 +57,8 @@ app.command()(simulate)
 app.command()(events)
 app.command()(demo)
 app.command()(dead_letters)
+station.command()(rotate)
+app.command()(rotations)
 app.add_typer(station)
 app.add_typer(token)
 app.add_typer(agreement)

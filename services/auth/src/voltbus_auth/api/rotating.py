@@ -19,6 +19,7 @@ from voltbus_auth.domain.changes.change import Change, HigherProfile
 from voltbus_auth.domain.changes.rotation import PasswordKey
 from voltbus_auth.domain.credentials import Credentials
 from voltbus_auth.domain.intake import to_milliseconds
+from voltbus_auth.domain.station_certificates.application import opens_door
 from voltbus_auth.handlers.conductor import Conductor
 from voltbus_auth.settings import Settings
 from voltbus_auth.store import Store
@@ -212,7 +213,7 @@ async def _upgrade(beginning: Beginning, station_id: str, body: UpgradeRequest) 
     )
     marked = replace(known, change_id=change.id, revision=known.revision + 1)
     await beginning.start(change, marked)
-    return _accepted("upgrades", shown(change, _warnings(known, body)))
+    return _accepted("upgrades", shown(change, await _warnings(beginning, known, body, now)))
 
 
 async def _profile(beginning: Beginning, station_id: str, body: UpgradeRequest) -> HigherProfile:
@@ -245,13 +246,15 @@ async def _profile(beginning: Beginning, station_id: str, body: UpgradeRequest) 
     )
 
 
-def _warnings(known: Credentials, body: UpgradeRequest) -> list[str]:
-    found = []
-    if body.security_profile == _MUTUAL_TLS:
-        found.append(
-            "Security profile 3 needs a station certificate that the gateway trusts; whether this "
-            "station has one is not known here."
-        )
-    elif not known.verifiers:
-        found.append("The station has no password, and security profile 2 asks for one.")
-    return found
+async def _warnings(
+    beginning: Beginning, known: Credentials, body: UpgradeRequest, now: datetime
+) -> list[str]:
+    """What may keep the station from coming back."""
+    if body.security_profile != _MUTUAL_TLS:
+        if known.verifiers:
+            return []
+        return ["The station has no password, and security profile 2 asks for one."]
+    applications = await beginning.store.application.of_stations([known.station_id])
+    if any(opens_door(each, now) for each in applications.values()):
+        return []
+    return ["Security profile 3 needs a station certificate, and none is known that it took here."]

@@ -74,9 +74,13 @@ class Following:
         if not loaded:
             return False
         known = {change.id: change for change in loaded}
+        # One for each station, or more where its credentials were deleted and made anew.
+        of_station: dict[str, list[str]] = {}
+        for change in loaded:
+            of_station.setdefault(change.station_id, []).append(change.id)
         for message in messages:
-            for change_id, change in known.items():
-                known[change_id] = _after(change, message) or change
+            for name in of_station.get(message.station_id, ()):
+                known[name] = _after(known[name], message) or known[name]
         before = {change.id: change.revision for change in loaded}
         moved = [change for change in known.values() if change.revision != before[change.id]]
         await write(self._changes, self._credentials, moved, before)

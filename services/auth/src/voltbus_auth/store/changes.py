@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from pymongo import ReturnDocument, UpdateOne
+from pymongo import ReplaceOne, ReturnDocument, UpdateOne
 from pymongo.errors import DuplicateKeyError
 
 from voltbus_auth.domain.changes.change import OPEN, Change
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from voltbus_auth.domain.credentials import Credentials
+    from voltbus_backbone.store import Collection as Documents
     from voltbus_backbone.store import Database, Document, Reachable
 
 _OPEN = sorted(state.value for state in OPEN)
@@ -129,7 +130,8 @@ class ChangeStore:
         with self._reachable.watching():
             async with transaction(self._database) as session:
                 await self._changes.insert_one(_document(move.change), session=session)
-                await self._write_credentials(move.credentials, None, session)
+                step = _credentials_step(move.credentials, None)
+                await _all_or_none(self._credentials, [step], session)
 
     async def write(self, moves: Sequence[Move]) -> None:
         """Store changes that were read, and what they make of credentials, all or none.
@@ -137,34 +139,22 @@ class ChangeStore:
         Raises:
             OvertakenError: one of them was written meanwhile.
         """
+        changes = [
+            ReplaceOne(
+                {"_id": move.change.id, "revision": move.change.revision - 1},
+                _document(move.change),
+            )
+            for move in moves
+        ]
+        credentials = [
+            _credentials_step(move.credentials, move.change.id)
+            for move in moves
+            if move.credentials is not None
+        ]
         with self._reachable.watching():
             async with transaction(self._database) as session:
-                for move in moves:
-                    change = move.change
-                    result = await self._changes.replace_one(
-                        {"_id": change.id, "revision": change.revision - 1},
-                        _document(change),
-                        session=session,
-                    )
-                    if not result.matched_count:
-                        raise OvertakenError
-                    if move.credentials is not None:
-                        await self._write_credentials(move.credentials, change.id, session)
-
-    async def _write_credentials(
-        self, credentials: Credentials, change_id: str | None, session: Any
-    ) -> None:
-        result = await self._credentials.update_one(
-            {
-                "_id": credentials.station_id,
-                "revision": credentials.revision - 1,
-                "change_id": change_id,
-            },
-            {"$set": credentials_document(credentials)},
-            session=session,
-        )
-        if not result.matched_count:
-            raise OvertakenError
+                await _all_or_none(self._changes, changes, session)
+                await _all_or_none(self._credentials, credentials, session)
 
     async def claim(self, now: datetime) -> list[Change]:
         """Those that somebody must look at now; for a while they are nobody else's."""
@@ -206,6 +196,25 @@ class ChangeStore:
         with self._reachable.watching():
             found = await self._presences.find({"_id": {"$in": list(station_ids)}}).to_list(None)
         return {one["_id"]: msgspec.convert(one, Presence) for one in found}
+
+
+def _credentials_step(credentials: Credentials, change_id: str | None) -> Any:
+    """Unless they were written meanwhile, or belong to another change than this."""
+    return UpdateOne(
+        {
+            "_id": credentials.station_id,
+            "revision": credentials.revision - 1,
+            "change_id": change_id,
+        },
+        {"$set": credentials_document(credentials)},
+    )
+
+
+async def _all_or_none(collection: Documents, steps: Sequence[Any], session: Any) -> None:
+    if steps:
+        result = await collection.bulk_write(steps, ordered=True, session=session)
+        if result.matched_count != len(steps):
+            raise OvertakenError
 
 
 def _without_id(presence: Presence) -> Document:

@@ -125,7 +125,8 @@ def _waiting(change: Change, at: datetime) -> Change:
 
 def connected(change: Change, event: StationConnected) -> Change | None:
     """The upgrade after a log-in: with the higher profile it has succeeded."""
-    if change.profile is None:
+    # A log-in of before says nothing, however late it is told.
+    if change.profile is None or event.at <= change.created_at:
         return None
     if event.security_profile >= change.profile.security_profile:
         words = f"the station connected with security profile {event.security_profile}"

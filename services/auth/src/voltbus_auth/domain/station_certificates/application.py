@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from voltbus_auth.domain.station_certificates.requests import STATION
 from voltbus_backbone.contract.config import CommandStatus
 from voltbus_backbone.contract.values import Message, Protocol
 
@@ -98,6 +99,13 @@ class Application(Message, frozen=True, rename={"id": "_id"}):
     def cause(self) -> str:
         """The ``cause`` of the command that carries the chain."""
         return f"{_CAUSE}:{self.id}:{self.round}:{self.delivery}"
+
+
+def opens_door(application: Application, now: datetime) -> bool:
+    """Whether the station took a certificate by it with which it can log in now."""
+    valid = application.not_after is None or application.not_after > now
+    taken = application.state in {State.ACCEPTED, State.IN_USE}
+    return taken and valid and application.type == STATION
 
 
 class Wish(Message, frozen=True):
