@@ -43,5 +43,5 @@ def test_only_a_certificate_that_it_took_and_that_holds(
     changes: dict[str, object],
     expected: bool,  # noqa: FBT001 - a table
 ) -> None:
-    """Accepted or in use, still valid, and of the station itself, not for cars (A02, A00.FR.403)."""
+    """Accepted or in use, still valid, and of the station itself (A02, A00.FR.403)."""
     assert opens_door(msgspec.structs.replace(TAKEN, **changes), NOW) is expected
