@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
-import time
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
@@ -13,7 +13,7 @@ from voltbus.errors import CommandError
 from voltbus.rest.services import Home, Url, find_service
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from rich.console import Console
@@ -72,7 +72,7 @@ def rotate(
         if not watch:
             typer.echo(where)
             return 0
-        return _watch(client, where)
+        return asyncio.run(_watch(client, where))
 
 
 def rotations(
@@ -121,14 +121,14 @@ def _begin(client: Client, body: Body, at_once: int, per_minute: float, most_fai
     return f"/v1/rotations/fleets/{made['id']}"
 
 
-def _watch(client: Client, where: str) -> int:
+async def _watch(client: Client, where: str) -> int:
     """Show how it goes until it has ended; the exit code."""
     from rich.console import Console  # noqa: PLC0415 - slow to import; --help does not need it
 
     console = Console(file=sys.stderr, highlight=False)
     last: Body = {}
     with _Bar(console) as show:
-        for last in _until_over(client, where):
+        async for last in _until_over(client, where):
             show(last)
     if "total" not in last:
         console.print(f"{last['station_id']}: {last['state']}, {last['detail']}", markup=False)
@@ -141,14 +141,14 @@ def _watch(client: Client, where: str) -> int:
     return 0 if last["succeeded"] == last["total"] else 1
 
 
-def _until_over(client: Client, where: str) -> Iterator[Body]:
+async def _until_over(client: Client, where: str) -> AsyncIterator[Body]:
     """How it stands, again and again, until only stations or an operator can go on."""
     while True:
         body = client.ask("GET", where)
         yield body
         if body["state"] not in _UNDER_WAY | {"running"}:
             return
-        time.sleep(_LOOK_EVERY_S)
+        await asyncio.sleep(_LOOK_EVERY_S)
 
 
 class _Bar:
