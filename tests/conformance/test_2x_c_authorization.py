@@ -13,7 +13,7 @@ from operating import NEVER, until
 if TYPE_CHECKING:
     from conformance.acting import Ready
     from operating import Operator
-    from voltbus.simulator import Protocol
+    from voltbus.simulator import Protocol, Station2, Station16
 
 pytestmark = pytest.mark.stack
 
@@ -177,27 +177,30 @@ async def test_tc_c_39_stop_with_a_token_of_the_group(
         assert record["state"] == "ended"
 
 
-def local_entry(token: str, group: str, status: str = "Accepted") -> dict[str, Any]:
-    """A line of a local list, with its group."""
-    info = {"status": status, "groupIdToken": {"idToken": group, "type": "Central"}}
-    return {"idToken": {"idToken": token, "type": "ISO14443"}, "idTokenInfo": info}
+async def planned(
+    operator: Operator, station: Station16 | Station2, *refs: str, **fields: Any
+) -> dict[str, Any]:
+    """Plan these tokens for the station's local list; the infos on it once they are there."""
+    path = f"/v1/local-lists/stations/{station.station_id}"
+    await operator.done("PUT", "auth", path, json={"tokens": list(refs), **fields})
+    await until(
+        lambda: operator.done("GET", "auth", f"/v1/stations/{station.station_id}/local-list"),
+        lambda found: found["status"] == "in_sync" and found["entries"] == sorted(refs),
+    )
+    return station.local_list.entries
 
 
 @every_2x
 async def test_tc_c_40_group_on_the_local_list(
     operator: Operator, ready: Ready, protocol: Protocol
 ) -> None:
-    """C09, D01: two tokens with one group go out as a list, and each may stop the other's."""
-    first, _ = await operator.token(group_id="FLEET")
-    second, _ = await operator.token(group_id="FLEET")
+    """C09, D01: two tokens with one group are on the list, and each may stop the other's."""
+    first, first_ref = await operator.token(group_id="FLEET")
+    second, second_ref = await operator.token(group_id="FLEET")
     async with ready(protocol) as station:
-        payload = {
-            "versionNumber": 1,
-            "updateType": "Full",
-            "localAuthorizationList": [local_entry(one, "FLEET") for one in (first, second)],
-        }
-        found = await carried_out(operator, station.station_id, "SendLocalList", payload)
-        assert found["answer_status"] == "Accepted"
+        entries = await planned(operator, station, first_ref, second_ref)
+        group = {"idToken": "FLEET", "type": "Central"}
+        assert [info["groupIdToken"] for info in entries.values()] == [group, group]
         transaction = await station.start(first)
         transaction.id_token = second
         await station.stop(transaction, 100)
@@ -208,14 +211,13 @@ async def test_tc_c_40_group_on_the_local_list(
 async def test_tc_c_43_invalid_token_of_the_group_on_the_local_list(
     operator: Operator, ready: Ready, protocol: Protocol
 ) -> None:
-    """C09, D01: a refused token stays refused although its group is on the list."""
-    first, _ = await operator.token(group_id="FLEET")
-    second, _ = await operator.token(group_id="FLEET", status="blocked")
+    """C09, D01: a refused token is listed as refused although its group is on the list."""
+    first, first_ref = await operator.token(group_id="FLEET")
+    second, second_ref = await operator.token(group_id="FLEET", status="blocked")
     async with ready(protocol) as station:
-        entries = [local_entry(first, "FLEET"), local_entry(second, "FLEET", "Blocked")]
-        payload = {"versionNumber": 1, "updateType": "Full", "localAuthorizationList": entries}
-        found = await carried_out(operator, station.station_id, "SendLocalList", payload)
-        assert found["answer_status"] == "Accepted"
+        entries = await planned(operator, station, first_ref, second_ref, blocked="list")
+        assert entries[f"ISO14443:{first.lower()}"]["status"] == "Accepted"
+        assert entries[f"ISO14443:{second.lower()}"]["status"] == "Blocked"
         await station.start(first)
         assert (await station.authorize(second)).status == "Blocked"
 
