@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +56,7 @@ class MemoryBus:
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._changed = asyncio.Condition()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], float] = {}  # since when it is stored
 
     @property
     def stalled(self) -> bool:
@@ -80,8 +81,9 @@ class MemoryBus:
         self._start([record], None)
 
     def pending_s(self) -> float:
-        """Like Publisher.pending_s: how long the oldest publish hangs (here: for ever or not)."""
-        return 3600.0 if self.stalled and self._tasks else 0.0
+        """How long the oldest publish has been hanging."""
+        now = time.monotonic()
+        return max((now - since for since in self._tasks.values()), default=0.0)
 
     def records(self, topic: str) -> list[MemoryRecord]:
         """Everything stored on a topic so far."""
@@ -141,8 +143,8 @@ class MemoryBus:
 
     def _start(self, records: list[Record], future: asyncio.Future[None] | None) -> None:
         task = asyncio.get_running_loop().create_task(self._store(records, future))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = time.monotonic()
+        task.add_done_callback(self._tasks.pop)
 
     async def _store(self, records: list[Record], future: asyncio.Future[None] | None) -> None:
         await self._flowing.wait()
