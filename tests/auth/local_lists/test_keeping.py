@@ -449,3 +449,25 @@ async def test_agreements_from_before_there_were_lists(kept: Kept) -> None:
     await kept.agreement(naming(KEY.ref("ISO14443", "other"), revision=2))
     await kept.work()
     assert station.entries == {}
+
+
+@pytest.mark.parametrize(
+    ("collection", "query"),
+    [
+        ("local_list_stations", {"plans": {"$in": ["group:north", "station:CS-1"]}}),
+        ("local_list_stations", {"due": {"$lte": NOW}}),
+        ("local_list_plans", {"tokens": {"$in": ["a", "b"]}}),
+        ("tokens", {"whitelist": None, "status": "accepted"}),
+        ("tokens", {"group_id": {"$in": ["FLEET"]}, "status": "accepted"}),
+        ("agreements", {"where": {"$in": ["*", "site:a"]}, "status": {"$in": ["active"]}}),
+        ("agreements", {"ever": {"$in": ["a"]}}),
+    ],
+)
+async def test_questions_of_a_fleets_size_have_an_index(
+    kept: Kept, collection: str, query: dict[str, Any]
+) -> None:
+    """Whose list a change touches, and what is due, is found without reading everything."""
+    explained = await kept.served.database[collection].find(query).explain()
+    plan = str(explained["queryPlanner"]["winningPlan"])
+    assert "IXSCAN" in plan
+    assert "COLLSCAN" not in plan
