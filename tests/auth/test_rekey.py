@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +18,8 @@ from voltbus_auth.store import Value
 from voltbus_backbone.contract.values import AuthorizationStatus
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from auth.conftest import Clock, Served
 
 pytestmark = pytest.mark.stack
@@ -118,3 +122,41 @@ async def test_an_import_under_the_other_key(served: Served) -> None:
     fresh = Token(ref=value.identities[0], type="ISO14443")
     assert not await served.store.token.put_many([(fresh, value)], [], NOW)
     assert isinstance(value, Value)
+
+
+async def test_as_a_command(served: Served, tmp_path: Path) -> None:
+    """As an operator runs it: exit code 0 and a summary; a wrong setting is one line and 2."""
+    await registered(served, FIRST, KEY)
+    for name, key in (("old.key", KEY), ("new.key", NEW)):
+        (tmp_path / name).write_bytes(key._secret)
+    settings = served.settings
+    environment = {
+        "VOLTBUS_MONGO_URI": settings.mongo_uri.get_secret_value(),
+        "VOLTBUS_MONGO_DATABASE": settings.mongo_database,
+        "VOLTBUS_HTTP_PORT": "0",
+        "VOLTBUS_TOKEN_KEY_FILE": str(tmp_path / "old.key"),
+        "VOLTBUS_TOKEN_KEY_OTHER_FILE": str(tmp_path / "new.key"),
+        "VOLTBUS_FIELD_KEY_FILE": str(settings.field_key_file),
+    }
+
+    async def command(**more: str) -> tuple[int | None, str, str]:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "voltbus_auth.rekey",
+            env=environment | more,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await process.communicate()
+        return process.returncode, out.decode(), err.decode()
+
+    code, out, err = await command()
+    assert (code, err) == (0, "")
+    assert "1 tokens, 1 changed" in out
+    (document,) = await served.database["tokens"].find().to_list(None)
+    assert document["identities"] == OLD_FIRST.identities("ISO14443", FIRST)
+    code, out, err = await command(VOLTBUS_TOKEN_KEY_OTHER_FILE=str(tmp_path / "none"))
+    assert (code, out) == (2, "")
+    (line,) = err.splitlines()
+    assert "VOLTBUS_TOKEN_KEY_OTHER_FILE must be a readable file" in line
