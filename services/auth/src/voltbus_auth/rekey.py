@@ -1,6 +1,6 @@
 """`python -m voltbus_auth.rekey`: let every stored token be found under the keys that are set.
 
-To replace the token key, as docs/adr/0009-token-key.md explains: name the new key as the other one
+To replace the token key, as docs/adr/0010-token-key.md explains: name the new key as the other one
 (`VOLTBUS_TOKEN_KEY_OTHER_FILE`), restart the replicas, run this; swap the two files, restart;
 take the old one out, restart, run this again. Takes the service's own settings; may be stopped and
 run again at any time, beside running replicas with either key first.

@@ -142,9 +142,13 @@ def created(
 
 
 def fingerprint(key: str, action: str, payload: dict[str, Any]) -> str:
-    """Tells whether a repeated idempotency key comes with the same request."""
+    """Tells whether a repeated idempotency key comes with the same request.
+
+    It outlives the payload, which may have held a card's number. Two bytes find a mistake in all
+    but one of 65,536 cases; of the numbers that a card may have, millions fit.
+    """
     text = msgspec.json.encode([action, payload], order="deterministic")
-    return hashlib.blake2b(text, key=key.encode()[:64], digest_size=16).hexdigest()
+    return hashlib.blake2b(text, key=key.encode()[:64], digest_size=2).hexdigest()
 
 
 def sent(command: Command, connection: Connection, now: datetime, margin: timedelta) -> Command:

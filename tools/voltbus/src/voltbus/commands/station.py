@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 station = typer.Typer(
     name="station",
-    help="Stations: list, show, create.",
+    help="Stations: list, show, create, rotate passwords.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
