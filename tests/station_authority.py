@@ -69,7 +69,7 @@ class AuthorityProcess:
 
     def __exit__(self, *_error: object) -> None:
         """Told to end, so that it leaves its group at once."""
-        self._end(signal.SIGINT)
+        self._end(signal.SIGTERM)
 
 
 def own_context(station: Station16 | Station2, trusted: Path, folder: Path) -> ssl.SSLContext:

@@ -62,6 +62,7 @@ class RepositoryHandler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Repository]:
     """The mirror that jgo's own configuration file names, as an operator would."""
+    gc.freeze()  # what was there before is none of our garbage: collecting is quick
     server = Repository()
     config = tmp_path / "jgo.conf"
     config.write_text(
@@ -75,6 +76,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Repo
     thread.join()
     server.server_close()
     gc.collect()  # see pytestmark
+    gc.unfreeze()
 
 
 def jars(**wrong: str) -> tuple[Jar, ...]:
