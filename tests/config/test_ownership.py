@@ -236,6 +236,36 @@ async def test_a_gateway_that_was_only_slow_gets_its_stations_back(replica: Repl
     assert (await replica.station("CS-1"))["connected"]
 
 
+async def test_a_beat_brings_back_what_was_declared_lost(replica: Replica) -> None:
+    """A gateway that config did not hear for a while needs no Heartbeat of its stations.
+
+    Those that left meanwhile stay away, as do those that an earlier process of that name had.
+    """
+    for name in ("CS-1", "CS-2", "CS-3"):
+        await replica.register(name)
+    await replica.connect("CS-3", gateway="g-1")
+    replica.hands.move(1)
+    began = replica.hands()
+    await replica.connect("CS-1", gateway="g-1")
+    gone = await replica.connect("CS-2", gateway="g-1")
+    await beat(replica, "g-1", began)
+    replica.hands.move(16)
+    assert len(await lose_silent(replica)) == 3
+    replica.hands.move(1)
+    left = StationDisconnected(
+        station_id="CS-2", connection_id=gone, gateway_id="g-1", at=replica.hands()
+    )
+    await replica.feed(registry.STATION_DISCONNECTED, left)
+    await beat(replica, "g-1", began)
+    assert await lose_silent(replica) == []
+    seen = replica.told("stations.events", StationSeen)
+    assert [each.station_id for each in seen] == ["CS-1"]
+    await replica.feed(registry.STATION_SEEN, seen[0])
+    names = ("CS-1", "CS-2", "CS-3")
+    assert [(await replica.station(name))["connected"] for name in names] == [True, False, False]
+    assert not await replica.silence.sweep()
+
+
 async def test_two_replicas_declare_a_gateway_lost_once(
     replica: Replica, make_replica: object
 ) -> None:

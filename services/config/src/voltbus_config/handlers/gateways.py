@@ -1,7 +1,8 @@
 """Declares the connections of silent gateways lost (design: ownership of a connection).
 
 It tells so in the stations' own log, where it takes its place among what gateways say: a station
-that is elsewhere by then is not touched, since the event names the connection.
+that is elsewhere by then is not touched, since the event names the connection. A gateway that
+beats again had only been slow, or unheard: its stations are told to be there after all.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from voltbus_backbone.contract.registry import STATION_DISCONNECTED
-from voltbus_backbone.contract.stations import StationDisconnected
+from voltbus_backbone.contract.registry import STATION_DISCONNECTED, STATION_SEEN
+from voltbus_backbone.contract.stations import StationDisconnected, StationSeen
 from voltbus_backbone.errors import Unavailable
 from voltbus_config.domain.connections import LOST
 from voltbus_config.domain.emissions import Emission
@@ -53,7 +54,7 @@ class Silence:
                 log.warning("silence.waiting", reason=str(error))
 
     async def sweep(self) -> bool:
-        """Declare lost what one silent or restarted gateway had; False when there is none."""
+        """Deal with one gateway that restarted, is back or is silent; False when there is none."""
         store, now = self._shell.store, self._shell.now()
         restarted = await store.gateways.take_restarted(now, _LEASE)
         if restarted is not None:
@@ -61,6 +62,13 @@ class Silence:
             count = await self._lose(gateway_id, now, before=stale_before)
             await store.gateways.renewed(gateway_id, stale_before)
             log.info("gateway.restarted", gateway_id=gateway_id, connections=count)
+            return True
+        back = await store.gateways.take_back(now, _LEASE)
+        if back is not None:
+            gateway_id, started_at = back
+            count = await self._welcome(gateway_id, started_at, now)
+            await store.gateways.welcomed(gateway_id)
+            log.info("gateway.back", gateway_id=gateway_id, connections=count)
             return True
         since = now - self._patience
         silent = await store.gateways.take_silent(since, now, _LEASE)
@@ -81,6 +89,15 @@ class Silence:
             after = found[-1].id
         return count
 
+    async def _welcome(self, gateway_id: str, started_at: datetime | None, now: datetime) -> int:
+        """Tell of its connections that were declared lost while it ran; how many there were."""
+        count, after = 0, ""
+        while found := await self._shell.store.lost_on(gateway_id, after, _MOST, started_at):
+            await self._tell([_seen(presence, now) for presence in found], now)
+            count += len(found)
+            after = found[-1].id
+        return count
+
     async def _declare(self, found: list[Presence], gateway_id: str, now: datetime) -> None:
         emissions = [
             Emission(
@@ -97,5 +114,19 @@ class Silence:
             for presence in found
             if presence.connection is not None
         ]
+        await self._tell(emissions, now)
+
+    async def _tell(self, emissions: list[Emission], now: datetime) -> None:
         await self._shell.store.transact(lambda session: self._shell.tell(emissions, now, session))
         self._shell.outbox.wake()
+
+
+def _seen(presence: Presence, now: datetime) -> Emission:
+    """The station's connection was there when its gateway beat."""
+    connection = presence.connection
+    assert connection is not None  # noqa: S101 - it was asked for by its connection
+    return Emission(
+        STATION_SEEN,
+        StationSeen(station_id=presence.id, connection_id=connection.connection_id, at=now),
+        f"back:{connection.connection_id}:{now.timestamp()}",
+    )

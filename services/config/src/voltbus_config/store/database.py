@@ -23,7 +23,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 from voltbus_backbone.errors import Unavailable
 from voltbus_backbone.store import MongoKeyStore, Reachable
 from voltbus_config.domain.commands import OPEN, Command
-from voltbus_config.domain.connections import Presence
+from voltbus_config.domain.connections import LOST, Presence
 from voltbus_config.domain.desired import Desired
 from voltbus_config.domain.layers import Settings, StationAgreement
 from voltbus_config.domain.stations import Station
@@ -300,6 +300,23 @@ class Store:
         }
         if before is not None:
             query["connection.connected_at"] = {"$lt": before}
+        return await self._presences(query, most)
+
+    async def lost_on(
+        self, gateway_id: str, after: str, most: int, since: datetime | None
+    ) -> list[Presence]:
+        """Stations whose connection there, not older than ``since``, was declared lost."""
+        query: dict[str, Any] = {
+            "connection.gateway_id": gateway_id,
+            "connection.open": False,
+            "connection.close_reason": LOST,
+            "_id": {"$gt": after},
+        }
+        if since is not None:
+            query["connection.connected_at"] = {"$gte": since}
+        return await self._presences(query, most)
+
+    async def _presences(self, query: dict[str, Any], most: int) -> list[Presence]:
         with self.reachable.watching():
             cursor = self.presence.collection.find(query).sort("_id", 1).limit(most)
             return [self.presence.read(found) for found in await cursor.to_list(most)]

@@ -69,6 +69,27 @@ class Gateways:
                 {"_id": gateway_id, "stale_before": stale_before}, {"$unset": {"stale_before": 1}}
             )
 
+    async def take_back(
+        self, now: datetime, lease: timedelta
+    ) -> tuple[str, datetime | None] | None:
+        """A gateway that beats after its connections were declared lost, and when it began."""
+        with self._reachable.watching():
+            found = await self._collection.find_one_and_update(
+                {
+                    "back": True,
+                    "$or": [{"taken_until": None}, {"taken_until": {"$lt": now}}],
+                },
+                {"$set": {"taken_until": now + lease}},
+            )
+        return (str(found["_id"]), found.get("started_at")) if found else None
+
+    async def welcomed(self, gateway_id: str) -> None:
+        """Its connections are told to be there after all."""
+        with self._reachable.watching():
+            await self._collection.update_one(
+                {"_id": gateway_id}, {"$set": {"taken_until": None, "back": False}}
+            )
+
     async def swept(self, gateway_id: str, since: datetime) -> None:
         """Its connections are declared lost, if it is still silent."""
         with self._reachable.watching():
@@ -85,6 +106,7 @@ def _heard(beat: GatewayBeat, now: datetime) -> dict[str, Any]:
         "heard_at": now,
         "leaving": beat.leaving,
         "swept": False,
+        "back": {"$or": ["$swept", "$back"]},
     }
     if beat.started_at is not None:
         anew = {
