@@ -47,6 +47,7 @@ _START_TRIES_S = 60.0
 # Longer than clients and load balancers keep an idle connection: they, not we, should drop it.
 _KEEP_ALIVE_S = 75
 _GC_THRESHOLDS = (20_000, 20, 50)
+_LAST_S = 1.0  # for what a task still does when it is told to end
 _OUTAGE_S = 5.0  # a produce unacknowledged for longer means that Kafka is not there
 
 
@@ -243,6 +244,11 @@ class _Process(Generic[S]):
             await close()
         for task in work:
             task.cancel()
+        # Ending, a task may wait for a server that hangs: it is interrupted there too.
+        if work:
+            _, hanging = await asyncio.wait(work, timeout=_LAST_S)
+            for task in hanging:
+                task.cancel()
         results = await asyncio.gather(*work, return_exceptions=True)
         await self._runtime.close()
         failures = [

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from typing import TYPE_CHECKING, Any
+
+import structlog
 
 from voltbus_backbone.errors import SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from voltbus_backbone.settings import KafkaSettings
+
+log = structlog.get_logger(__name__)
+
+DISCONNECT_S = 1.5  # for what goes on before a client has left; there may be two in a row
 
 
 def client_options(settings: KafkaSettings) -> dict[str, Any]:
@@ -31,6 +40,19 @@ def client_options(settings: KafkaSettings) -> dict[str, Any]:
             settings.password.get_secret_value() if settings.password else None
         )
     return options
+
+
+async def disconnect(leaving: Awaitable[None]) -> None:
+    """Wait until a client has left, but not for a broker that hangs: the process has to end.
+
+    aiokafka waits for whatever is on its way, up to the request timeout for each. What has not
+    been acknowledged by now has been confirmed to nobody.
+    """
+    try:
+        async with asyncio.timeout(DISCONNECT_S):
+            await leaving
+    except TimeoutError:
+        log.warning("kafka.disconnect.timeout", waited_s=DISCONNECT_S)
 
 
 def _tls(settings: KafkaSettings) -> ssl.SSLContext:

@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError
 
 from voltbus_backbone.envelope import Event, parse
 from voltbus_backbone.errors import InvalidRecord, Unavailable
-from voltbus_backbone.kafka.client import client_options
+from voltbus_backbone.kafka.client import client_options, disconnect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -68,7 +68,7 @@ class GroupConsumer:
         try:
             await consumer.start()
         except KafkaError as error:
-            await consumer.stop()
+            await disconnect(consumer.stop())
             raise Unavailable(f"Kafka does not answer at {self._settings.bootstrap}") from error
         self._consumer = consumer
 
@@ -106,7 +106,7 @@ class GroupConsumer:
     async def stop(self) -> None:
         """Leave the group."""
         if self._consumer is not None:
-            await self._consumer.stop()
+            await disconnect(self._consumer.stop())
 
 
 class PartitionReader:
@@ -131,7 +131,7 @@ class PartitionReader:
             await consumer.seek_to_end(self._tp)
             await consumer.position(self._tp)
         except KafkaError as error:
-            await consumer.stop()
+            await disconnect(consumer.stop())
             raise Unavailable(f"the inbox {self._tp.topic} cannot be read") from error
         self._consumer = consumer
 
@@ -148,7 +148,7 @@ class PartitionReader:
     async def stop(self) -> None:
         """Disconnect."""
         if self._consumer is not None:
-            await self._consumer.stop()
+            await disconnect(self._consumer.stop())
 
 
 class Tail:
@@ -187,7 +187,7 @@ class Tail:
             for partition in everything:
                 await consumer.position(partition)
         except (KafkaError, AssertionError) as error:
-            await consumer.stop()
+            await disconnect(consumer.stop())
             raise Unavailable(
                 f"Kafka does not answer at {self._settings.bootstrap}, or has no Voltbus topics"
             ) from error
@@ -197,7 +197,7 @@ class Tail:
     async def __aexit__(self, *_: object) -> None:
         """Disconnect."""
         if self._consumer is not None:
-            await self._consumer.stop()
+            await disconnect(self._consumer.stop())
 
     async def __aiter__(self) -> AsyncIterator[Event]:
         """Every CloudEvent as it comes; records that are none are passed over."""
@@ -253,7 +253,7 @@ async def _reader(settings: KafkaSettings, topic: str) -> AsyncIterator[AIOKafka
             f"Kafka does not answer at {settings.bootstrap}, or has no topic {topic}"
         ) from error
     finally:
-        await consumer.stop()
+        await disconnect(consumer.stop())
 
 
 def event_of(record: Any) -> Event | None:

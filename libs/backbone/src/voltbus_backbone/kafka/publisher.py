@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
 from voltbus_backbone.errors import Unavailable
-from voltbus_backbone.kafka.client import client_options
+from voltbus_backbone.kafka.client import client_options, disconnect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -101,17 +101,20 @@ class Publisher:
         try:
             await producer.start()
         except KafkaError as error:
-            await producer.stop()
+            await disconnect(producer.stop())
             raise Unavailable(f"Kafka does not answer at {self._settings.bootstrap}") from error
         self._producer = producer
 
     async def stop(self) -> None:
         """Send what waits, then disconnect."""
+        await disconnect(self._leave())
+        self._producer = None
+
+    async def _leave(self) -> None:
         while self._tasks:
             await asyncio.wait(set(self._tasks))
         if self._producer is not None:
             await self._producer.stop()
-            self._producer = None
 
     def publish(self, records: Sequence[Record]) -> asyncio.Future[None]:
         """Queue records now; the future is done once Kafka has them all.
@@ -258,7 +261,7 @@ class Publisher:
             return
         self._producer = None
         try:
-            await producer.stop()
+            await disconnect(producer.stop())
         except KafkaError:
             log.info("kafka.producer.stop.failed")
         try:

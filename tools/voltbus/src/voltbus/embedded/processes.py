@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 LEASH = Path(__file__).with_name("leash.py")
 POLL = 0.03  # seconds between two questions whether a part is ready
 TAIL_LINES, TAIL_BYTES = 20, 16_384
+HALTED = frozenset("TtZX")  # stopped, traced, a zombie, dead
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Part:
     ready: Callable[[], Awaitable[bool]]
     patience: float = 60.0  # seconds until it must be ready
     layer: int = 0  # higher layers are stopped first
-    grace: float = 7.0  # seconds from SIGTERM to SIGKILL
+    grace: float = 9.0  # seconds from SIGTERM to SIGKILL
 
 
 @dataclass(slots=True)
@@ -100,7 +101,8 @@ class Supervisor:
     async def signal(self, name: str, number: signal.Signals) -> None:
         """Send a signal to a part's process group; a deadly one does not count as a crash.
 
-        After SIGKILL this returns when the process is gone.
+        After SIGKILL this returns when the process is gone; after SIGSTOP when no thread of it
+        runs any more, for the kernel stops a busy process some time after kill(2) returned.
         """
         child = self._children[name]
         if number in {signal.SIGKILL, signal.SIGTERM, signal.SIGINT}:
@@ -108,9 +110,14 @@ class Supervisor:
         _signal_group(child.process.pid, number)
         if number == signal.SIGKILL:
             await child.process.wait()
+        while number == signal.SIGSTOP and _runs(child.process.pid):  # noqa: ASYNC110 - /proc has no event
+            await asyncio.sleep(POLL)
 
-    async def stop(self, name: str, grace: float | None = None) -> None:
-        """SIGTERM, then SIGKILL after the part's grace; returns when the process is gone."""
+    async def stop(self, name: str, grace: float | None = None) -> int:
+        """SIGTERM, then SIGKILL after the part's grace; the exit code when the process is gone.
+
+        As asyncio gives it: a negative one is the signal that ended it.
+        """
         child = self._children[name]
         child.expected_to_end = True
         if child.process.returncode is None:
@@ -122,9 +129,10 @@ class Supervisor:
                     await child.process.wait()
         # Also after an orderly end: what it left in its group ends with it.
         _signal_group(child.process.pid, signal.SIGKILL)
-        await child.process.wait()
+        code = await child.process.wait()
         if child.watcher is not None:
             await child.watcher
+        return code
 
     async def stop_all(self, grace: float | None = None) -> None:
         """Stop everything, layer by layer from the highest, the parts of one layer together.
@@ -235,6 +243,17 @@ def describe_end(code: int) -> str:
 def _crash_of(child: _Child) -> PartCrashed:
     code = child.process.returncode
     return PartCrashed(child.part.name, describe_end(code or 0), tail(child.part.log))
+
+
+def _runs(pid: int) -> bool:
+    """Whether a thread of this process may still be executing (proc(5): state of each task)."""
+    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            # The name before the state is in parentheses and may hold spaces and parentheses.
+            state = stat.read_text(encoding="utf-8", errors="replace").rpartition(") ")[2][:1]
+            if state not in HALTED:
+                return True
+    return False
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:

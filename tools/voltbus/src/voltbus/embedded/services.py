@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SERVICES = ("gateway", "auth", "config", "agreements")
 TOPIC_PREFIX = "voltbus."
+GRACE_S = "4"  # and a little more, until a process has left Kafka: see Part.grace
 STOPPED_FIRST = 1  # services before the servers they use
 
 
@@ -88,6 +89,7 @@ def _environment(settings: ServiceSettings, service: str) -> dict[str, str]:
         "VOLTBUS_KAFKA_BOOTSTRAP": settings.kafka,
         "VOLTBUS_TOPIC_PREFIX": TOPIC_PREFIX,
         "VOLTBUS_HTTP_HOST": LOOPBACK,
+        "VOLTBUS_GRACE_S": GRACE_S,
         "VOLTBUS_LOG_LEVEL": os.environ.get("VOLTBUS_LOG_LEVEL", "info"),
         "VOLTBUS_OPERATOR_KEY_FILE": str(settings.keys.operator_public),
         "VOLTBUS_OPERATOR_ISSUER": ISSUER,

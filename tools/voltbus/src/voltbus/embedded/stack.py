@@ -127,9 +127,9 @@ class Stack:
         """SIGKILL, as if the machine had failed; returns when the process is gone."""
         await self._supervisor.signal(name, signal.SIGKILL)
 
-    async def stop_part(self, name: str) -> None:
-        """SIGTERM, and SIGKILL after the grace period; returns when the process is gone."""
-        await self._supervisor.stop(name)
+    async def stop_part(self, name: str) -> int:
+        """SIGTERM, and SIGKILL after the grace period; the exit code when the process is gone."""
+        return await self._supervisor.stop(name)
 
     async def signal(self, name: str, number: signal.Signals) -> None:
         """Any signal, such as SIGSTOP and SIGCONT for a process that hangs."""
