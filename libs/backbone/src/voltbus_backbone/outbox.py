@@ -11,17 +11,15 @@ at the same time, so theirs is the order of their records.
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import structlog
 from bson import ObjectId
 from bson.timestamp import Timestamp
 
 from voltbus_backbone.envelope import Record
-from voltbus_backbone.errors import Unavailable
+from voltbus_backbone.lookout import Lookout
 from voltbus_backbone.store import translating
 
 if TYPE_CHECKING:
@@ -31,8 +29,6 @@ if TYPE_CHECKING:
 
     from voltbus_backbone.bus import Publishing
     from voltbus_backbone.store import Collection
-
-log = structlog.get_logger(__name__)
 
 _ADOPT_AFTER = timedelta(seconds=5)
 _LOOK_EVERY_S = 1.0
@@ -55,7 +51,7 @@ class Outbox:
         self._publisher = publisher
         self._owner = instance_id
         self._now = now
-        self._wake = asyncio.Event()
+        self._lookout = Lookout("outbox", self.relay, every_s=_LOOK_EVERY_S)
 
     async def prepare(self) -> None:
         """Create the indexes."""
@@ -89,22 +85,11 @@ class Outbox:
 
     def wake(self) -> None:
         """Call after the commit: the relay looks at once."""
-        self._wake.set()
+        self._lookout.wake()
 
     async def run(self) -> None:
         """Relay for the life of the process."""
-        while True:
-            try:
-                sent = await self.relay()
-            except Unavailable as error:
-                log.warning("outbox.waiting", reason=str(error))
-                sent = 0
-            if sent == 0:
-                self._wake.clear()
-                try:
-                    await asyncio.wait_for(self._wake.wait(), _LOOK_EVERY_S)
-                except TimeoutError:
-                    continue
+        await self._lookout.run()
 
     async def relay(self) -> int:
         """Publish what is due once; returns how many records left."""

@@ -45,6 +45,7 @@ class Clock:
 
     async def run(self) -> None:
         """Tick for the life of the process."""
+        # Not the backbone's Lookout: the rest lasts until the next due time, not for a fixed one.
         while True:
             self._changed.clear()
             try:

@@ -8,7 +8,6 @@ password, and config keeps one command.
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import structlog
@@ -21,7 +20,7 @@ from voltbus_auth.store.changes import OvertakenError
 from voltbus_backbone import envelope
 from voltbus_backbone.contract.config import CommandRequested
 from voltbus_backbone.contract.registry import COMMAND
-from voltbus_backbone.errors import Unavailable
+from voltbus_backbone.lookout import Lookout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,26 +57,15 @@ class Conductor:
         self._key = key
         self._source = source
         self._now = now
-        self._wake = asyncio.Event()
+        self._lookout = Lookout("changes", self.look, every_s=_LOOK_EVERY_S)
 
     def wake(self) -> None:
         """Look at once: something is due."""
-        self._wake.set()
+        self._lookout.wake()
 
     async def run(self) -> None:
         """Look for the life of the process."""
-        while True:
-            try:
-                found = await self.look()
-            except Unavailable as error:
-                log.warning("changes.waiting", reason=str(error))
-                found = 0
-            if found == 0:
-                self._wake.clear()
-                try:
-                    await asyncio.wait_for(self._wake.wait(), _LOOK_EVERY_S)
-                except TimeoutError:
-                    continue
+        await self._lookout.run()
 
     async def look(self) -> int:
         """Do what is due once; how many changes were looked at."""

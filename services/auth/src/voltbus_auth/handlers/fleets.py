@@ -6,17 +6,15 @@ place in the fleet, so that one that was begun before a kill -9 is found to be t
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from typing import TYPE_CHECKING
 
 import msgspec
-import structlog
 
 from voltbus_auth.domain.changes import fleet as pacing
 from voltbus_auth.domain.changes import rotation
 from voltbus_auth.store.changes import Move, OvertakenError
-from voltbus_backbone.errors import Unavailable
+from voltbus_backbone.lookout import Lookout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,8 +28,6 @@ if TYPE_CHECKING:
     from voltbus_auth.store.credentials import CredentialStore
     from voltbus_auth.store.fleets import FleetStore
     from voltbus_auth.store.projections import ProjectionStore
-
-log = structlog.get_logger(__name__)
 
 _LOOK_EVERY_S = 0.5
 
@@ -57,17 +53,11 @@ class Fleets:
         self._conductor = conductor
         self._key = key
         self._now = now
+        self._lookout = Lookout("fleets", self.look, every_s=_LOOK_EVERY_S)
 
     async def run(self) -> None:
         """Look for the life of the process."""
-        while True:
-            try:
-                looked = await self.look()
-            except Unavailable as error:
-                log.warning("fleets.waiting", reason=str(error))
-                looked = False
-            if not looked:
-                await asyncio.sleep(_LOOK_EVERY_S)
+        await self._lookout.run()
 
     async def look(self) -> bool:
         """Look at one fleet that is due; whether there was one."""

@@ -7,10 +7,7 @@ and day: replicas that find the same one, or a process killed in between, make o
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
-
-import structlog
 
 from voltbus_auth.domain.intake import to_milliseconds
 from voltbus_auth.domain.station_certificates.application import (
@@ -22,7 +19,7 @@ from voltbus_auth.handlers.station_certificates import COUNTED
 from voltbus_backbone.contract.config import CommandRequested
 from voltbus_backbone.contract.registry import COMMAND
 from voltbus_backbone.envelope import event as new_event
-from voltbus_backbone.errors import Unavailable
+from voltbus_backbone.lookout import Lookout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,8 +40,6 @@ if TYPE_CHECKING:
             """Certificates in use that end before a time and were not looked at since another."""
             ...
 
-
-log = structlog.get_logger(__name__)
 
 _LOOK_EVERY_S = 60.0
 
@@ -68,15 +63,14 @@ class Renewing:
         self._most = per_minute
         self._source = source
         self._now = now
+        self._lookout = Lookout("renewals", self._once, every_s=_LOOK_EVERY_S)
 
     async def run(self) -> None:
         """Look for the life of the process."""
-        while True:
-            try:
-                await self.look()
-            except Unavailable as error:
-                log.warning("renewals.unavailable", error=str(error))
-            await asyncio.sleep(_LOOK_EVERY_S)
+        await self._lookout.run()
+
+    async def _once(self) -> None:
+        await self.look()  # however many there were, the others have their turn in a minute
 
     async def look(self) -> int:
         """How many stations were told to ask for a new certificate."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
-from voltbus_backbone.errors import Unavailable
+from voltbus_backbone.lookout import Lookout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +38,7 @@ class Retention:
         self._books = books
         self._kept = kept
         self._now = now
-        self._every_s = every_s
+        self._lookout = Lookout("retention", self._once, every_s=every_s)
 
     async def tidy(self) -> int:
         """Delete what is too old, portion by portion; how many transactions that were."""
@@ -54,9 +53,7 @@ class Retention:
 
     async def run(self) -> None:
         """Tidy for the life of the process."""
-        while True:
-            try:
-                await self.tidy()
-            except Unavailable as error:
-                log.warning("retention.waiting", reason=str(error))
-            await asyncio.sleep(self._every_s)
+        await self._lookout.run()
+
+    async def _once(self) -> None:
+        await self.tidy()  # to the end: nothing is left that could be looked for at once

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
-from voltbus_backbone.errors import Unavailable
+from voltbus_backbone.lookout import Lookout
 
 if TYPE_CHECKING:
     from voltbus_auth.domain.plug_and_charge.authorities import Authority
@@ -29,7 +28,8 @@ class Trust:
 
     def __init__(self, source: Keeping, *, every_s: float) -> None:
         self._source = source
-        self._every_s = every_s
+        # The process has read them before it serves: the first look is a period later.
+        self._lookout = Lookout("roots", self.refresh, every_s=every_s, first_after_s=every_s)
         self._known: dict[str, Authority] = {}
         self.roots: tuple[Root, ...] = ()
 
@@ -43,9 +43,4 @@ class Trust:
 
     async def run(self) -> None:
         """Refresh for the life of the process."""
-        while True:
-            await asyncio.sleep(self._every_s)
-            try:
-                await self.refresh()
-            except Unavailable as error:
-                log.warning("roots.waiting", reason=str(error))
+        await self._lookout.run()

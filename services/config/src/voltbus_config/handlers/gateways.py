@@ -7,7 +7,6 @@ beats again had only been slow, or unheard: its stations are told to be there af
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ import structlog
 
 from voltbus_backbone.contract.registry import STATION_DISCONNECTED, STATION_SEEN
 from voltbus_backbone.contract.stations import StationDisconnected, StationSeen
-from voltbus_backbone.errors import Unavailable
+from voltbus_backbone.lookout import Lookout
 from voltbus_config.domain.connections import LOST
 from voltbus_config.domain.emissions import Emission
 
@@ -36,22 +35,18 @@ class Silence:
 
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
-        self._patience = timedelta(seconds=shell.settings.gateway_silence_s)
+        patience_s = shell.settings.gateway_silence_s
+        self._patience = timedelta(seconds=patience_s)
+        self._lookout = Lookout(
+            "silence", self.sweep, every_s=patience_s / 5, first_after_s=patience_s
+        )
 
     async def run(self) -> None:
         """Watch for the life of the process.
 
         It begins after one patience: beats that came while nobody listened are read first.
         """
-        wait = self._patience.total_seconds()
-        while True:
-            await asyncio.sleep(wait)
-            wait = self._patience.total_seconds() / 5
-            try:
-                while await self.sweep():
-                    pass
-            except Unavailable as error:
-                log.warning("silence.waiting", reason=str(error))
+        await self._lookout.run()
 
     async def sweep(self) -> bool:
         """Deal with one gateway that restarted, is back or is silent; False when there is none."""

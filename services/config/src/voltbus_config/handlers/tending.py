@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import structlog
 
 from voltbus_backbone.errors import Unavailable
+from voltbus_backbone.lookout import Lookout
 from voltbus_config.domain import layers as layering
 from voltbus_config.domain.commands import FINAL
 from voltbus_config.domain.connections import Presence
@@ -27,7 +27,6 @@ log = structlog.get_logger(__name__)
 _MOST = 200
 _LEASE = timedelta(seconds=30)
 _LOOK_EVERY_S = 0.5
-_PAUSE_S = 1.0
 
 
 class Tending:
@@ -35,14 +34,11 @@ class Tending:
 
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
-        self._wake = asyncio.Event()
+        self._lookout = Lookout("tending", self._look_at_due, every_s=_LOOK_EVERY_S)
 
     def wake(self, after_s: float = 0.0) -> None:
         """Something was marked due: look now, or when it is."""
-        if after_s > 0:
-            asyncio.get_running_loop().call_later(after_s, self._wake.set)
-        else:
-            self._wake.set()
+        self._lookout.wake(after_s)
 
     async def tend(self, station_ids: Iterable[str], session: Session) -> None:
         """Look at these stations, within the caller's transaction."""
@@ -58,20 +54,13 @@ class Tending:
 
     async def run(self) -> None:
         """Look at what is due, for the life of the process."""
-        while True:
-            self._wake.clear()
-            try:
-                ids = await self._shell.store.due.take(self._shell.now(), _LEASE, _MOST)
-                if ids:
-                    await self._look(ids)
-                    continue
-            except Unavailable as error:
-                log.warning("tending.waiting", reason=str(error))
-                await asyncio.sleep(_PAUSE_S)
-            try:
-                await asyncio.wait_for(self._wake.wait(), _LOOK_EVERY_S)
-            except TimeoutError:
-                continue
+        await self._lookout.run()
+
+    async def _look_at_due(self) -> int:
+        ids = await self._shell.store.due.take(self._shell.now(), _LEASE, _MOST)
+        if ids:
+            await self._look(ids)
+        return len(ids)
 
     async def _look(self, ids: list[str]) -> None:
         try:

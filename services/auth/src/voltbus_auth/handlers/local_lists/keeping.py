@@ -7,7 +7,6 @@ look, with the same cause and the same payload, so that config makes one command
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -23,6 +22,7 @@ from voltbus_backbone.contract.config import CommandRequested
 from voltbus_backbone.contract.registry import COMMAND
 from voltbus_backbone.envelope import event
 from voltbus_backbone.errors import Unavailable
+from voltbus_backbone.lookout import Lookout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -43,7 +43,6 @@ log = structlog.get_logger(__name__)
 _MOST = 100
 _LEASE = timedelta(seconds=30)
 _LOOK_EVERY_S = 0.5
-_PAUSE_S = 1.0
 _SOON = timedelta(seconds=1)
 _LAST_REQUEST_ID = 2**31 - 1
 
@@ -77,29 +76,15 @@ class Keeping:
         self._publisher = publisher
         self._source = source
         self._now = now
-        self._wake = asyncio.Event()
+        self._lookout = Lookout("local_lists", self.look, every_s=_LOOK_EVERY_S)
 
     def wake(self, after_s: float = 0.0) -> None:
         """Something was marked due: look when it is."""
-        if after_s > 0:
-            asyncio.get_running_loop().call_later(after_s, self._wake.set)
-        else:
-            self._wake.set()
+        self._lookout.wake(after_s)
 
     async def run(self) -> None:
         """Look at what is due, for the life of the process."""
-        while True:
-            self._wake.clear()
-            try:
-                if await self.look():
-                    continue
-            except Unavailable as error:
-                log.warning("local_lists.waiting", reason=str(error))
-                await asyncio.sleep(_PAUSE_S)
-            try:
-                await asyncio.wait_for(self._wake.wait(), _LOOK_EVERY_S)
-            except TimeoutError:
-                continue
+        await self._lookout.run()
 
     async def look(self) -> int:
         """Look at some that are due; how many there were."""
