@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import orjson
-from fastapi import Query
+from fastapi import Query, Response
 
 from voltbus_backbone.errors import Problem
 
@@ -88,6 +88,10 @@ class StoredAnswer:
     status: int | None = None
     body: bytes = b""
     headers: dict[str, str] | None = None
+
+    def response(self) -> Response:
+        """The answer itself, as JSON."""
+        return Response(self.body, self.status or 200, self.headers, media_type="application/json")
 
 
 class KeyStore(Protocol):

@@ -3,24 +3,24 @@
 To replace the token key, as docs/adr/0010-token-key.md explains: name the new key as the other one
 (`VOLTBUS_TOKEN_KEY_OTHER_FILE`), restart the replicas, run this; swap the two files, restart;
 take the old one out, restart, run this again. Takes the service's own settings; may be stopped and
-run again at any time, beside running replicas with either key first.
+run again at any time, beside running replicas with either key first. It ends with 1 when tokens
+cannot be found again.
 """
 
 from __future__ import annotations
 
-import asyncio
 import sys
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from voltbus_auth.rotate import NoBus
-from voltbus_auth.settings import Settings, token_key
-from voltbus_auth.store import Store
-from voltbus_backbone.errors import SettingsError, Unavailable
-from voltbus_backbone.settings import load
+from voltbus_auth import one_off
+from voltbus_auth.settings import token_key
+from voltbus_backbone.errors import SettingsError
 
 if TYPE_CHECKING:
     from voltbus_auth.domain.identifiers import TokenKey
+    from voltbus_auth.one_off import Work
+    from voltbus_auth.settings import Settings
+    from voltbus_auth.store import Store
 
 
 async def rekey(store: Store, key: TokenKey) -> int:
@@ -46,28 +46,14 @@ async def rekey(store: Store, key: TokenKey) -> int:
     return lost
 
 
-async def _run() -> int:
-    settings = load(Settings)
+def _work(settings: Settings) -> Work:
     key = token_key(settings)
-    store = await Store.open(settings, publisher=NoBus(), source="/voltbus/auth/rekey", now=_now)
-    try:
+
+    async def work(store: Store) -> int:
         return 1 if await rekey(store, key) else 0
-    finally:
-        await store.close()
 
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-def main() -> None:
-    """Run; exits 0, 1 (tokens cannot be found again, or MongoDB is away) or 2 (not so)."""
-    try:
-        sys.exit(asyncio.run(_run()))
-    except (SettingsError, Unavailable) as error:
-        sys.stderr.write(f"voltbus_auth.rekey: {error}\n")
-        sys.exit(2 if isinstance(error, SettingsError) else 1)
+    return work
 
 
 if __name__ == "__main__":
-    main()
+    one_off.run("rekey", _work)

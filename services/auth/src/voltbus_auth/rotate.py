@@ -7,32 +7,16 @@ stopped and run again at any time, beside the running service.
 
 from __future__ import annotations
 
-import asyncio
 import sys
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from voltbus_auth.settings import Settings
-from voltbus_auth.store import Store
-from voltbus_backbone.errors import SettingsError, Unavailable
-from voltbus_backbone.settings import load
+from voltbus_auth import one_off
+from voltbus_backbone.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from voltbus_backbone.envelope import Record
-
-
-class NoBus:
-    """This command changes nothing that anyone is told of."""
-
-    def publish(self, records: Sequence[Record]) -> asyncio.Future[None]:
-        """Refuse."""
-        raise Unavailable(f"no bus for {len(records)} records")
-
-    def post(self, record: Record) -> None:
-        """Refuse."""
-        raise Unavailable(f"no bus for a record of {record.topic}")
+    from voltbus_auth.one_off import Work
+    from voltbus_auth.settings import Settings
+    from voltbus_auth.store import Store
 
 
 async def rotate(store: Store) -> int:
@@ -52,27 +36,13 @@ async def rotate(store: Store) -> int:
     return count
 
 
-async def _run() -> None:
-    settings = load(Settings)
-    store = await Store.open(settings, publisher=NoBus(), source="/voltbus/auth/rotate", now=_now)
-    try:
+def _work(_: Settings) -> Work:
+    async def work(store: Store) -> int:
         await rotate(store)
-    finally:
-        await store.close()
+        return 0
 
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-def main() -> None:
-    """Run; exits 0, 1 (MongoDB is away) or 2 (it cannot be done so)."""
-    try:
-        asyncio.run(_run())
-    except (SettingsError, Unavailable) as error:
-        sys.stderr.write(f"voltbus_auth.rotate: {error}\n")
-        sys.exit(2 if isinstance(error, SettingsError) else 1)
+    return work
 
 
 if __name__ == "__main__":
-    main()
+    one_off.run("rotate", _work)

@@ -233,7 +233,12 @@ class Connections:
 
     async def close_all(self, code: int, reason: str, *, batch: int, pause_s: float) -> None:
         """Close every connection, a batch at a time: not the whole fleet returns at one moment."""
-        await _close(list(self._open.values()), code, reason, batch=batch, pause_s=pause_s)
+        await _paced(
+            list(self._open.values()),
+            lambda connection: connection.close(code, reason),
+            batch=batch,
+            pause_s=pause_s,
+        )
 
     async def close_distrusted(self, trust: ClientTrust, *, batch: int, pause_s: float) -> None:
         """Close those whose certificate may not be trusted any more; the door decides on them."""
@@ -243,31 +248,39 @@ class Connections:
             if connection.certificate is not None and not trust.still(connection.certificate.issued)
         ]
         reason = "The certificate is not trusted any more"
-        await _close(distrusted, POLICY_VIOLATION, reason, batch=batch, pause_s=pause_s)
+        await _paced(
+            distrusted,
+            lambda connection: connection.close(POLICY_VIOLATION, reason),
+            batch=batch,
+            pause_s=pause_s,
+        )
 
     async def leave_all(self, code: int, reason: str, *, batch: int, pause_s: float) -> None:
         """As ``close_all``, but each one only when no call is in flight on it."""
-        waiting = list(self._open.values())
-        while waiting:
-            for connection in waiting[:batch]:
-                if not connection.closed:
-                    connection.leave(code, reason)
-            waiting = waiting[batch:]
-            if waiting:
-                await asyncio.sleep(pause_s)
+        await _paced(
+            list(self._open.values()),
+            lambda connection: connection.leave(code, reason),
+            batch=batch,
+            pause_s=pause_s,
+        )
 
     async def empty(self) -> None:
         """Wait until no socket is open."""
         await self._empty.wait()
 
 
-async def _close(
-    waiting: list[Connection], code: int, reason: str, *, batch: int, pause_s: float
+async def _paced(
+    waiting: list[Connection],
+    send_off: Callable[[Connection], None],
+    *,
+    batch: int,
+    pause_s: float,
 ) -> None:
+    """Send off so many at a time, with a pause between; those that are gone need it no more."""
     while waiting:
         for connection in waiting[:batch]:
             if not connection.closed:
-                connection.close(code, reason)
+                send_off(connection)
         waiting = waiting[batch:]
         if waiting:
             await asyncio.sleep(pause_s)

@@ -134,7 +134,7 @@ def _add_writing(router: APIRouter, desk: Desk) -> None:
             return _answer(agreement, 201, {"Location": f"/v1/agreements/{agreement.id}"})
 
         request = {"path": "/v1/agreements", "body": body.model_dump(mode="json")}
-        return _response(await desk.idempotency.run(key, request, operation))
+        return (await desk.idempotency.run(key, request, operation)).response()
 
     @router.patch(
         "/{agreement_id}",
@@ -182,7 +182,7 @@ def _add_command(router: APIRouter, desk: Desk, command: Command) -> None:
 
         path = f"/v1/agreements/{agreement_id}/{command}"
         request = {"path": path, "body": {"reason": reason}}
-        return _response(await desk.idempotency.run(key, request, operation))
+        return (await desk.idempotency.run(key, request, operation)).response()
 
 
 def _filters(
@@ -238,9 +238,3 @@ def _single(agreement: Agreement) -> JSONResponse:
 def _answer(agreement: Agreement, status: int, headers: dict[str, str]) -> StoredAnswer:
     body = orjson.dumps(bodies.shown(agreement))
     return StoredAnswer("", status, body, headers | {"ETag": etag(agreement.revision)})
-
-
-def _response(answer: StoredAnswer) -> Response:
-    return Response(
-        answer.body, answer.status or 200, answer.headers, media_type="application/json"
-    )

@@ -97,7 +97,7 @@ def bulk_router(store: Store, key: TokenKey, now: Callable[[], datetime]) -> API
         allow_body(request, _LARGEST_TRANSACTION if choices.all_or_nothing else _LARGEST_FILE)
         at = to_milliseconds(now())
         work = Import(store, key, at, choices.existing, choices.dry_run)
-        steps = work.whole(lines) if choices.all_or_nothing else work.portions(lines)
+        steps = work.steps(lines, only_all=choices.all_or_nothing)
         if NDJSON in accept:
             return _WhileReading(_progress(work, steps), media_type=NDJSON)
         async for _ in steps:

@@ -65,7 +65,7 @@ def erasures_router(store: Store, now: Callable[[], datetime]) -> APIRouter:
         answer = await store.idempotency.run(
             idempotency_key and f"erase:{idempotency_key}", {"ref": ref}, operation
         )
-        return Response(answer.body, answer.status or 200, media_type="application/json")
+        return answer.response()
 
     @router.get("/erasures", summary="List erasures, the newest first", dependencies=[may_read])
     async def list_erasures(limit: Annotated[int, Query(ge=1, le=100)] = 20) -> Erasures:

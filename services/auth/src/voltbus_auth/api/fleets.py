@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Self
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field, StringConstraints, model_validator
 
 from voltbus_auth.api.changes import ChangeId
-from voltbus_auth.api.rotating import Beginning, RotateRequest, once
+from voltbus_auth.api.rotating import Beginning, RotateRequest, accepted, once
 from voltbus_auth.api.token_bodies import IdempotencyKey
 from voltbus_auth.domain.changes import fleet as pacing
 from voltbus_auth.domain.changes.fleet import Fleet, FleetState
@@ -89,9 +90,8 @@ def fleets_router(beginning: Beginning) -> APIRouter:
         response_model=FleetAnswer,
     )
     async def start(body: FleetRequest, idempotency_key: IdempotencyKey = None) -> Response:
-        key = idempotency_key and f"fleet:{idempotency_key}"
-        request = body.model_dump(mode="json")
-        return await once(beginning, key, request, lambda: _start(beginning, body))
+        work = partial(_start, beginning, body)
+        return await once(beginning, "fleet", idempotency_key, body, work)
 
     @router.get("/fleets", summary="List fleets, the newest first", dependencies=[read])
     async def list_fleets(limit: Annotated[int, Query(ge=1, le=100)] = 20) -> FleetList:
@@ -138,9 +138,7 @@ async def _start(beginning: Beginning, body: FleetRequest) -> StoredAnswer:
         revision=1,
     )
     await store.fleet.add(pacing.begin(fleet, now), [(name, name not in here) for name in names])
-    answer = await _shown(store, fleet)
-    headers = {"Location": f"/v1/rotations/fleets/{fleet.id}"}
-    return StoredAnswer("", 202, answer.model_dump_json().encode(), headers)
+    return accepted(f"/v1/rotations/fleets/{fleet.id}", await _shown(store, fleet))
 
 
 async def _found(store: Store, fleet_id: str) -> Fleet:

@@ -74,32 +74,26 @@ class Import:
     report: ImportReport = field(default_factory=ImportReport)
     seen: dict[int, int] = field(default_factory=dict)
 
-    async def portions(self, lines: AsyncIterator[Line]) -> AsyncIterator[ImportReport]:
-        """Portion by portion, each stored before the next is read."""
-        entries: list[_Entry] = []
-        async for line in lines:
-            one = self._checked(line)
-            if one is not None:
-                entries.append(one)
-            if self.report.lines % _PORTION == 0:
-                await self._keep(entries)
-                entries = []
-                yield self.report
-        if self.report.lines % _PORTION:
-            await self._keep(entries)
-            yield self.report
+    async def steps(
+        self, lines: AsyncIterator[Line], *, only_all: bool
+    ) -> AsyncIterator[ImportReport]:
+        """The report after each portion, stored before the next is read.
 
-    async def whole(self, lines: AsyncIterator[Line]) -> AsyncIterator[ImportReport]:
-        """Everything in one transaction, or nothing if any line has failed."""
+        ``only_all``: everything is stored at the end, or nothing if any line has failed.
+        """
         entries: list[_Entry] = []
         async for line in lines:
             one = self._checked(line)
             if one is not None:
                 entries.append(one)
             if self.report.lines % _PORTION == 0:
+                if not only_all:
+                    await self._keep(entries)
+                    entries = []
                 yield self.report
-        await self._keep(entries, only_all=True)
-        yield self.report
+        if only_all or self.report.lines % _PORTION:
+            await self._keep(entries, only_all=only_all)
+            yield self.report
 
     def _checked(self, line: Line) -> _Entry | None:
         """A line as a token, or its errors in the report."""

@@ -6,7 +6,8 @@ import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from functools import partial
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Response
 from pydantic import AnyUrl, BaseModel, ConfigDict, Field, UrlConstraints
@@ -130,12 +131,8 @@ def rotating_router(beginning: Beginning) -> APIRouter:
         idempotency_key: IdempotencyKey = None,
     ) -> Response:
         wanted = body or RotateRequest()
-        return await once(
-            beginning,
-            idempotency_key and f"rotate:{station_id}:{idempotency_key}",
-            wanted.model_dump(mode="json"),
-            lambda: _rotate(beginning, station_id, wanted),
-        )
+        work = partial(_rotate, beginning, station_id, wanted)
+        return await once(beginning, f"rotate:{station_id}", idempotency_key, wanted, work)
 
     @router.post(
         "/security-profile",
@@ -147,32 +144,29 @@ def rotating_router(beginning: Beginning) -> APIRouter:
     async def raise_profile(
         station_id: StationId, body: UpgradeRequest, idempotency_key: IdempotencyKey = None
     ) -> Response:
-        return await once(
-            beginning,
-            idempotency_key and f"upgrade:{station_id}:{idempotency_key}",
-            body.model_dump(mode="json"),
-            lambda: _upgrade(beginning, station_id, body),
-        )
+        work = partial(_upgrade, beginning, station_id, body)
+        return await once(beginning, f"upgrade:{station_id}", idempotency_key, body, work)
 
     return router
 
 
 async def once(
     beginning: Beginning,
+    purpose: str,
     key: str | None,
-    request: Any,
+    body: BaseModel,
     operation: Callable[[], Awaitable[StoredAnswer]],
 ) -> Response:
-    """The answer of an operation, done once for each idempotency key."""
-    answer = await beginning.store.idempotency.run(key, request, operation)
-    return Response(
-        answer.body, answer.status or 202, answer.headers, media_type="application/json"
+    """The answer of an operation, done once for each purpose and idempotency key."""
+    answer = await beginning.store.idempotency.run(
+        key and f"{purpose}:{key}", body.model_dump(mode="json"), operation
     )
+    return answer.response()
 
 
-def _accepted(path: str, answer: ChangeAnswer) -> StoredAnswer:
-    headers = {"Location": f"/v1/{path}/{answer.id}"}
-    return StoredAnswer("", 202, answer.model_dump_json().encode(), headers)
+def accepted(location: str, answer: BaseModel) -> StoredAnswer:
+    """202: what began, and where its course is shown."""
+    return StoredAnswer("", 202, answer.model_dump_json().encode(), {"Location": location})
 
 
 async def _rotate(beginning: Beginning, station_id: str, body: RotateRequest) -> StoredAnswer:
@@ -190,7 +184,7 @@ async def _rotate(beginning: Beginning, station_id: str, body: RotateRequest) ->
         timeout_s=body.timeout_s,
     )
     await beginning.start(change, both)
-    return _accepted("rotations", shown(change))
+    return accepted(f"/v1/rotations/{change.id}", shown(change))
 
 
 async def _upgrade(beginning: Beginning, station_id: str, body: UpgradeRequest) -> StoredAnswer:
@@ -213,7 +207,8 @@ async def _upgrade(beginning: Beginning, station_id: str, body: UpgradeRequest) 
     )
     marked = replace(known, change_id=change.id, revision=known.revision + 1)
     await beginning.start(change, marked)
-    return _accepted("upgrades", shown(change, await _warnings(beginning, known, body, now)))
+    answer = shown(change, await _warnings(beginning, known, body, now))
+    return accepted(f"/v1/upgrades/{change.id}", answer)
 
 
 async def _profile(beginning: Beginning, station_id: str, body: UpgradeRequest) -> HigherProfile:

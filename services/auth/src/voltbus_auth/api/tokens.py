@@ -97,9 +97,7 @@ def _add_registering(
         answer = await store.idempotency.run(
             idempotency_key and f"tokens:{idempotency_key}", request, lambda: register(body)
         )
-        return Response(
-            answer.body, answer.status or 201, answer.headers, media_type="application/json"
-        )
+        return answer.response()
 
 
 def _add_reading(router: APIRouter, store: Store) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from voltbus_auth.domain.ocpi import Unusable
 from voltbus_backbone.contract.auth import GetEvCertificateAnswer
@@ -13,7 +13,11 @@ from voltbus_backbone.errors import Unavailable
 if TYPE_CHECKING:
     from voltbus_backbone.contract.auth import GetEvCertificate
     from voltbus_backbone.contract.providers import ProviderAuthorize
+    from voltbus_backbone.contract.registry import MessageType
+    from voltbus_backbone.contract.values import Message
     from voltbus_backbone.rpc import Requester
+
+_OTHER_TYPE = "an answer of another type"
 
 
 class TopicDoor:
@@ -24,10 +28,9 @@ class TopicDoor:
 
     async def ask(self, question: ProviderAuthorize, budget_s: float) -> ProviderAuthorizeAnswer:
         """Its answer; see `Door`."""
-        budget = _tenths(budget_s)
-        answer = await self._requester.ask(PROVIDER_AUTHORIZE, question, deadline_s=budget)
+        answer = await _asked(self._requester, PROVIDER_AUTHORIZE, question, budget_s)
         if not isinstance(answer, ProviderAuthorizeAnswer):
-            raise Unusable("an answer of another type")
+            raise Unusable(_OTHER_TYPE)
         return answer
 
     async def close(self) -> None:
@@ -42,13 +45,15 @@ class CertificateDoor:
 
     async def __call__(self, wish: GetEvCertificate, budget_s: float) -> GetEvCertificateAnswer:
         """The provider's answer; see `handlers.ev_certificates.Provider`."""
-        budget = _tenths(budget_s)
-        answer = await self._requester.ask(PROVIDER_EV_CERTIFICATE, wish, deadline_s=budget)
+        answer = await _asked(self._requester, PROVIDER_EV_CERTIFICATE, wish, budget_s)
         if not isinstance(answer, GetEvCertificateAnswer):
-            raise Unavailable("an answer of another type")
+            raise Unavailable(_OTHER_TYPE)
         return answer
 
 
-def _tenths(budget_s: float) -> float:
-    """Tenths of a second: whoever waits equally long shares one timer."""
-    return max(round(budget_s, 1), 0.1)
+async def _asked(
+    requester: Requester, row: MessageType[Any], question: Message, budget_s: float
+) -> Message:
+    """What is answered, of whatever type."""
+    # Tenths of a second: whoever waits equally long shares one timer.
+    return await requester.ask(row, question, deadline_s=max(round(budget_s, 1), 0.1))

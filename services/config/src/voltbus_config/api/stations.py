@@ -52,7 +52,7 @@ def router(shell: Shell, tending: Tending) -> APIRouter:
 
         request = ["stations", body.model_dump(mode="json")]
         done = await idempotency.run(idempotency_key, request, once)
-        return Response(done.body, done.status or 201, done.headers, "application/json")
+        return done.response()
 
     @routes.get("", dependencies=[scope("stations:read")], summary="List stations")
     async def listed(
