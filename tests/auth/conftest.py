@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import httpx
+import msgspec
 import pytest
 import pytest_asyncio
 from pydantic import SecretStr
@@ -173,7 +174,9 @@ class Replica:
         """What a batch of requests sends on to the external authorizer's topic, as consumed."""
         records = await self._requests.handle(events)
         return [
-            replace(event, type=dict(record.headers)["ce_type"].decode(), topic=record.topic)
+            msgspec.structs.replace(
+                event, type=dict(record.headers)["ce_type"].decode(), topic=record.topic
+            )
             for record, event in zip(records, events, strict=True)
             if record.topic == Topic.AUTH_EXTERNAL_REQUESTS
         ]

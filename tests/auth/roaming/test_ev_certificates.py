@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from auth.auth_examples import NOW, STATION, asked, authorize
@@ -36,7 +36,9 @@ def wish(*, passed_on: bool = True, left_s: float = 10.0) -> Event:
     event = asked(authorize(), row=row)
     assert event.asking is not None
     deadline = int((NOW.timestamp() + left_s) * 1000)
-    return replace(event, message=WISH, asking=replace(event.asking, deadline_ms=deadline))
+    return msgspec.structs.replace(
+        event, message=WISH, asking=msgspec.structs.replace(event.asking, deadline_ms=deadline)
+    )
 
 
 class Provider:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from auth.auth_examples import (
@@ -363,11 +364,15 @@ async def test_the_budget_leaves_time_for_the_way_back(
     """At most 0.6 of what is left of the asker's deadline; facts past it have their own time."""
     event = asked(authorize())
     assert event.asking is not None
-    event.asking = replace(event.asking, deadline_ms=int((NOW.timestamp() + 2) * 1000))
+    event.asking = msgspec.structs.replace(
+        event.asking, deadline_ms=int((NOW.timestamp() + 2) * 1000)
+    )
     await through(roaming, event)
     late = asked(started16(id_token=card("04FF")))
     assert late.asking is not None
-    late.asking = replace(late.asking, deadline_ms=int((NOW - DAY).timestamp() * 1000))
+    late.asking = msgspec.structs.replace(
+        late.asking, deadline_ms=int((NOW - DAY).timestamp() * 1000)
+    )
     await through(roaming, late)
     clock.time = NOW
     assert provider.budgets == [pytest.approx(1.2), 3.0]

@@ -7,7 +7,6 @@ traceparent`` and, for asking, ``correlation-id reply-topic reply-partition dead
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +29,7 @@ _SPEC = ("ce_specversion", b"1.0")
 _encoder = msgspec.json.Encoder()
 
 
-@dataclass(slots=True, frozen=True)
-class Asking:
+class Asking(msgspec.Struct, frozen=True):
     """How a request wants its answer: where to, under which id, by when (epoch milliseconds)."""
 
     correlation_id: str
@@ -40,8 +38,7 @@ class Asking:
     deadline_ms: int
 
 
-@dataclass(slots=True, frozen=True)
-class Record:
+class Record(msgspec.Struct, frozen=True):
     """A record to be produced. ``topic`` is without prefix, except in a reply."""
 
     topic: str
@@ -51,8 +48,7 @@ class Record:
     partition: int | None = None
 
 
-@dataclass(slots=True)
-class Event:
+class Event(msgspec.Struct):
     """A record as it was consumed. ``data`` is None for a tombstone."""
 
     id: str

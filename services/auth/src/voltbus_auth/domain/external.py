@@ -159,7 +159,7 @@ def to_be_asked(local: Verdict) -> Verdict:
     reason = "No such token is registered; the external authorizer is asked about it."
     if local.decision.status is AuthorizationStatus.ACCEPTED:
         reason = f"{local.reason} The external authorizer is asked each time."
-    return replace(local, elsewhere=True, reason=reason)
+    return msgspec.structs.replace(local, elsewhere=True, reason=reason)
 
 
 def by_answer(answer: Answer, local: Verdict, place: Place, question: Question) -> Verdict:
@@ -184,7 +184,7 @@ def by_answer(answer: Answer, local: Verdict, place: Place, question: Question) 
         cache_expiry=_cache_expiry(answer, local, question),
         evse_ids=_subset(evses, local, question, all_of_them=set(everywhere)),
     )
-    return replace(
+    return msgspec.structs.replace(
         local,
         decision=decision,
         rule=Rule.EXTERNAL,
@@ -228,7 +228,7 @@ def by_silence(local: Verdict, question: Question, policy: Policy) -> Verdict:
     expiry = question.at + _SHORT
     if local.decision.cache_expiry is not None:
         expiry = min(expiry, local.decision.cache_expiry)
-    return replace(
+    return msgspec.structs.replace(
         local,
         decision=msgspec.structs.replace(local.decision, cache_expiry=expiry),
         rule=Rule.SILENCE,

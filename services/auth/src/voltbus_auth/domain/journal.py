@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -15,8 +16,7 @@ AUTHORIZE = "authorize"
 TRANSACTION = "transaction"
 
 
-@dataclass(frozen=True, slots=True)
-class Decided:
+class Decided(msgspec.Struct, frozen=True):
     """One decision. ``asked_by``: an Authorize, or a transaction message with a token."""
 
     at: datetime

@@ -5,8 +5,9 @@ Each looks at one case and refuses with a reason, or lets it pass.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from voltbus_auth.domain.verdict import Limit, Policy, Question, Rule
 from voltbus_backbone.contract.values import AuthorizationStatus
@@ -35,8 +36,7 @@ _PAYS_AS: dict[str, frozenset[str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(msgspec.Struct, frozen=True):
     """One agreement, or none, that may speak for the token."""
 
     token: Token

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime  # noqa: TC003 - tests build questions by their annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+import msgspec
+
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
+    from datetime import timedelta
 
     from voltbus_backbone.contract.auth import Decision
 
@@ -58,8 +61,7 @@ class Policy:
     silence: Silence = Silence.ERROR
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(msgspec.Struct, frozen=True):
     """What is asked. ``evse_id`` None: about the station as a whole.
 
     ``starting``: a transaction begins with this token, so that it takes one of those it may have.
@@ -81,8 +83,7 @@ class Limit:
     most: int
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """The decision, what decided, and why in words. ``limits`` must hold when it starts.
 
     ``elsewhere``: the last word is another system's, which has not been asked yet.

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
 import structlog
 
 from voltbus_auth.domain.external import leaves_open
@@ -164,7 +164,7 @@ class Certificates:
         verdict = knowledge.verdict(ref, message.station_id, question)
         decision = conclude(found, verdict.decision)
         if found.finding is Finding.VALID:
-            verdict = replace(verdict, decision=decision)
+            verdict = msgspec.structs.replace(verdict, decision=decision)
         else:
             verdict = Verdict(decision, Rule.CERTIFICATE, _sentence(found.reason))
         token_ref = knowledge.token_ref(ref)
