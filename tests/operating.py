@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 
-DEADLINE_S = 30.0
+DEADLINE_S = 90.0
 PUBLIC = (
     Topic.STATIONS_EVENTS,
     Topic.TRANSACTIONS_EVENTS,

@@ -20,7 +20,7 @@ def is_running(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] not in {"Z", "X"}
 
 
-async def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+async def eventually(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     """Return as soon as the condition holds; fail after the deadline."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.stack
 
-DEADLINE_S = 30.0
+DEADLINE_S = 90.0
 
 
 class Service:

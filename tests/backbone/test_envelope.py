@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from voltbus_backbone import envelope
 from voltbus_backbone.contract import registry
@@ -52,6 +54,31 @@ def test_what_is_written_reads_back_the_same() -> None:
     assert event.decode() == StationLogin(station_id="CP-1")
     assert event.asking == asking
     assert (event.topic, event.partition, event.offset) == ("t", 1, 9)
+
+
+@given(
+    st.lists(
+        st.datetimes(
+            min_value=datetime(1970, 1, 2),  # noqa: DTZ001 - Hypothesis adds the zone
+            max_value=datetime(2100, 1, 1),  # noqa: DTZ001 - as above
+            timezones=st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=30))]),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    st.integers(0, 2_000_000),
+)
+def test_the_time_of_an_event_is_rfc_3339(moments: list[datetime], microseconds: int) -> None:
+    """CloudEvents 1.0, ``time``: in UTC to the millisecond, whatever was stamped just before."""
+    close = [one + timedelta(microseconds=microseconds) for one in moments]
+    for now in (*moments, *close):
+        message = StationLogin(station_id="CS-1", security_profile=1)
+        made = envelope.event(registry.STATION_LOGIN, message, id="1", source="/x", now=now)
+        text = (envelope.header(made.headers, "ce_time") or b"").decode()
+        assert text == envelope.timestamp(now)
+        assert datetime.fromisoformat(text) == now.replace(
+            microsecond=now.microsecond // 1000 * 1000
+        )
 
 
 def test_a_reply_goes_to_the_partition_of_whoever_asked() -> None:

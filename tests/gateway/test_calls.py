@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -293,6 +294,21 @@ async def test_a_binary_message_with_json_is_read_as_text(stage: Stage) -> None:
     async with stage.station("CP-1") as station:
         await station.socket.send(b'[2,"m1","Heartbeat",{}]')
         assert (await station.receive())[:2] == [3, "m1"]
+
+
+async def test_answers_keep_the_order_of_the_calls_whatever_their_shape(
+    start: Callable[..., Awaitable[Stage]],
+) -> None:
+    """A13: whole, fragmented and binary messages, more at once than may wait, in their order."""
+    stage = await start(calls_ahead=4)
+    async with stage.station("CP-1") as station:
+        assert (await station.call("BootNotification", BOOT_16))[0] == 3
+        ids = [f"a{number}" for number in range(60)]
+        for number, id_ in enumerate(ids):
+            text = json.dumps([2, id_, "Authorize", {"idTag": "ABC"}])
+            shapes = (text, [text[:9], text[9:20], text[20:]], text.encode(), text)
+            await station.socket.send(shapes[number % 7 % len(shapes)])
+        assert [(await station.receive())[:2] for _ in ids] == [[3, id_] for id_ in ids]
 
 
 async def test_a_station_that_never_reads_its_answers_stops_being_read(

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.stack
 GATEWAYS = ("gateway", "gateway-2", "gateway-3")
 STATIONS = 300
 ROUNDS = 3
-DEADLINE_S = 30.0
+DEADLINE_S = 90.0
 SILENCE_S = 3.0
 BOOT = {"chargePointVendor": "Acme", "chargePointModel": "One"}
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from voltbus_backbone.envelope import Event, Record
     from voltbus_backbone.settings import KafkaSettings
 
-DEADLINE_S = 30.0
+DEADLINE_S = 90.0
 
 
 async def start_process(**settings: str) -> asyncio.subprocess.Process:

@@ -53,6 +53,11 @@ class Consumption:
     types: frozenset[str]
     handle: Callable[[Sequence[Event]], Awaitable[Sequence[Record]]]
 
+    @property
+    def awaited(self) -> bool:
+        """Whether somebody waits for what it does: it reads requests, not events alone."""
+        return any(topic.endswith("requests") for topic in self.topics)
+
 
 class Loop:
     """Runs one consumption until stopped."""

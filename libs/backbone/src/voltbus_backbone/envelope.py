@@ -8,6 +8,7 @@ traceparent`` and, for asking, ``correlation-id reply-topic reply-partition dead
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from math import floor
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -97,15 +98,20 @@ def timestamp(now: datetime) -> str:
 
 
 class _Stamp:
-    """The last time that was written: a batch has one ``now`` for all its records."""
+    """The last time that was written: a batch has one ``now``, and many batches fit a second."""
 
     now: datetime | None = None
     text = b""
+    second = 0
+    to_the_second = b""
 
 
 def _stamp(now: datetime) -> bytes:
     if now is not _Stamp.now:
-        _Stamp.now, _Stamp.text = now, timestamp(now).encode()
+        second = floor(now.timestamp())
+        if second != _Stamp.second:
+            _Stamp.second, _Stamp.to_the_second = second, timestamp(now)[:-4].encode()
+        _Stamp.now, _Stamp.text = now, b"%s%03dZ" % (_Stamp.to_the_second, now.microsecond // 1000)
     return _Stamp.text
 
 

@@ -10,13 +10,19 @@ import asyncio
 import zlib
 from collections import deque
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from voltbus_backbone import dead_letters, envelope
-from voltbus_backbone.contract.registry import FAULT, TYPES
-from voltbus_backbone.errors import DeadlineExceeded, InvalidRecord, Unavailable
+from voltbus_backbone.contract.registry import TYPES, Fault
+from voltbus_backbone.errors import (
+    DeadlineExceeded,
+    InvalidRecord,
+    Unavailable,
+    VoltbusError,
+)
 from voltbus_backbone.observability import REPLIES
 
 if TYPE_CHECKING:
@@ -26,6 +32,8 @@ if TYPE_CHECKING:
     from voltbus_backbone.contract.registry import MessageType, Topic
     from voltbus_backbone.contract.values import Message
     from voltbus_backbone.envelope import Event, Record
+
+    Done = Callable[[Message | VoltbusError], None]
 
 log = structlog.get_logger(__name__)
 
@@ -44,12 +52,12 @@ def inbox_partition(instance_id: str, partitions: int) -> int:
 class _Deadlines:
     """One timer for all that wait: questions with the same budget end in the order of asking."""
 
-    def __init__(self, expire: Callable[[str], None]) -> None:
+    def __init__(self, expire: Callable[[bytes], None]) -> None:
         self._expire = expire
-        self._lines: dict[float, deque[tuple[float, str]]] = {}
+        self._lines: dict[float, deque[tuple[float, bytes]]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def watch(self, loop: asyncio.AbstractEventLoop, budget_s: float, correlation: str) -> None:
+    def watch(self, loop: asyncio.AbstractEventLoop, budget_s: float, correlation: bytes) -> None:
         """Call ``expire`` with this id when its budget is used up, answered or not."""
         line = self._lines.get(budget_s)
         if line is None:
@@ -112,7 +120,7 @@ class Requester:
         self._mine = f"{instance_id}/{start_mark}/"
         self._mine_bytes = self._mine.encode()
         self._count = 0
-        self._waiting: dict[str, asyncio.Future[Message]] = {}
+        self._waiting: dict[bytes, Done] = {}
         self._deadlines = _Deadlines(self._expire)
         self._reading: asyncio.Task[None] | None = None
         self._inbox: Inbox | None = None
@@ -134,10 +142,9 @@ class Requester:
         if self._inbox is not None:
             await self._inbox.stop()
         self._deadlines.stop()
-        for future in self._waiting.values():
-            if not future.done():
-                future.set_exception(Unavailable("this process is stopping"))
-        self._waiting.clear()
+        waiting, self._waiting = self._waiting, {}
+        for done in waiting.values():
+            _call(done, Unavailable("this process is stopping"))
 
     def ask(
         self,
@@ -156,11 +163,29 @@ class Requester:
         that it cannot decide now. ``id`` is the request's CloudEvents id (default: its correlation
         id, for a request that no station could resend).
         """
-        record, future = self._prepare(
-            row, message, id_=id, deadline_s=deadline_s, topic=topic, key=key, trace=traceparent
+        future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        record = self._prepare(
+            row,
+            message,
+            partial(_settle, future),
+            id_=id,
+            deadline_s=deadline_s,
+            topic=topic,
+            key=key,
+            trace=traceparent,
         )
         self._publisher.post(record)
         return future
+
+    def ask_then(
+        self, row: MessageType[Any], message: Message, done: Done, *, deadline_s: float
+    ) -> None:
+        """As ``ask``, for the hot path: ``done`` is called once, with the message or the error.
+
+        It is called where the answer is read, a turn of the event loop earlier than whoever waits
+        for a future, and must return at once.
+        """
+        self._publisher.post(self._prepare(row, message, done, deadline_s=deadline_s))
 
     def tell_and_ask(
         self,
@@ -173,8 +198,15 @@ class Requester:
         traceparent: bytes | None = None,
     ) -> tuple[asyncio.Future[None], asyncio.Future[Message]]:
         """Send a fact that wants an answer: (Kafka has it, the answer). Either may fail alone."""
-        record, future = self._prepare(
-            row, message, id_=id, deadline_s=deadline_s, topic=None, key=key, trace=traceparent
+        future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        record = self._prepare(
+            row,
+            message,
+            partial(_settle, future),
+            id_=id,
+            deadline_s=deadline_s,
+            key=key,
+            trace=traceparent,
         )
         return self._publisher.publish([record]), future
 
@@ -182,17 +214,18 @@ class Requester:
         self,
         row: MessageType[Any],
         message: Message,
+        done: Done,
         *,
-        id_: str | None,
         deadline_s: float,
-        topic: Topic | None,
-        key: bytes | None,
-        trace: bytes | None,
-    ) -> tuple[Record, asyncio.Future[Message]]:
-        loop = asyncio.get_running_loop()
+        id_: str | None = None,
+        topic: Topic | None = None,
+        key: bytes | None = None,
+        trace: bytes | None = None,
+    ) -> Record:
         now = self._now()
         self._count += 1
         correlation = f"{self._mine}{self._count}"
+        name = correlation.encode()
         record = envelope.event(
             row,
             message,
@@ -205,31 +238,32 @@ class Requester:
         )
         record.headers.extend(
             (
-                ("correlation-id", correlation.encode()),
+                ("correlation-id", name),
                 ("reply-topic", self._reply_topic),
                 ("reply-partition", self._reply_partition),
                 ("deadline", b"%d" % int((now.timestamp() + deadline_s) * 1000)),
             )
         )
-        future: asyncio.Future[Message] = loop.create_future()
-        self._waiting[correlation] = future
-        self._deadlines.watch(loop, deadline_s, correlation)
-        return record, future
+        self._waiting[name] = done
+        self._deadlines.watch(asyncio.get_running_loop(), deadline_s, name)
+        return record
 
-    def _expire(self, correlation: str) -> None:
-        future = self._waiting.pop(correlation, None)
-        if future is not None and not future.done():
+    def _expire(self, correlation: bytes) -> None:
+        done = self._waiting.pop(correlation, None)
+        if done is not None:
             _DEADLINE.inc()
-            future.set_exception(DeadlineExceeded("no answer within the deadline"))
+            _call(done, DeadlineExceeded("no answer within the deadline"))
 
     async def _read(self, inbox: Inbox) -> None:
         while True:
+            answered = 0
             for record in await inbox.take():
                 correlation = envelope.header(record.headers, "correlation-id")
                 if correlation is None:
                     await self._receive(record)
                 elif correlation.startswith(self._mine_bytes):
-                    self._answer(correlation.decode(), record)
+                    answered += self._answer(correlation, record)
+            _ANSWERED.inc(answered)
 
     async def _receive(self, record: Any) -> None:
         """A record of our partition that answers nobody: a message to us, or to a neighbour."""
@@ -248,24 +282,41 @@ class Requester:
             return
         await self._on_message(event)
 
-    def _answer(self, correlation: str, record: Any) -> None:
-        future = self._waiting.pop(correlation, None)
-        if future is None or future.done():
+    def _answer(self, correlation: bytes, record: Any) -> bool:
+        """Hand an answer out; whether somebody waited for it."""
+        done = self._waiting.pop(correlation, None)
+        if done is None:
             _LATE.inc()
-            return
-        kind = envelope.header(record.headers, "ce_type")
-        row = TYPES.get(kind.decode()) if kind is not None else None
-        if row is None or record.value is None:
-            future.set_exception(Unavailable("the answer is of an unknown type"))
-            return
-        try:
-            message = row.decoder.decode(record.value)
-        except ValueError:
-            _INVALID.inc()
-            future.set_exception(Unavailable("the answer does not match its schema"))
-            return
-        _ANSWERED.inc()
-        if row is FAULT:
-            future.set_exception(Unavailable(message.detail))
-        else:
-            future.set_result(message)
+            return False
+        _call(done, _read_answer(record))
+        return True
+
+
+def _read_answer(record: Any) -> Message | VoltbusError:
+    kind = envelope.header(record.headers, "ce_type")
+    row = TYPES.get(kind.decode()) if kind is not None else None
+    if row is None or record.value is None:
+        return Unavailable("the answer is of an unknown type")
+    try:
+        message: Message = row.decoder.decode(record.value)
+    except ValueError:
+        _INVALID.inc()
+        return Unavailable("the answer does not match its schema")
+    return Unavailable(message.detail) if isinstance(message, Fault) else message
+
+
+def _settle(future: asyncio.Future[Message], answer: Message | VoltbusError) -> None:
+    if future.done():
+        return  # whoever asked waits no more
+    if isinstance(answer, VoltbusError):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)
+
+
+def _call(done: Done, answer: Message | VoltbusError) -> None:
+    """One that breaks must not keep the others from their answers."""
+    try:
+        done(answer)
+    except Exception:
+        log.exception("answer.broke")

@@ -214,7 +214,10 @@ class _Process(Generic[S]):
             Loop(
                 consumption,
                 consumer=GroupConsumer(
-                    self._settings.kafka, self._settings.topic_prefix, consumption.group
+                    self._settings.kafka,
+                    self._settings.topic_prefix,
+                    consumption.group,
+                    awaited=consumption.awaited,
                 ),
                 publisher=self._publisher,
                 dead_letters=Topic(f"{self._name}.dead-letter"),

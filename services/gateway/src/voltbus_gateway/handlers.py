@@ -15,6 +15,7 @@ import structlog
 from voltbus_backbone import envelope
 from voltbus_backbone.contract.config import Boot, BootAnswer, Registration
 from voltbus_backbone.contract.registry import BOOT, REGISTRATION
+from voltbus_backbone.errors import VoltbusError
 from voltbus_gateway.connection import POLICY_VIOLATION
 from voltbus_gateway.domain import registration
 from voltbus_gateway.domain.errors import CallFailed, ErrorCode
@@ -22,7 +23,7 @@ from voltbus_gateway.domain.frames import Call
 from voltbus_gateway.domain.route import Context, Mode, Route, fact_id
 from voltbus_gateway.domain.routes import route_of
 from voltbus_gateway.fact import Fact, error_of
-from voltbus_gateway.metrics import call_seconds, calls
+from voltbus_gateway.metrics import CALLS
 
 if TYPE_CHECKING:
     import asyncio
@@ -165,10 +166,12 @@ class Handlers:
         elif route.row.fact:
             self._tell_and_ask(one, message)
         else:
-            answered = self._requester.ask(
-                route.row, message, deadline_s=self._settings.answer_deadline_s
+            self._requester.ask_then(
+                route.row,
+                message,
+                partial(self._answered, one),
+                deadline_s=self._settings.answer_deadline_s,
             )
-            answered.add_done_callback(partial(self._answered, one))
 
     def _serial_fits(self, one: Handling, boot: Boot) -> bool:
         """A certificate that names a serial number must be this station's (B01.FR.11/12)."""
@@ -227,11 +230,11 @@ class Handlers:
         else:
             self._fail(one, _not_stored())
 
-    def _answered(self, one: Handling, answered: asyncio.Future[Message]) -> None:
-        if error_of(answered) is None:
-            self._decided(one, answered.result())
-        else:
+    def _answered(self, one: Handling, answer: Message | VoltbusError) -> None:
+        if isinstance(answer, VoltbusError):
             self._silence(one)
+        else:
+            self._decided(one, answer)
 
     def _decided(self, one: Handling, answer: Message) -> None:
         """A service has answered."""
@@ -289,9 +292,7 @@ class Handlers:
             return
         one.done = True
         self._flow.leave()
-        action = one.route.action
-        calls(one.route.protocol.value, action, outcome).inc()
-        call_seconds(action).observe(self._clock() - one.started)
+        CALLS.count(one.route.protocol, one.route.action, outcome, self._clock() - one.started)
 
 
 def _not_stored() -> CallFailed:

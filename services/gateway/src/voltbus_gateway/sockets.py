@@ -7,6 +7,7 @@ callbacks, without a task or a wait for each.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket as network
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import structlog
 from websockets.asyncio.server import ServerConnection, broadcast, serve
 from websockets.exceptions import ConnectionClosed, InvalidHeader
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
+from websockets.frames import DATA_OPCODES, Frame, Opcode
 from websockets.headers import parse_subprotocol
 from websockets.typing import Subprotocol
 
@@ -28,10 +30,11 @@ from voltbus_gateway.metrics import REFUSALS
 from voltbus_gateway.tls import KeyPair, Reloaded, ServerTls, client_certificate
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from websockets.asyncio.server import Server
     from websockets.http11 import Request, Response
+    from websockets.protocol import Event
 
     from voltbus_gateway.client_trust import ClientTrust
     from voltbus_gateway.connection import Connection
@@ -65,6 +68,23 @@ class StationSocket(ServerConnection):
 
     knock: Knock | None = None
     credential_id: str = ""
+    take: Callable[[str], bool] | None = None
+
+    def process_event(self, event: Event) -> None:
+        """Give a whole text to ``take`` at once, without a task that wakes up for each message.
+
+        Once ``take`` wants no more, and for whatever is no whole text, the library's queue and its
+        reader take over (``Sockets._read``), so that nothing overtakes anything.
+        """
+        if self.take is not None and isinstance(event, Frame) and event.opcode in DATA_OPCODES:
+            if event.opcode is Opcode.TEXT and event.fin:
+                with contextlib.suppress(UnicodeDecodeError):  # the reader closes with 1007
+                    text = str(event.data, "utf-8")
+                    if not self.take(text):
+                        self.take = None
+                    return
+            self.take = None
+        super().process_event(event)
 
 
 class SocketLink:
@@ -278,18 +298,42 @@ class Sockets:
             log.exception("connection.broke")
             link.close(_INTERNAL_ERROR, "")
         finally:
+            socket.take = None  # or socket and connection would wait for the garbage collector
             self._connections.lost(connection, _ABNORMAL, "")
 
     async def _read(self, socket: StationSocket, connection: Connection, link: SocketLink) -> None:
+        """Read what the socket does not give to the connection by itself."""
         flow = self._flow
+
+        def take(text: str) -> bool:
+            """Hand over a message; whether there is room for the next."""
+            try:
+                connection.receive(text)
+            except Exception:
+                log.exception("connection.broke")
+                link.close(_INTERNAL_ERROR, "")
+                socket.take = _ignore
+                return True
+            return connection.wants_input and not flow.full and not link.congested
+
         while True:
-            connection.receive(await socket.recv())
+            if connection.wants_input and not flow.full and not link.congested:
+                # What waits in the library's queue comes first: recv() gives it without a turn of
+                # the event loop, in which something new could come.
+                socket.take = take
+            message = await socket.recv()
             if not connection.wants_input:
                 await connection.room()
             if flow.full:
                 await flow.room()
             if link.congested:
                 await link.drain()
+            connection.receive(message)
+
+
+def _ignore(_text: str) -> bool:
+    """What a connection that broke is still told."""
+    return True
 
 
 async def _bound(host: str, port: int) -> list[network.socket]:

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 POLL_MS = 200
+# How long the broker may hold a fetch back while there is nothing. aiokafka leaves a partition out
+# of a fetch as long as it has records of it in hand; what comes to it then waits for the fetch to
+# end. Where nobody waits, five times fewer empty fetches are worth that.
+_AWAITED_MS = 100
+_FOLLOWING_MS = 500
 
 
 class _Revoked(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publishes no types
@@ -41,10 +46,13 @@ Offsets = dict[tuple[str, int], int]
 class GroupConsumer:
     """A member of a consumer group that commits what its owner says is done."""
 
-    def __init__(self, settings: KafkaSettings, prefix: str, group: str) -> None:
+    def __init__(
+        self, settings: KafkaSettings, prefix: str, group: str, *, awaited: bool = True
+    ) -> None:
         self._settings = settings
         self._prefix = prefix
         self._group = group
+        self._max_wait_ms = _AWAITED_MS if awaited else _FOLLOWING_MS
         self._consumer: AIOKafkaConsumer | None = None
 
     async def start(
@@ -59,7 +67,7 @@ class GroupConsumer:
             session_timeout_ms=6_000,
             heartbeat_interval_ms=1_000,
             max_poll_interval_ms=300_000,
-            fetch_max_wait_ms=100,
+            fetch_max_wait_ms=self._max_wait_ms,
             rebalance_timeout_ms=20_000,
         )
         consumer.subscribe(
