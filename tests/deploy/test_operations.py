@@ -55,6 +55,9 @@ def shown(field: FieldInfo) -> str:
     return "made" if field.default_factory is not None else f"`{default}`"
 
 
+METRICS = {"Counter", "Gauge", "Histogram"}
+
+
 def metrics() -> set[str]:
     """The names under which our processes register metrics."""
     found = set()
@@ -62,7 +65,7 @@ def metrics() -> set[str]:
         for node in ast.walk(ast.parse(path.read_text())):
             if (
                 isinstance(node, ast.Call)
-                and getattr(node.func, "id", "") in {"Counter", "Gauge", "Histogram"}
+                and getattr(node.func, "id", "").removesuffix("MetricFamily") in METRICS
                 and node.args
                 and isinstance(node.args[0], ast.Constant)
             ):
