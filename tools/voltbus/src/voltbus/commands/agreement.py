@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path  # noqa: TC003 - typer reads annotations at run time
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 from urllib.parse import quote
 
 import typer
 
-from voltbus.rest.services import Home, Url, find_service
-
-if TYPE_CHECKING:
-    from voltbus.rest.client import Client
+from voltbus.rest.services import Home, Url, open_service
 
 agreement = typer.Typer(
     name="agreement",
@@ -59,7 +56,7 @@ def list_agreements(
     """
     from voltbus.rest.tables import show_many  # noqa: PLC0415 - slow; --help does not need it
 
-    with _client(url, home) as client:
+    with open_service("agreements", url, home) as client:
         found = client.pages("/v1/agreements", most, status=status, token_ref=token_ref)
     show_many(found, _COLUMNS)
 
@@ -74,7 +71,7 @@ def show(agreement_id: Identity, *, url: Url = None, home: Home = None) -> None:
     """
     from voltbus.rest.tables import show_one  # noqa: PLC0415 - slow; --help does not need it
 
-    with _client(url, home) as client:
+    with open_service("agreements", url, home) as client:
         show_one(client.ask("GET", _path(agreement_id)))
 
 
@@ -99,7 +96,7 @@ def create(
     """
     from voltbus.rest.bodies import read_bodies  # noqa: PLC0415 - --help does not need it
 
-    with _client(url, home) as client:
+    with open_service("agreements", url, home) as client:
         for body in read_bodies(file):
             made = str(client.ask("POST", "/v1/agreements", body)["id"])
             if activate:
@@ -122,7 +119,7 @@ def act(
 
       voltbus agreement act suspend agr_01JZ... --reason 'invoice open'
     """
-    with _client(url, home) as client:
+    with open_service("agreements", url, home) as client:
         body = {"reason": reason} if reason else None
         found = client.ask("POST", f"{_path(agreement_id)}/{step}", body)
     typer.echo(f"{found['id']}: {found['status']}", err=True)
@@ -130,9 +127,3 @@ def act(
 
 def _path(agreement_id: str) -> str:
     return f"/v1/agreements/{quote(agreement_id, safe='')}"
-
-
-def _client(url: str | None, home: Path | None) -> Client:
-    from voltbus.rest.client import Client  # noqa: PLC0415 - brings httpx; --help does not need it
-
-    return Client(find_service("agreements", url, home))

@@ -10,11 +10,10 @@ from urllib.parse import quote
 import typer
 
 from voltbus.errors import CommandError
-from voltbus.rest.services import Home, Url, find_service
+from voltbus.rest.services import Home, Url, open_service
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
 
     from rich.console import Console
 
@@ -67,7 +66,7 @@ def rotate(
     body = _chosen(stations or [], group, site)
     if wait is not None:
         body["wait_s"] = wait
-    with _client(url, home) as client:
+    with open_service("auth", url, home) as client:
         where = _begin(client, body, at_once, per_minute, most_failures)
         if not watch:
             typer.echo(where)
@@ -96,7 +95,7 @@ def rotations(
     """
     from voltbus.rest.tables import show_many  # noqa: PLC0415 - slow; --help does not need it
 
-    with _client(url, home) as client:
+    with open_service("auth", url, home) as client:
         found = client.pages("/v1/rotations", most, state=state, station_id=station)
     show_many(found, _COLUMNS)
 
@@ -179,9 +178,3 @@ class _Bar:
         done = sum(body[name] for name in _PARTS) if total is not None else 0
         told = f"{done}/{total}" if total is not None else str(body["state"])
         self._progress.update(self._task, total=total, completed=done, told=told)
-
-
-def _client(url: str | None, home: Path | None) -> Client:
-    from voltbus.rest.client import Client  # noqa: PLC0415 - brings httpx; --help does not need it
-
-    return Client(find_service("auth", url, home))

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - typer reads annotations at run time
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 from urllib.parse import quote
 
 import typer
 
 from voltbus.errors import CommandError
-from voltbus.rest.services import Home, Url, find_service
-
-if TYPE_CHECKING:
-    from voltbus.rest.client import Client
+from voltbus.rest.services import Home, Url, open_service
 
 station = typer.Typer(
     name="station",
@@ -52,7 +49,7 @@ def list_stations(
     from voltbus.rest.tables import show_many  # noqa: PLC0415 - slow; --help does not need it
 
     there = None if connected is None else str(connected).lower()
-    with _client("config", url, home) as client:
+    with open_service("config", url, home) as client:
         found = client.pages("/v1/stations", most, site_id=site, connected=there)
     show_many(found, _COLUMNS)
 
@@ -67,7 +64,7 @@ def show(station_id: Identity, *, url: Url = None, home: Home = None) -> None:
     """
     from voltbus.rest.tables import show_one  # noqa: PLC0415 - slow; --help does not need it
 
-    with _client("config", url, home) as client:
+    with open_service("config", url, home) as client:
         show_one(client.ask("GET", f"/v1/stations/{quote(station_id, safe='')}"))
 
 
@@ -101,13 +98,13 @@ def create(
       voltbus station create --file stations.ndjson --password > passwords.txt
     """
     bodies = _bodies(station_id, file)
-    with _client("config", url, home) as config:
+    with open_service("config", url, home) as config:
         for body in bodies:
             made = str(config.ask("POST", "/v1/stations", body)["id"])
             if not password:
                 typer.echo(made)
                 continue
-            with _client("auth", auth_url, home) as auth:
+            with open_service("auth", auth_url, home) as auth:
                 path = f"/v1/stations/{quote(made, safe='')}/credentials"
                 given = auth.ask("PUT", path, {"security_profile": profile})
             typer.echo(f"{made} {given['password']}")
@@ -121,9 +118,3 @@ def _bodies(station_id: str | None, file: Path | None) -> list[dict[str, object]
     from voltbus.rest.bodies import read_bodies  # noqa: PLC0415 - only a file needs it
 
     return read_bodies(file)
-
-
-def _client(name: str, url: str | None, home: Path | None) -> Client:
-    from voltbus.rest.client import Client  # noqa: PLC0415 - brings httpx; --help does not need it
-
-    return Client(find_service(name, url, home))

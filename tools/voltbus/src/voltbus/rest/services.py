@@ -15,6 +15,8 @@ from voltbus.errors import CommandError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from voltbus.rest.client import Client
+
 TOKEN = "VOLTBUS_OPERATOR_TOKEN"  # noqa: S105 - the variable's name
 
 Home = Annotated[
@@ -61,6 +63,13 @@ def find_service(name: str, url: str | None, home: Path | None) -> Service:
         return Service(_checked(url), token)
     stack = _running(name, home)
     return Service(str(stack[name]), token or str(stack["operator_token"]))
+
+
+def open_service(name: str, url: str | None, home: Path | None) -> Client:
+    """Find a service, and open a client to it, to be closed with `with`. Raises CommandError."""
+    from voltbus.rest.client import Client  # noqa: PLC0415 - brings httpx; --help does not need it
+
+    return Client(find_service(name, url, home))
 
 
 def _running(name: str, home: Path | None) -> Mapping[str, object]:

@@ -14,11 +14,7 @@ import typer
 
 from voltbus.commands.token.files import export_tokens, import_tokens
 from voltbus.errors import CommandError
-from voltbus.rest.services import (
-    Home,
-    Url,
-    find_service,
-)
+from voltbus.rest.services import Home, Url, open_service
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,7 +60,7 @@ def show(ref: Ref = None, *, kind: Kind = "", url: Url = None, home: Home = None
     """
     from voltbus.rest.tables import show_one  # noqa: PLC0415 - slow; --help does not need it
 
-    with _client(url, home) as client:
+    with open_service("auth", url, home) as client:
         show_one(_found(client, ref, kind))
 
 
@@ -112,7 +108,7 @@ def delete(
       voltbus token delete 3f9a...c2
       voltbus token delete 3f9a...c2 --erase --yes
     """
-    with _client(url, home) as client:
+    with open_service("auth", url, home) as client:
         found = _found(client, ref, kind)
         if not yes:
             verb = "Erase" if erase else "Delete"
@@ -153,7 +149,7 @@ def explain(
         body["token_ref"] = ref
     else:
         body |= {"id_token": _value(), "type": kind}
-    with _client(url, home) as client:
+    with open_service("auth", url, home) as client:
         said = client.ask("POST", "/v1/authorizations/explain", body)
     show_one({name: one for name, one in said.items() if one not in (None, [])})
     return 0 if said["status"] == _ACCEPTED else 1
@@ -162,7 +158,7 @@ def explain(
 def _set_status(
     status: str, ref: str | None, kind: str, url: str | None, home: Path | None
 ) -> None:
-    with _client(url, home) as client:
+    with open_service("auth", url, home) as client:
         found = _found(client, ref, kind)
         changed = client.change("PATCH", f"/v1/tokens/{found['ref']}", {"status": status})
     typer.echo(f"{changed['masked']} ({changed['type']}): {changed['status']}", err=True)
@@ -201,9 +197,3 @@ def _value() -> str:
     if not value.strip():
         raise CommandError("no token's value was given on stdin.")
     return value.strip()
-
-
-def _client(url: str | None, home: Path | None) -> Client:
-    from voltbus.rest.client import Client  # noqa: PLC0415 - brings httpx; --help does not need it
-
-    return Client(find_service("auth", url, home))

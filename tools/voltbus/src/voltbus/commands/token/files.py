@@ -14,11 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 import typer
 
 from voltbus.errors import CommandError
-from voltbus.rest.services import (
-    Home,
-    Url,
-    find_service,
-)
+from voltbus.rest.services import Home, Url, find_service, open_service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -132,10 +128,8 @@ def export_tokens(
       voltbus token export --format csv > tokens.csv
       voltbus token export --readable --out moving.ndjson
     """
-    from voltbus.rest.client import Client  # noqa: PLC0415 - brings httpx; --help does not need it
-
     path = "/v1/tokens/export/readable" if readable else "/v1/tokens/export"
-    with Client(find_service("auth", url, home)) as client:
+    with open_service("auth", url, home) as client:
         pieces = client.lines(path, format=form.value)
         first = next(pieces, b"")  # a refusal leaves no empty file behind
         with _private(out) if out is not None else contextlib.nullcontext(_stdout()) as target:
