@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from voltbus_backbone.access import Operators
 from voltbus_backbone.errors import Problem, SettingsError, Unavailable, not_found
 from voltbus_backbone.http import allow_body, build_app, scope
 from voltbus_backbone.observability import READY
+from voltbus_backbone.service import _listen
 from voltbus_backbone.settings import ServiceSettings, StoreSettings, load
 
 if TYPE_CHECKING:
@@ -262,3 +264,13 @@ async def test_a_route_may_take_more(
         answer = await http.post("/v1/files", content=pieces())
     assert answer.status_code == status
     assert ("20 MiB" in answer.text) == (status == 413)
+
+
+def test_a_body_waits_for_no_acknowledgement_of_its_headers() -> None:
+    """Nagle's algorithm is off: else each answer on a kept connection is 40 ms late."""
+    with (
+        _listen("127.0.0.1", 0) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1

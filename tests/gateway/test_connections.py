@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket as sockets
 import weakref
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,15 @@ async def test_the_log_says_who_came_where_and_left_how(stage: Stage) -> None:
     assert left.code == 1000
     records = [record for record in stage.bus.records("stations.events") if record.key == b"CP-1"]
     assert len(records) == 2
+
+
+async def test_a_second_frame_waits_for_no_acknowledgement_of_the_first(stage: Stage) -> None:
+    """Nagle's algorithm is off at our end: else two answers in a row are 40 ms apart."""
+    async with stage.station("CP-1"):
+        (listener,) = stage.gateway.sockets._listeners.values()
+        (ours,) = listener.servers[0].connections
+        accepted = ours.transport.get_extra_info("socket")
+        assert accepted.getsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY) == 1
 
 
 async def test_a_dropped_tcp_connection_is_1006(stage: Stage) -> None:

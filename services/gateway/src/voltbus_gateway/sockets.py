@@ -349,6 +349,9 @@ async def _bound(host: str, port: int) -> list[network.socket]:
     try:
         for family, _, _, _, address in dict.fromkeys(found):
             bound.append(network.create_server(address, family=family, backlog=_BACKLOG))
+            # Accepted sockets inherit it; asyncio sets it only on sockets that name their protocol.
+            # Else a second frame waits for the station's delayed acknowledgement of the first.
+            bound[-1].setsockopt(network.IPPROTO_TCP, network.TCP_NODELAY, 1)
     except OSError:
         for one in bound:
             one.close()
