@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import secrets
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,11 @@ structlog.configure(
     ],
     cache_logger_on_first_use=False,
 )
+
+
+def pytest_collection_finish() -> None:
+    """Let no collection of garbage look at the modules and the tests, which stay to the end."""
+    gc.freeze()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

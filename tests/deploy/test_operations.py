@@ -6,6 +6,7 @@ import ast
 import importlib
 import re
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/operations.md").read_text()
 SERVICES = ("gateway", "auth", "config", "agreements")
+METRICS = {"Counter", "Gauge", "Histogram"}
 ROWS = dict(re.findall(r"^\| `(VOLTBUS_\w+)` \| ([^|]*) \|", PAGE, re.MULTILINE))
 
 # Shared by services that set it differently.
@@ -55,14 +57,15 @@ def shown(field: FieldInfo) -> str:
     return "made" if field.default_factory is not None else f"`{default}`"
 
 
-METRICS = {"Counter", "Gauge", "Histogram"}
-
-
+@cache
 def metrics() -> set[str]:
     """The names under which our processes register metrics."""
     found = set()
     for path in [*ROOT.glob("libs/*/src/**/*.py"), *ROOT.glob("services/*/src/**/*.py")]:
-        for node in ast.walk(ast.parse(path.read_text())):
+        text = path.read_text()
+        if not any(kind in text for kind in METRICS):
+            continue  # parsing is slow
+        for node in ast.walk(ast.parse(text)):
             if (
                 isinstance(node, ast.Call)
                 and getattr(node.func, "id", "").removesuffix("MetricFamily") in METRICS
