@@ -79,7 +79,9 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
     trust = Trust(store.root, every_s=settings.roots_refresh_s)
     await trust.refresh()
     responders = responders_of(settings)
-    contracts = contract_certificates(runtime, store, library, trust, responders, hear=others.hear)
+    contracts = contract_certificates(
+        runtime, store, library, trust, responders, key=key, hear=others.hear
+    )
     lists = local_lists(runtime, store)
     return Parts(
         routers=[
@@ -113,6 +115,7 @@ def contract_certificates(
     trust: Trust,
     responders: Responders,
     *,
+    key: TokenKey,
     hear: certificates.Hear | None,
 ) -> certificates.Certificates:
     """Plug and Charge."""
@@ -122,7 +125,7 @@ def contract_certificates(
         journal=store.journal,
         trust=trust,
         responders=responders,
-        key=token_key(settings),
+        key=key,
         source=runtime.source,
         now=runtime.now,
         deadline_s=settings.ocsp_deadline_s,
