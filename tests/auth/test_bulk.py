@@ -184,3 +184,13 @@ async def test_search(served: Served) -> None:
         "/v1/tokens/search", json={"id_token": CARD, "type": "Central"}
     )
     assert answer.json()["data"] == []
+
+
+async def test_search_for_a_contract(served: Served) -> None:
+    """An eMAID is found with other hyphens than it has, also by whoever knows no type."""
+    contract = {"id_token": "NLTNMC00122045K", "type": "eMAID"}
+    await imported(served, lines(contract))
+    search = "/v1/tokens/search"
+    answer = await served.client.post(search, json={"id_token": "NL-TNM-C00122045-K"})
+    (found,) = answer.json()["data"]
+    assert found["ref"] == KEY.ref("eMAID", "NLTNMC00122045K")

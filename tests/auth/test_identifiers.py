@@ -6,12 +6,17 @@ import base64
 import hashlib
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from auth.auth_examples import CARD, KEY, STATION, card
 from voltbus_auth.domain import credentials
 from voltbus_auth.domain.credentials import Credentials
 from voltbus_auth.domain.identifiers import TokenKey, masked, read_key
+from voltbus_auth.domain.tokens import TYPES
 from voltbus_backbone.contract.auth import PasswordVerifier
+
+SPELLINGS = ("NLTNMC00122045K", "NL-TNM-C00122045-K", "nl-tnmc00122045-k", "NL-TNM-C00122045K")
 
 
 def test_equal_whatever_the_case() -> None:
@@ -34,6 +39,48 @@ def test_emaid_with_and_without_hyphens() -> None:
     assert KEY.presented(card(bare, "")) in refs
     assert KEY.presented(card(written, "")) in refs
     assert refs[0] == KEY.ref("eMAID", bare)
+
+
+@pytest.mark.parametrize("registered", SPELLINGS)
+@pytest.mark.parametrize("presented", SPELLINGS)
+def test_emaid_presented_without_type(registered: str, presented: str) -> None:
+    """1.6 has no types: whatever hyphens a contract was registered with, any others find it."""
+    token = card(presented, "")
+    found_under = {KEY.presented(token), *KEY.contracts([token]).values()}
+    assert found_under & set(KEY.all_of("eMAID", registered))
+
+
+def test_left_out_check_digit_without_type() -> None:
+    """Registered without check digit: with and without hyphens, as its stations present it."""
+    refs = KEY.all_of("eMAID", "NL-TNM-C00122045")
+    for presented in ("NL-TNM-C00122045", "NLTNMC00122045", "NLTNMC00122045K"):
+        assert KEY.presented(card(presented, "")) in refs
+
+
+def test_what_emaids_are_stored_under_has_only_grown() -> None:
+    """Tokens that were registered before are found as before: their references are still made."""
+    written, kind = "NL-TNM-C00122045-K", "eMAID"
+    before = [KEY.ref(kind, written), KEY.ref("", written), KEY.ref("", "NLTNMC00122045K")]
+    assert KEY.all_of(kind, written)[:3] == before
+
+
+@given(
+    st.one_of(
+        st.text("ABCDEF0123456789-", max_size=20),
+        st.from_regex(r"[A-Z]{2}-?[A-Z0-9]{3}-?[A-Z0-9]{9}(-?[A-Z0-9])?", fullmatch=True),
+    ),
+    st.sampled_from([kind for kind in TYPES if kind != "eMAID"]),
+)
+def test_hyphens_make_no_two_tokens_one(value: str, kind: str) -> None:
+    """Only an eMAID is found by another spelling; a card or a code of that value is not (C01)."""
+    respelled = set(KEY.contracts([card(value, "")]).values())
+    assert not respelled & set(KEY.all_of(kind, value))
+    assert not respelled & set(KEY.all_of(kind, value.replace("-", "")))
+
+
+def test_a_type_is_believed() -> None:
+    """2.x says what is presented: its hyphens count, unless it is an eMAID, which has one form."""
+    assert KEY.contracts([card("NL-TNM-C00122045-K", kind) for kind in TYPES]) == {}
 
 
 def test_another_key_gives_other_references() -> None:

@@ -78,6 +78,44 @@ async def test_authorize_without_type(replica: Replica) -> None:
     assert await status(replica, kind="") is S.ACCEPTED
 
 
+async def test_an_emaid_without_type_whatever_its_hyphens(replica: Replica) -> None:
+    """1.6 presents a contract with hyphens: the eMAID registered without them, by its agreement."""
+    made = await replica.token("NLTNMC00122045K", "eMAID")
+    assert await status(replica, "", "NL-TNM-C00122045-K") is S.ACCEPTED
+    assert await status(replica, "", "NL-TNM-C00122046-K") is S.UNKNOWN
+    agreed = terms(status=AgreementStatus.SUSPENDED)
+    await replica.shelf.put_agreements([covering(agreed, made.ref)])
+    assert await status(replica, "", "NL-TNM-C00122045-K") is S.BLOCKED
+
+
+async def test_a_value_that_is_registered_as_presented_goes_before_an_emaid(
+    replica: Replica,
+) -> None:
+    """Another token with that very value is meant, not the eMAID that it could spell too."""
+    await replica.token("NLTNMC00122045K", "eMAID")
+    await replica.token("NL-TNM-C00122045-K", "MacAddress", status=TokenStatus.BLOCKED)
+    assert await status(replica, "", "NL-TNM-C00122045-K") is S.BLOCKED
+
+
+async def test_no_other_token_is_found_by_an_emaids_hyphens(replica: Replica) -> None:
+    """Hyphens count in a value that is no eMAID: the one without them is another token."""
+    await replica.token("NLTNMC00122045K", "Central")
+    assert await status(replica, "", "NL-TNM-C00122045-K") is S.UNKNOWN
+    assert await status(replica, "", "NLTNMC00122045K") is S.ACCEPTED
+
+
+async def test_a_charge_in_16_on_an_emaid_with_hyphens(replica: Replica) -> None:
+    """Its transaction names the registered token, told once or twice."""
+    made = await replica.token("NLTNMC00122045K", "eMAID")
+    start = started16(id_token=card("NL-TNM-C00122045-K", ""))
+    first, again = await replica.handle(asked(start)), await replica.handle(asked(start))
+    assert first.answer.decision.status is S.ACCEPTED
+    assert first.answer.transaction_id == again.answer.transaction_id
+    (record,) = await replica.shelf.transaction_records()
+    assert record.token is not None
+    assert record.token.token_ref == made.ref
+
+
 async def test_agreement_decides_without_type_too(replica: Replica) -> None:
     """An agreement names tokens by their own reference; 1.6 finds it all the same, twice."""
     await replica.token()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from voltbus_backbone.emaid import check_digit, normalise, same
+from voltbus_backbone.emaid import check_digit, is_hyphenated, normalise, same
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 bodies = st.from_regex(r"[A-Z]{2}[A-Z0-9]{12}", fullmatch=True)
@@ -94,3 +94,41 @@ def test_the_normal_form_is_stable(body: str) -> None:
 def test_two_spellings_of_one_contract(left: str, right: str, *, equal: bool) -> None:
     """Hyphens, case and an optional check digit make no difference; anything else does (D)."""
     assert same(left, right) is equal
+
+
+@pytest.mark.parametrize(
+    ("text", "certain"),
+    [
+        ("NL-TNM-C00122045-K", True),
+        ("nl-tnm-c00122045-k", True),
+        ("NL-TNMC00122045K", True),
+        ("NL-TNM-C00122045", True),  # the check digit may be left out (ISO 15118-2)
+        ("NLTNMC00122045-K", True),
+        # Nothing tells these from the UID of a card.
+        ("NLTNMC00122045K", False),
+        ("ABCDEF12345678", False),
+        ("AB-CD-EF-12-34-56-78", False),
+        # A wrong check digit, hyphens elsewhere, other separators and letters.
+        ("NL-TNM-C00122045-X", False),
+        ("NL-TNM-C0012-2045-K", False),
+        ("NL--TNM-C00122045-K", False),
+        ("NL-TNM-C00122045-K-", False),
+        ("NL*TNM*C00122045*K", False),
+        ("NL-TNM-C00122045-\u212a", False),
+        ("NL-TNM-C00122045-K\n", False),
+        ("", False),
+    ],
+)
+def test_what_is_an_emaid_by_its_hyphens(text: str, *, certain: bool) -> None:
+    """A text of unknown kind is an EMAID when hyphens stand where one has them (ISO 15118-2)."""
+    assert is_hyphenated(text) is certain
+
+
+@given(bodies, st.lists(st.booleans(), min_size=3, max_size=3).filter(any))
+def test_any_hyphenation_is_the_same_emaid(body: str, there: list[bool]) -> None:
+    """Each hyphen may be there or not: it is an EMAID, and the same one."""
+    parts = (body[:2], body[2:5], body[5:], check_digit(body))
+    gaps = ["-" if one else "" for one in there] + [""]
+    text = "".join(part + gap for part, gap in zip(parts, gaps, strict=True))
+    assert is_hyphenated(text)
+    assert same(text, body)

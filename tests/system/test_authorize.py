@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from contracts_shown import a_contract_id
 from operating import ALWAYS, NEVER, until
 from voltbus.simulator import RefusedError, make_station
 
@@ -57,6 +58,21 @@ async def test_an_expired_token_is_refused(operator: Operator, protocol: Protoco
     async with operator.connected(protocol, name, password) as station:
         await station.boot()
         assert (await station.authorize(token)).status == "Expired"
+
+
+async def test_a_contract_with_its_hyphens(operator: Operator) -> None:
+    """OCPP 1.6 presents an eMAID with hyphens, which was registered without (ISO 15118-2)."""
+    name, password = await operator.station()
+    bare = a_contract_id()
+    _, ref = await operator.token(id_token=bare, type="eMAID")
+    written = f"{bare[:2]}-{bare[2:5]}-{bare[5:14]}-{bare[14:]}"
+    async with operator.connected("1.6", name, password) as station:
+        await station.boot()
+        assert (await station.authorize(written)).status == "Accepted"
+        assert (await station.authorize(bare)).status == "Accepted"
+    explain = {"station_id": name, "id_token": written}
+    told = await operator.done("POST", "auth", "/v1/authorizations/explain", json=explain)
+    assert told["token_ref"] == ref
 
 
 @everywhere

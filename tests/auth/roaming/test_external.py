@@ -471,6 +471,19 @@ async def test_an_erased_token_leaves_no_answer(served: Served, clock: Clock) ->
     assert await answers.count_documents({}) == 0
 
 
+async def test_no_answer_is_kept_of_a_contract_in_another_spelling(
+    roaming: Replica, provider: Provider
+) -> None:
+    """It would outlive the token's erasure: it is asked for again instead, and decides now."""
+    await roaming.token("NLTNMC00122045K", "eMAID", whitelist=Whitelist.NEVER)
+    spelled = card("NL-TNM-C00122045-K", "")
+    told = await through(roaming, asked(authorize(spelled, protocol=Protocol.OCPP16)))
+    assert told.answer.decision.status is S.ACCEPTED
+    told = await through(roaming, asked(started16(id_token=spelled)))
+    assert told.answer.decision.status is S.ACCEPTED
+    assert len(provider.asked) == 2
+
+
 async def test_the_providers_reference_is_on_the_charge(
     roaming: Replica, provider: Provider
 ) -> None:

@@ -13,6 +13,9 @@ import re
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _BODY = 14
 _FORM = re.compile(r"[A-Z]{2}[A-Z0-9]{12,13}")
+_HYPHENATED = re.compile(
+    r"[A-Z]{2}-?[A-Z0-9]{3}-?[A-Z0-9]{9}(-?[A-Z0-9])?", re.ASCII | re.IGNORECASE
+)
 _SEPARATORS = str.maketrans("", "", "-* ")
 
 _Pair = tuple[int, int]
@@ -46,6 +49,21 @@ def normalise(contract_id: str) -> str:
 def folded(contract_id: str) -> str:
     """Upper case and no separators, whether or not the rest has the form of an EMAID."""
     return contract_id.upper().translate(_SEPARATORS)
+
+
+def is_hyphenated(text: str) -> bool:
+    """Whether a text of unknown kind is an EMAID: it has hyphens, all of them where they belong.
+
+    Without one nothing tells it from another identifier: the UID of a card, in hexadecimal, can
+    have the form of an EMAID without its check digit.
+    """
+    if "-" not in text or not _HYPHENATED.fullmatch(text):
+        return False
+    try:
+        normalise(text)
+    except ValueError:
+        return False
+    return True
 
 
 def same(left: str, right: str) -> bool:

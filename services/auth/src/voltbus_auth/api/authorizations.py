@@ -14,7 +14,7 @@ from voltbus_auth.domain.identifiers import TokenKey
 from voltbus_auth.domain.verdict import Question, Rule, Verdict
 from voltbus_auth.handlers.knowledge import Library
 from voltbus_auth.store import Store
-from voltbus_backbone.contract.values import AuthorizationStatus
+from voltbus_backbone.contract.values import AuthorizationStatus, IdToken
 from voltbus_backbone.errors import Problem
 from voltbus_backbone.http import scope
 from voltbus_backbone.rest import Paging, page
@@ -115,8 +115,9 @@ def authorizations_router(
         dependencies=[read],
     )
     async def explain(body: ExplainRequest) -> Explanation:
-        ref = body.token_ref or key.ref(body.type, body.id_token or "")
-        knowledge = await library.load({ref}, {body.station_id})
+        token = IdToken(value=body.id_token or "", type=body.type)
+        ref = body.token_ref or key.presented(token)
+        knowledge = await library.load({ref}, {body.station_id}, key.contracts([token]))
         at = body.at.astimezone(UTC) if body.at is not None else now()
         question = Question(body.type, at, body.evse_id, body.starting)
         verdict = knowledge.verdict(ref, body.station_id, question)

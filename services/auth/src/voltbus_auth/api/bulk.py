@@ -22,6 +22,7 @@ from voltbus_auth.domain.lines import Line, Reader
 from voltbus_auth.domain.portable import Format, write
 from voltbus_auth.domain.tokens import Token
 from voltbus_auth.store import Store
+from voltbus_backbone.contract.values import IdToken
 from voltbus_backbone.errors import Problem, Unavailable
 from voltbus_backbone.http import allow_body, scope
 
@@ -131,7 +132,9 @@ def bulk_router(store: Store, key: TokenKey, now: Callable[[], datetime]) -> API
 
     @router.post("/search", summary="Find a token by its value", dependencies=[may_read])
     async def search(body: SearchRequest) -> dict[str, list[TokenAnswer]]:
-        found = await store.token.search([key.ref(body.type, body.id_token)])
+        token = IdToken(value=body.id_token, type=body.type)
+        refs = [key.presented(token), *key.contracts([token]).values()]
+        found = await store.token.search(refs)
         return {"data": [shown(one) for one in found]}
 
     return router

@@ -14,9 +14,11 @@ import hashlib
 import hmac
 from typing import TYPE_CHECKING
 
-from voltbus_backbone.emaid import folded, normalise
+from voltbus_backbone.emaid import folded, is_hyphenated, normalise
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from voltbus_backbone.contract.values import IdToken
 
 SHORTEST_KEY = 32
@@ -65,16 +67,29 @@ class TokenKey:
         """The same under the other key, by which it may have been known before."""
         return self._keys[-1].presented(token) if len(self._keys) > 1 else None
 
+    def contracts(self, tokens: Iterable[IdToken]) -> dict[str, str]:
+        """The references of eMAIDs that 1.6 spells with hyphens, by their presented references.
+
+        Such a reference is the eMAID's own, which no token of another type has: so no two tokens
+        become one, and tokens that are stored already are found.
+        """
+        return {
+            self.presented(token): self.ref(_EMAID, token.value)
+            for token in tokens
+            if not token.type and is_hyphenated(token.value)
+        }
+
     def all_of(self, kind: str, value: str) -> list[str]:
         """Every reference under which a stored token is found; the first is its own.
 
-        1.6 presents it without a type, an eMAID there with or without its hyphens.
+        1.6 presents it without a type, an eMAID there without its hyphens too; with other hyphens
+        than it was registered, it is found by ``contracts``.
         """
         refs = []
         for key in self._keys:
             refs += [key.ref(kind, value), key.ref("", value)]
             if kind.casefold() == _EMAID:
-                refs.append(key.ref("", _contract(value)))
+                refs += [key.ref("", _contract(value)), key.ref("", folded(value))]
         return list(dict.fromkeys(refs))
 
     def identities(self, kind: str, value: str) -> list[str]:

@@ -153,7 +153,12 @@ class Bookkeeping:
 
     async def _known(self, jobs: Sequence[Job]) -> Knowledge:
         presented = {job.presented_ref for job in jobs if job.presented_ref is not None}
-        return await self._library.load(presented, {job.message.station_id for job in jobs})
+        tokens = (job.message.id_token for job in jobs)
+        return await self._library.load(
+            presented,
+            {job.message.station_id for job in jobs},
+            self._key.contracts(token for token in tokens if token is not None),
+        )
 
     async def _load(self, jobs: Sequence[Job]) -> list[Record]:
         refs = {ref for job in jobs for ref in (job.ref, job.other_ref) if ref is not None}

@@ -92,7 +92,9 @@ class External:
         """The answers and the events of a batch."""
         keys = [key for event in events if (key := self._key_of(event)) is not None]
         refs, stations = {ref for ref, _ in keys}, {station for _, station in keys}
-        knowledge = await self._library.load(refs, stations)
+        tokens = (event.message.id_token for event in events)
+        contracts = self._key.contracts(token for token in tokens if token is not None)
+        knowledge = await self._library.load(refs, stations, contracts)
         await self.hear(events, knowledge)
         records: list[Record | None] = []
         decided: list[Decided] = []
@@ -137,7 +139,9 @@ class External:
                 value=event.message.id_token.value,
             )
             knowledge.answers[key] = answer
-            heard.append(answer)
+            if ref not in knowledge.respelled:
+                # An erased token's answers go by the references that it is stored under.
+                heard.append(answer)
         await self._answers.remember(heard)
 
     async def _ask(self, event: Event, knowledge: Knowledge) -> ProviderAuthorizeAnswer | None:

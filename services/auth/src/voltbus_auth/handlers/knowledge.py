@@ -13,7 +13,7 @@ from voltbus_backbone.contract.providers import Keep
 from voltbus_backbone.contract.values import Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from voltbus_auth.domain.coverage import Coverage
     from voltbus_auth.domain.external import Answer
@@ -33,7 +33,8 @@ class Knowledge:
     """Tokens by presented reference, agreements by token, stations by id.
 
     ``answers`` are the external authorizer's, by presented reference and station; ``asked`` those
-    of them that it was asked for just now, also when it said nothing.
+    of them that it was asked for just now, also when it said nothing. ``respelled``: presented
+    references that no token is stored under, and which mean one all the same.
     """
 
     policy: Policy
@@ -42,6 +43,7 @@ class Knowledge:
     places: dict[str, Place] = field(default_factory=dict)
     answers: dict[tuple[str, str], Answer] = field(default_factory=dict)
     asked: set[tuple[str, str]] = field(default_factory=set)
+    respelled: set[str] = field(default_factory=set)
 
     def verdict(
         self,
@@ -93,8 +95,16 @@ class Library:
         self.policy = policy
         self._meant: dict[str, str] = {}
 
-    async def load(self, refs: Collection[str], station_ids: Collection[str]) -> Knowledge:
+    async def load(
+        self,
+        refs: Collection[str],
+        station_ids: Collection[str],
+        contracts: Mapping[str, str] | None = None,
+    ) -> Knowledge:
         """Everything that deciding about these needs.
+
+        ``contracts``: by what reference such a presented one means a token, if by itself it means
+        none (`TokenKey.contracts`).
 
         A 1.6 idTag has no type, so its token's own reference, which agreements name, is only known
         once the token is read. The guess from last time spares the second round; being wrong costs
@@ -102,16 +112,22 @@ class Library:
         """
         if not refs:
             return Knowledge(self.policy)
-        guessed = {self._meant.get(ref, ref) for ref in refs}
-        found = await self._source.everything(refs, guessed, station_ids)
+        names = {*refs, *contracts.values()} if contracts else refs
+        guessed = {self._meant.get(ref, ref) for ref in names}
+        found = await self._source.everything(names, guessed, station_ids)
         tokens, coverages, places, answers = found
+        respelled = set()
+        for ref, contract in contracts.items() if contracts else ():
+            if ref not in tokens and contract in tokens:
+                tokens[ref] = tokens[contract]
+                respelled.add(ref)
         missing = {token.ref for token in tokens.values()} - guessed
         if missing:
             coverages |= await self._source.coverages(missing)
         self._remember(tokens)
         now = self._now()
         fresh = {key: answer for key, answer in answers.items() if answer.until > now}
-        return Knowledge(self.policy, tokens, coverages, places, fresh)
+        return Knowledge(self.policy, tokens, coverages, places, fresh, respelled=respelled)
 
     def _remember(self, tokens: dict[str, Token]) -> None:
         if len(self._meant) > _HINTS:

@@ -115,7 +115,11 @@ class Requests:
     async def _authorize(self, events: Sequence[Event]) -> list[Record]:
         asked: list[Authorize] = [event.message for event in events]
         refs = [self._key.presented(message.id_token) for message in asked]
-        knowledge = await self._library.load(set(refs), {message.station_id for message in asked})
+        knowledge = await self._library.load(
+            set(refs),
+            {message.station_id for message in asked},
+            self._key.contracts(message.id_token for message in asked),
+        )
         now = self._now()
         records = []
         decided = []
