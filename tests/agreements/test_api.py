@@ -87,8 +87,8 @@ async def test_valid_from_defaults_to_now(replica: Replica) -> None:
     [
         ({"kind": "other"}, "kind"),
         ({"name": " "}, "name"),
-        ({"surprise": 1}, "surprise"),
-        ({"status": "active"}, "status"),
+        ({"surprise": 1}, "body"),
+        ({"status": "active"}, "body"),
         ({"valid_from": "2026-03-01T12:00:00"}, "valid_from"),
         ({"valid_from": 1700000000}, "valid_from"),
         ({"valid_from": "0001-01-01T00:00:00+14:00"}, "valid_from"),
@@ -189,7 +189,7 @@ async def test_a_patch_without_effect_is_no_revision(replica: Replica) -> None:
 @pytest.mark.parametrize(
     ("patch", "where"),
     [
-        ({"revision": 7}, ["revision"]),
+        ({"revision": 7}, ["body"]),
         ({"valid_from": None}, ["valid_from"]),
         ({"name": None}, ["name"]),
         ({"kind": None}, ["kind"]),

@@ -227,7 +227,7 @@ async def test_erasing_twice_under_one_key(served: Served) -> None:
     ("patch", "field"),
     [
         ({"status": "lost"}, "status"),
-        ({"id_token": "other"}, "id_token"),
+        ({"id_token": "other"}, "body"),
         ({"max_concurrent": 0}, "max_concurrent"),
         ({"expires_at": "tomorrow"}, "expires_at"),
         ({"expires_at": "2027-01-01T00:00:00"}, "expires_at"),

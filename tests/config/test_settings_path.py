@@ -355,7 +355,8 @@ async def test_opening_hours_reach_auth_by_the_stations_snapshot(replica: Replic
         ({"keys": {"a": "1", "A": "2"}}, "keys"),
         ({"keys": {"AuthorizationKey": "secret"}}, "keys"),
         ({"keys": {"": "1"}}, "keys..[key]"),
-        ({"no_such_setting": 1}, "no_such_setting"),
+        ({"no_such_setting": 1}, "body"),
+        ({"charging_speed": {"limit": 1, "colour": "red"}}, "charging_speed"),
     ],
 )
 async def test_a_senseless_setting_is_refused_with_its_field(

@@ -82,7 +82,7 @@ async def test_an_idempotency_key_repeats_the_answer(replica: Replica) -> None:
         ({"id": "CS-1", "metadata": {"$where": "1"}}, "metadata.$where.[key]"),
         ({"id": "CS-1", "metadata": {"a": 1}}, "metadata.a"),
         ({"id": "CS-1", "group_id": ""}, "group_id"),
-        ({"id": "CS-1", "colour": "red"}, "colour"),
+        ({"id": "CS-1", "colour": "red"}, "body"),
     ],
 )
 async def test_a_senseless_station_is_refused_with_its_field(

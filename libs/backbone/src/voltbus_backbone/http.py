@@ -8,10 +8,12 @@ import structlog
 from fastapi import Depends, FastAPI, Header, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from voltbus_backbone.bodies import misfit
 from voltbus_backbone.errors import Problem, Unavailable
 
 if TYPE_CHECKING:
@@ -135,19 +137,13 @@ async def _problem(_: Request, error: Exception) -> JSONResponse:
     return answer(error)
 
 
-async def _invalid(_: Request, error: Exception) -> JSONResponse:
-    """422 with the fields; the values stay out, since they may be secrets."""
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
+    """422 with the fields; what the request holds stays out, since it may be a secret."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it only
-    fields = [
-        {
-            "field": ".".join(str(part) for part in item["loc"] if part != "body") or "body",
-            "message": str(item["msg"]),
-        }
-        for item in error.errors()
-    ]
-    return answer(
-        Problem(422, "invalid-request", "The request does not fit this operation.", errors=fields)
-    )
+    route = request.scope.get("route")
+    body = route.body_field if isinstance(route, APIRoute) else None
+    kind = body.field_info.annotation if body is not None else None
+    return answer(misfit(error.errors(), kind))
 
 
 async def _http_error(_: Request, error: Exception) -> JSONResponse:

@@ -6,10 +6,10 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
 
 from voltbus_agreements.api import bodies
 from voltbus_agreements.domain import ids, lifecycle, refusals
+from voltbus_backbone.bodies import checked
 from voltbus_backbone.errors import Problem, not_found
 from voltbus_backbone.rest import Idempotency, merge_patch, require_match
 
@@ -122,9 +122,7 @@ def _found(agreement: Agreement | None) -> Agreement:
 
 def _patched(agreement: Agreement, patch: dict[str, Any]) -> bodies.TermsBody:
     try:
-        body = bodies.TermsBody.model_validate(merge_patch(bodies.written(agreement.terms), patch))
-    except ValidationError as error:
-        raise RequestValidationError(error.errors(include_input=False)) from None
+        body = checked(bodies.TermsBody, merge_patch(bodies.written(agreement.terms), patch))
     except RecursionError:
         raise Problem(422, "invalid-request", "The patch is nested too deeply.") from None
     if body.valid_from is None:

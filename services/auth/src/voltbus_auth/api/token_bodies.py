@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import orjson
 from fastapi import Header, Path
-from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from voltbus_auth.api.fields import Text, Time
@@ -24,6 +23,7 @@ from voltbus_auth.domain.tokens import (
     Whitelist,
 )
 from voltbus_auth.store import Value
+from voltbus_backbone.bodies import checked
 from voltbus_backbone.contract.pushed import PutToken, RemoveToken
 from voltbus_backbone.errors import InvalidRecord
 from voltbus_backbone.rest import merge_patch
@@ -182,10 +182,7 @@ def patched(token: Token, changes: dict[str, Any]) -> dict[str, Any]:
         for name, value in orjson.loads(orjson.dumps(asdict(token))).items()
         if name in names and value is not None
     }
-    try:
-        return TokenRights.model_validate(merge_patch(current, changes)).rights()
-    except ValidationError as error:
-        raise RequestValidationError(error.errors(include_url=False)) from None
+    return checked(TokenRights, merge_patch(current, changes)).rights()
 
 
 def shown(found: Registered) -> TokenAnswer:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from voltbus_backbone import hours
 from voltbus_backbone.contract.values import OpeningHours
 from voltbus_backbone.errors import Problem
 from voltbus_config.domain.stations import Registration, id_problem
-
-M = TypeVar("M", bound=BaseModel)
 
 Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\s/][^\n\r]*$")]
 EvseNumber = Annotated[str, Field(pattern=r"^\d{1,5}$")]
@@ -138,23 +136,3 @@ class NewCommand(Body):
         if value is not None and value.tzinfo is None:
             raise ValueError("give the time with its offset, such as 2026-01-31T12:00:00Z")
         return value
-
-
-def checked(kind: type[M], value: Any) -> M:
-    """The value as a body, for what FastAPI did not check itself.
-
-    Raises:
-        Problem: 422 with the fields.
-    """
-    try:
-        return kind.model_validate(value)
-    except ValidationError as error:
-        raise Problem(
-            422,
-            "invalid-request",
-            "The request does not fit this operation.",
-            errors=[
-                {"field": ".".join(map(str, item["loc"])) or "body", "message": item["msg"]}
-                for item in error.errors(include_input=False, include_url=False)
-            ],
-        ) from None

@@ -11,6 +11,7 @@ import orjson
 from fastapi import APIRouter, Depends, Header, Query, Response
 
 from voltbus_backbone import rest
+from voltbus_backbone.bodies import checked
 from voltbus_backbone.contract.config import CommandStatus
 from voltbus_backbone.contract.registry import STATION_REGISTERED
 from voltbus_backbone.contract.stations import StationRegistered
@@ -18,7 +19,7 @@ from voltbus_backbone.errors import Problem, not_found
 from voltbus_backbone.http import scope
 from voltbus_backbone.rest import Idempotency, Paging, StoredAnswer
 from voltbus_config.api import views
-from voltbus_config.api.bodies import NewStation, StationChange, checked
+from voltbus_config.api.bodies import NewStation, StationChange
 from voltbus_config.domain.commands import Command, Purpose
 from voltbus_config.domain.emissions import Emission, changed, registration_changed
 from voltbus_config.domain.stations import Registration, Station, must_boot_again, standing
