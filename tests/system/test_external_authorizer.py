@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 import signal
-import sys
 import zlib
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest_asyncio
 
 from auth.roaming.partner import Partner, roaming
 from operating import Operator, operating, subscribed, until
+from other_party import running
 from system.test_contract_certificates import providing
 from voltbus.embedded.stack import Stack, temporary_stack
 from voltbus.simulator import AnswerTimeoutError, CallFailedError, Options
@@ -77,17 +77,9 @@ async def http(
 @asynccontextmanager
 async def example(stack: Stack, *known: str) -> AsyncIterator[None]:
     """The provider of the documentation, as a process."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, str(EXAMPLE), stack.kafka, *known, stdout=asyncio.subprocess.PIPE
-    )
-    assert process.stdout is not None
-    try:
-        async with asyncio.timeout(20):
-            assert await process.stdout.readline() == b"ready\n"
+    async with running(str(EXAMPLE), stack.kafka, *known, deadline_s=20) as said:
+        assert said == "ready"
         yield
-    finally:
-        process.kill()
-        await process.wait()
 
 
 def a_uid() -> str:

@@ -1,4 +1,4 @@
-"""A real OCSP responder as a process on loopback: ``python responder.py FOLDER``.
+"""A real OCSP responder as a process: ``python -m auth.plug_and_charge.responder FOLDER``.
 
 FOLDER holds ``issuers.pem`` (certificates and keys of those that it answers for), ``chain.pem``
 (what its answers bring along) and ``statuses.json`` (serial number in hex to what becomes of a
@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509 import ocsp
+
+from other_party import Handler, serve
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # good, revoked, unknown: a signed answer. outdated: a good one of yesterday. forged: signed by
 # another authority. garbage: no OCSP. later: tryLater. broken: HTTP 500. moved: HTTP 302.
@@ -106,35 +108,19 @@ def _named(certificate: x509.Certificate, request: ocsp.OCSPRequest) -> bool:
     return made.finalize() == request.issuer_name_hash
 
 
-class Handler(BaseHTTPRequestHandler):
+class Responder(Handler):
     """One request."""
 
-    folder: Path
+    content_type = "application/ocsp-response"
 
-    def do_POST(self) -> None:
+    def take(self, body: bytes) -> None:
         """Answer an OCSP request."""
-        body = self.rfile.read(int(self.headers["Content-Length"]))
         found = answer(self.folder, body)
         if found is None:
-            self.rfile.read(1)  # until the asker hangs up
+            self.stay_silent()
             return
-        status, content = found
-        self.send_response(status)
-        self.send_header("Content-Type", "application/ocsp-response")
-        self.send_header("Content-Length", str(len(content)))
-        if status == 302:
-            self.send_header("Location", f"http://{self.headers['Host']}/elsewhere")
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        self.answer(*found)
 
 
 if __name__ == "__main__":
-    Handler.folder = Path(sys.argv[1])
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    sys.stdout.write(f"{server.server_address[1]}\n")
-    sys.stdout.flush()
-    server.serve_forever()
+    serve(Responder)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import sys
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives import serialization
 
 from auth.plug_and_charge.pki import Made, Pki, pem
+from other_party import running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from datetime import datetime
-
-_SCRIPT = Path(__file__).with_name("responder.py")
+    from pathlib import Path
 
 
 class RunningResponder:
@@ -53,17 +50,8 @@ class RunningResponder:
 @asynccontextmanager
 async def responding(folder: Path, now: datetime) -> AsyncIterator[RunningResponder]:
     """A responder process on a free port of loopback."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, str(_SCRIPT), str(folder), stdout=asyncio.subprocess.PIPE
-    )
-    assert process.stdout is not None
-    try:
-        async with asyncio.timeout(10):
-            port = int(await process.stdout.readline())
+    async with running("-m", "auth.plug_and_charge.responder", str(folder)) as port:
         yield RunningResponder(folder, f"http://127.0.0.1:{port}", now)
-    finally:
-        process.kill()
-        await process.wait()
 
 
 def _key(made: Made) -> str:

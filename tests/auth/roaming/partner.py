@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import sys
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from other_party import running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-_SCRIPT = Path(__file__).with_name("server.py")
+    from pathlib import Path
 
 
 class Partner:
     """The process. ``url`` is its OCPI tokens endpoint."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: str) -> None:
         self._folder = folder
         self._words: dict[str, Any] = {}
         self.url = f"http://127.0.0.1:{port}/ocpi/emsp/2.2.1/tokens"
@@ -57,14 +55,5 @@ async def roaming(folder: Path) -> AsyncIterator[Partner]:
     """A partner's process on a free port of loopback."""
     (folder / "says.json").write_text("{}")
     (folder / "asked.ndjson").write_text("")
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, str(_SCRIPT), str(folder), stdout=asyncio.subprocess.PIPE
-    )
-    assert process.stdout is not None
-    try:
-        async with asyncio.timeout(10):
-            port = int(await process.stdout.readline())
+    async with running("-m", "auth.roaming.server", str(folder)) as port:
         yield Partner(folder, port)
-    finally:
-        process.kill()
-        await process.wait()

@@ -1,4 +1,4 @@
-"""A real roaming partner as a process on loopback: ``python server.py FOLDER``.
+"""A real roaming partner as a process on loopback: ``python -m auth.roaming.server FOLDER``.
 
 FOLDER holds ``says.json``: by token uid either one of ``WORDS`` or an AuthorizationInfo without its
 token's uid; a token that is not named is unknown (HTTP 404). It is read anew for each request. The
@@ -8,12 +8,11 @@ port is the only line on standard output; what was asked goes to ``asked.ndjson`
 from __future__ import annotations
 
 import json
-import sys
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from other_party import Handler, serve
 
 # broken: HTTP 500. moved: HTTP 302. garbage: no JSON. other: JSON of another shape. unknown and
 # undecided: OCPI status codes 2004 and 2002. huge: more than anybody reads. hung_up: the socket is
@@ -57,14 +56,13 @@ def answer(word: Any) -> tuple[int, bytes]:
     return bodies[word]
 
 
-class Handler(BaseHTTPRequestHandler):
+class Partner(Handler):
     """One request."""
 
-    folder: Path
+    content_type = "application/json"
 
-    def do_POST(self) -> None:
+    def take(self, body: bytes) -> None:
         """Answer a real-time authorization."""
-        body = self.rfile.read(int(self.headers["Content-Length"]))
         address = urlsplit(self.path)
         *_, uid, last = address.path.split("/")
         asked = {
@@ -80,28 +78,13 @@ class Handler(BaseHTTPRequestHandler):
             lines.write(json.dumps(asked) + "\n")
         word = json.loads((self.folder / "says.json").read_text()).get(asked["uid"])
         if word == "silent":
-            self.rfile.read(1)  # until the asker hangs up
+            self.stay_silent()
             return
         if word == "hung_up":
             self.close_connection = True
             return
-        status, content = answer(word)
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        if status == 302:
-            self.send_header("Location", f"http://{self.headers['Host']}/elsewhere")
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        self.answer(*answer(word))
 
 
 if __name__ == "__main__":
-    Handler.folder = Path(sys.argv[1])
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    sys.stdout.write(f"{server.server_address[1]}\n")
-    sys.stdout.flush()
-    server.serve_forever()
+    serve(Partner)
