@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import httpx
 
-from voltbus.simulator import Options, make_station
+from voltbus.simulator import Options, RefusedError, make_station
 from voltbus_backbone.contract.registry import Topic
 from voltbus_backbone.kafka import Tail
 from voltbus_backbone.settings import KafkaSettings
@@ -105,6 +105,22 @@ class Operator:
             yield station
         finally:
             await station.close()
+
+    async def login(self, protocol: Protocol, station_id: str, password: str | bytes) -> int:
+        """How a log-in at profile 1 ends: 101, or the HTTP status of its refusal."""
+        station = make_station(protocol)
+        try:
+            await station.connect(self.stack.ocpp(), station_id, password)
+        except RefusedError as refused:
+            return refused.status
+        await station.close()
+        return 101
+
+    async def lets_in(self, protocol: Protocol, station_id: str, password: str) -> bool:
+        """Whether a log-in with this password succeeds: else it must be for the password, 401."""
+        status = await self.login(protocol, station_id, password)
+        assert status in {101, 401}
+        return status == 101
 
 
 @asynccontextmanager

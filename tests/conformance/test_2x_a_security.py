@@ -13,7 +13,7 @@ from websockets.exceptions import InvalidStatus
 from conformance.acting import answered, carried_out, every_2x
 from conformance.by_hand import socket_of
 from gateway.certificates import Authority
-from voltbus.embedded.ports import free_ports
+from tls_listeners import ORGANIZATION, listening
 from voltbus.simulator import RefusedError, UnreachableError, make_station
 
 if TYPE_CHECKING:
@@ -22,12 +22,11 @@ if TYPE_CHECKING:
 
     from conformance.acting import Ready
     from operating import Operator, Subscriber
+    from tls_listeners import Listeners
     from voltbus.embedded.stack import Stack
     from voltbus.simulator import Protocol, Station2, Station16
 
 pytestmark = pytest.mark.stack
-
-OPERATOR = "Operator AB"
 
 
 async def credentials(operator: Operator, name: str, **body: Any) -> str | None:
@@ -37,19 +36,6 @@ async def credentials(operator: Operator, name: str, **body: Any) -> str | None:
     return password
 
 
-async def status_of_login(
-    operator: Operator, protocol: Protocol, name: str, password: str | bytes
-) -> int:
-    """How a log-in with this password ends: 101, or the HTTP status of its refusal."""
-    station = make_station(protocol)
-    try:
-        await station.connect(operator.stack.ocpp(), name, password)
-    except RefusedError as refused:
-        return refused.status
-    await station.close()
-    return 101
-
-
 # ---- HTTP Basic (A00) ----
 
 
@@ -57,7 +43,7 @@ async def status_of_login(
 async def test_tc_a_01_a_valid_password(operator: Operator, protocol: Protocol) -> None:
     """A00.FR.204: identity and password of a registered station let it in."""
     name, password = await operator.station()
-    assert await status_of_login(operator, protocol, name, password) == 101
+    assert await operator.login(protocol, name, password) == 101
 
 
 @every_2x
@@ -76,7 +62,7 @@ async def test_tc_a_03_an_invalid_password(operator: Operator, protocol: Protoco
     """A00.FR.204/207: a wrong password gets 401 before the upgrade."""
     name, _ = await operator.station()
     wrong = secrets.token_hex(20)
-    assert await status_of_login(operator, protocol, name, wrong) == 401
+    assert await operator.login(protocol, name, wrong) == 401
 
 
 def new_password(password: str) -> dict[str, Any]:
@@ -101,7 +87,7 @@ async def test_tc_a_09_a_new_password_is_accepted(
         path = f"/v1/stations/{name}/credentials/previous"
         await operator.done("DELETE", "auth", path)
         await station.reconnect()
-        assert await status_of_login(operator, protocol, name, old) == 401
+        assert await operator.login(protocol, name, old) == 401
 
 
 @every_2x
@@ -125,7 +111,7 @@ async def test_tc_a_10_a_new_password_is_rejected(
             ]
         }
         await answered(operator, name, "SetVariables", new_password(new))
-        assert await status_of_login(operator, protocol, name, old) == 101
+        assert await operator.login(protocol, name, old) == 101
 
 
 @every_2x
@@ -151,17 +137,11 @@ async def test_a01_fr_08_a_password_is_shown_nowhere(
 class Secured:
     """A gateway process of its own with a listener per profile."""
 
-    def __init__(self, authority: Authority, operator: Operator, ports: list[int]) -> None:
-        self.authority = authority
+    def __init__(self, listeners: Listeners, operator: Operator) -> None:
+        self.authority = listeners.authority
+        self.context = listeners.context
         self.operator = operator
-        self._ports = ports
-
-    def context(self, certificate: tuple[Path, Path] | None = None) -> ssl.SSLContext:
-        """A station's side of TLS."""
-        context = ssl.create_default_context(cafile=str(self.authority.file))
-        if certificate is not None:
-            context.load_cert_chain(*certificate)
-        return context
+        self._url = listeners.url
 
     async def connect(
         self,
@@ -173,8 +153,7 @@ class Secured:
     ) -> Station16 | Station2:
         """A connected station; the caller closes it."""
         station = make_station(protocol)
-        url = f"wss://localhost:{self._ports[profile - 2]}/ocpp"
-        await station.connect(url, name, password, ssl=context or self.context())
+        await station.connect(self._url(profile), name, password, ssl=context or self.context())
         return station
 
 
@@ -183,22 +162,8 @@ async def secured(
     stack: Stack, operator: Operator, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Secured]:
     """One more gateway, which speaks TLS, beside the shared stack's own."""
-    authority = Authority(tmp_path_factory.mktemp("tls"))
-    certificate, key = authority.server("rsa", "rsa")
-    ports = free_ports(2)
-    name = await stack.add_replica(
-        "gateway",
-        {
-            "VOLTBUS_OCPP_TLS_PORT": str(ports[0]),
-            "VOLTBUS_OCPP_MTLS_PORT": str(ports[1]),
-            "VOLTBUS_TLS_CERT_FILE": str(certificate),
-            "VOLTBUS_TLS_KEY_FILE": str(key),
-            "VOLTBUS_TLS_CLIENT_CA_FILE": str(authority.file),
-            "VOLTBUS_TLS_ORGANIZATION": OPERATOR,
-        },
-    )
-    yield Secured(authority, operator, ports)
-    await stack.stop_part(name)
+    async with listening(stack, tmp_path_factory.mktemp("tls"), "rsa") as listeners:
+        yield Secured(listeners, operator)
 
 
 @pytest.mark.parametrize(
@@ -246,21 +211,21 @@ async def test_mutual_tls(secured: Secured, protocol: Protocol) -> None:
     """A00.FR.401-407: profile 3: the station's certificate lets it in, without a password."""
     name, _ = await secured.operator.station()
     await credentials(secured.operator, name, security_profile=3)
-    context = secured.context(secured.authority.station(name, OPERATOR))
+    context = secured.context(secured.authority.station(name, ORGANIZATION))
     station = await secured.connect(protocol, 3, name, None, context)
     assert (await station.boot()).status == "Accepted"
     await station.close()
 
 
 @every_2x
-@pytest.mark.parametrize("organization", [OPERATOR, "Somebody else"])
+@pytest.mark.parametrize("organization", [ORGANIZATION, "Somebody else"])
 async def test_tc_a_08_an_invalid_client_certificate(
     secured: Secured, protocol: Protocol, organization: str
 ) -> None:
     """A00.FR.405/406: a certificate of another station, or of another operator, is refused."""
     name, _ = await secured.operator.station()
     await credentials(secured.operator, name, security_profile=3)
-    subject = "CP-OTHER" if organization == OPERATOR else name
+    subject = "CP-OTHER" if organization == ORGANIZATION else name
     context = secured.context(secured.authority.station(subject, organization))
     with pytest.raises(RefusedError) as refused:
         await secured.connect(protocol, 3, name, None, context)
@@ -271,7 +236,7 @@ async def test_tc_a_08_an_invalid_client_certificate(
 async def test_tc_a_08_no_client_certificate(secured: Secured, protocol: Protocol) -> None:
     """A00.FR.403: without a certificate, or with an expired one, TLS refuses."""
     name, _ = await secured.operator.station()
-    expired = secured.context(secured.authority.station(name, OPERATOR, days=-1))
+    expired = secured.context(secured.authority.station(name, ORGANIZATION, days=-1))
     for context in (secured.context(), expired):
         with pytest.raises(UnreachableError):
             await secured.connect(protocol, 3, name, None, context)
@@ -311,7 +276,7 @@ async def test_tc_a_19_upgrade_of_the_security_profile(
     upgraded = await secured.connect(protocol, 2, name, password)
     assert (await upgraded.boot()).status == "Accepted"
     await upgraded.close()
-    assert await status_of_login(operator, protocol, name, password) == 401
+    assert await operator.login(protocol, name, password) == 401
 
 
 # ---- security events and certificates (A02, A04, M) ----

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from charging import PATIENT, insist, start_of
 from operating import subscribed, until
 from voltbus.simulator import AnswerTimeoutError, CallFailedError, ConnectionLostError, Options
 
@@ -21,12 +22,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.stack
 
-START = {
-    "connectorId": 1,
-    "meterStart": 100,
-    "timestamp": "2026-03-01T10:00:00Z",
-}
-PATIENT = Options(timeout=60.0)
 everywhere = pytest.mark.parametrize("protocol", ["1.6", "2.0.1", "2.1"])
 
 
@@ -40,33 +35,6 @@ async def stopped(stack: Stack, part: str) -> AsyncIterator[None]:
         await stack.signal(part, signal.SIGCONT)
 
 
-async def insist(station: Station16 | Station2, action: str, payload: dict[str, Any]) -> Any:
-    """Resend under new message ids until there is an answer, as stations do (1.6 3.7)."""
-
-    async def once() -> Any:
-        try:
-            return await station.call(action, payload)
-        except (CallFailedError, AnswerTimeoutError):
-            return None
-
-    return await until(once, lambda answer: answer is not None, deadline_s=90)
-
-
-def started_event(protocol: Protocol, token: str) -> tuple[str, dict[str, Any]]:
-    """The message that begins a charge."""
-    if protocol == "1.6":
-        return "StartTransaction", {**START, "idTag": token}
-    return "TransactionEvent", {
-        "eventType": "Started",
-        "timestamp": START["timestamp"],
-        "triggerReason": "Authorized",
-        "seqNo": 0,
-        "transactionInfo": {"transactionId": "killed-1"},
-        "evse": {"id": 1, "connectorId": 1},
-        "idToken": {"idToken": token, "type": "ISO14443"},
-    }
-
-
 @everywhere
 async def test_auth_is_killed_between_a_request_and_its_answer(
     fragile: Stack, operator: Operator, protocol: Protocol
@@ -74,7 +42,7 @@ async def test_auth_is_killed_between_a_request_and_its_answer(
     """After the restart the same request gets its answer, and there is one transaction."""
     name, password = await operator.station()
     token, _ = await operator.token()
-    action, payload = started_event(protocol, token)
+    action, payload = start_of(protocol, token)
     async with (
         subscribed(fragile) as subscriber,
         operator.connected(protocol, name, password, PATIENT) as station,
@@ -115,7 +83,7 @@ async def test_auth_is_killed_right_after_it_stored(fragile: Stack, operator: Op
     token, _ = await operator.token()
     async with operator.connected("1.6", name, password, PATIENT) as station:
         await station.boot()
-        asking = asyncio.create_task(insist(station, "StartTransaction", {**START, "idTag": token}))
+        asking = asyncio.create_task(insist(station, *start_of("1.6", token)))
 
         async def stored() -> int:
             answer = await operator.done(
@@ -127,7 +95,7 @@ async def test_auth_is_killed_right_after_it_stored(fragile: Stack, operator: Op
         await fragile.kill("auth")
         await fragile.restart("auth")
         first = await asking
-        again = await insist(station, "StartTransaction", {**START, "idTag": token})
+        again = await insist(station, *start_of("1.6", token))
     assert again["transactionId"] == first["transactionId"]
     assert await stored() == 1
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from charging import PATIENT, insist
 from operating import until
-from voltbus.simulator import AnswerTimeoutError, CallFailedError, Options
 
 if TYPE_CHECKING:
     from operating import Operator
@@ -22,7 +22,6 @@ pytestmark = pytest.mark.stack
 STATIONS = 12
 CHARGES = 4
 KILLS = 3
-PATIENT = Options(timeout=60.0)
 
 
 class Killer:
@@ -39,18 +38,6 @@ class Killer:
             await self._stack.kill(victim)
             self.kills += 1
             await self._stack.restart(victim)
-
-
-async def insist(station: Station16 | Station2, action: str, payload: dict[str, Any]) -> Any:
-    """Send until there is an answer, each time under a new message id."""
-
-    async def once() -> Any:
-        try:
-            return await station.call(action, payload)
-        except (CallFailedError, AnswerTimeoutError):
-            return None
-
-    return await until(once, lambda answer: answer is not None, deadline_s=120)
 
 
 async def charge(

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from operating import until
-from system.test_rotation import lets_in
 from system.test_rotations import CARRIER, given, rotate
 
 if TYPE_CHECKING:
@@ -55,8 +54,8 @@ async def test_killed_as_soon_as_it_has_promised(
         assert over["state"] == "succeeded", over
         new = given(station, protocol)
     assert await passwords_sent(operator, name) == 1
-    assert await lets_in(operator, protocol, name, new)
-    assert not await lets_in(operator, protocol, name, old)
+    assert await operator.lets_in(protocol, name, new)
+    assert not await operator.lets_in(protocol, name, old)
 
 
 @everywhere
@@ -75,5 +74,5 @@ async def test_killed_while_the_station_answers(
         assert over["state"] == "succeeded", over
         new = given(station, protocol)
     assert await passwords_sent(operator, name) == 1
-    assert await lets_in(operator, protocol, name, new)
-    assert not await lets_in(operator, protocol, name, old)
+    assert await operator.lets_in(protocol, name, new)
+    assert not await operator.lets_in(protocol, name, old)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 import signal
-import zlib
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +13,12 @@ import pytest
 import pytest_asyncio
 
 from auth.roaming.partner import Partner, roaming
+from charging import PATIENT, insist, start_of
 from operating import Operator, operating, subscribed, until
 from other_party import running
 from system.test_contract_certificates import providing
 from voltbus.embedded.stack import Stack, temporary_stack
-from voltbus.simulator import AnswerTimeoutError, CallFailedError, Options
+from voltbus.simulator import CallFailedError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,7 +31,6 @@ PROTOCOLS: list[Protocol] = ["1.6", "2.0.1", "2.1"]
 everywhere = pytest.mark.parametrize("protocol", PROTOCOLS)
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "provider.py"
 SECRET = "a-made-up-secret"
-PATIENT = Options(timeout=60.0)
 BY_TOPIC = {
     "VOLTBUS_EXTERNAL_AUTHORIZER": "topic",
     "VOLTBUS_EXTERNAL_DEADLINE_S": "2",
@@ -96,26 +95,6 @@ async def decisions(operator: Operator, station: str) -> list[tuple[str, str]]:
         return [(one["rule"], one["status"]) for one in reversed(answer["data"])]
 
     return await until(listed, bool)
-
-
-def start_of(protocol: Protocol, token: str) -> tuple[str, dict[str, Any]]:
-    """The message that begins a charge."""
-    if protocol == "1.6":
-        return "StartTransaction", {
-            "connectorId": 1,
-            "meterStart": 100,
-            "timestamp": "2026-11-01T10:00:00Z",
-            "idTag": token,
-        }
-    return "TransactionEvent", {
-        "eventType": "Started",
-        "timestamp": "2026-11-01T10:00:00Z",
-        "triggerReason": "Authorized",
-        "seqNo": 0,
-        "transactionInfo": {"transactionId": f"roaming-{zlib.crc32(token.encode())}"},
-        "evse": {"id": 1, "connectorId": 1},
-        "idToken": {"idToken": token, "type": "ISO14443"},
-    }
 
 
 def status_in(answer: dict[str, Any]) -> str:
@@ -268,27 +247,18 @@ async def test_the_partner_is_slow_and_auth_is_killed(asks: Operator, http: Part
     http.says(token, "silent")
     action, payload = start_of("1.6", token)
 
-    async def insist() -> Any:
-        async def once() -> Any:
-            try:
-                return await station.call(action, payload)
-            except (CallFailedError, AnswerTimeoutError):
-                return None
-
-        return await until(once, lambda answer: answer is not None, deadline_s=90)
-
     async with (
         subscribed(asks.stack) as subscriber,
         asks.connected("1.6", name, password, PATIENT) as station,
     ):
         await station.boot()
-        asking = asyncio.create_task(insist())
+        asking = asyncio.create_task(insist(station, action, payload))
         await until(lambda: _asked(http, token), bool)
         await asks.stack.kill("auth")
         http.allows(token)
         await asks.stack.restart("auth")
         answer = await asking
-        again = await insist()
+        again = await insist(station, action, payload)
         await subscriber.wait_for("transaction.started", station_id=name)
         started = subscriber.of("transaction.started", station_id=name)
     assert status_in(answer) == "Accepted"

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from operating import until
-from system.test_rotation import lets_in
 from system.test_rotations import given, refusal
 from voltbus.simulator import RefusedError, make_station
 
@@ -84,9 +83,9 @@ async def test_a_group_is_rotated(operator: Operator) -> None:
         names = {station.station_id for _, station, _ in held}
         assert {one["station_id"] for one in listed["data"]} == names
     for protocol, station, old in held[:-1]:
-        assert await lets_in(operator, protocol, station.station_id, given(station, protocol))
-        assert not await lets_in(operator, protocol, station.station_id, old)
-    assert await lets_in(operator, "1.6", refusing.station_id, held[-1][2])
+        assert await operator.lets_in(protocol, station.station_id, given(station, protocol))
+        assert not await operator.lets_in(protocol, station.station_id, old)
+    assert await operator.lets_in("1.6", refusing.station_id, held[-1][2])
 
 
 async def test_failures_stop_it_and_it_is_paused_and_resumed(operator: Operator) -> None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from operating import PUBLIC, until
-from voltbus.simulator import RefusedError, make_station
 from voltbus_backbone.kafka import read_all
 from voltbus_backbone.settings import KafkaSettings
 
@@ -19,18 +18,6 @@ pytestmark = pytest.mark.stack
 everywhere = pytest.mark.parametrize("protocol", ["1.6", "2.0.1", "2.1"])
 
 FINAL = {"answered", "rejected", "timed_out", "expired", "cancelled"}
-
-
-async def lets_in(operator: Operator, protocol: Protocol, name: str, password: str) -> bool:
-    station = make_station(protocol)
-    try:
-        await station.connect(operator.stack.ocpp(), name, password)
-    except RefusedError as refused:
-        if refused.status != 401:
-            raise
-        return False
-    await station.close()
-    return True
 
 
 @everywhere
@@ -58,11 +45,11 @@ async def test_a_password_is_rotated(operator: Operator, protocol: Protocol) -> 
 
         ended = await until(read, lambda body: body["status"] in FINAL)
         assert (ended["status"], ended["answer_status"]) == ("answered", "Accepted")
-    assert await lets_in(operator, protocol, name, old)
-    assert await lets_in(operator, protocol, name, new)
+    assert await operator.lets_in(protocol, name, old)
+    assert await operator.lets_in(protocol, name, new)
     await operator.done("DELETE", "auth", f"/v1/stations/{name}/credentials/previous")
-    assert not await lets_in(operator, protocol, name, old)
-    assert await lets_in(operator, protocol, name, new)
+    assert not await operator.lets_in(protocol, name, old)
+    assert await operator.lets_in(protocol, name, new)
     await _nowhere(operator, new, str(ended))
 
 

@@ -9,7 +9,6 @@ import pytest
 from ocpp.exceptions import InternalError
 
 from operating import PUBLIC, until
-from system.test_rotation import lets_in
 from voltbus.simulator import Options
 from voltbus_backbone.kafka import read_all
 from voltbus_backbone.settings import KafkaSettings
@@ -78,8 +77,8 @@ async def test_accepted(operator: Operator, protocol: Protocol) -> None:
         assert ended["state"] == "succeeded", ended
         new = given(station, protocol)
     assert new != old
-    assert not await lets_in(operator, protocol, name, old)
-    assert await lets_in(operator, protocol, name, new)
+    assert not await operator.lets_in(protocol, name, old)
+    assert await operator.lets_in(protocol, name, new)
     command = await operator.done("GET", "config", f"/v1/commands/{ended['command_id']}")
     await nowhere(operator, new, str(ended), str(command))
 
@@ -94,8 +93,8 @@ async def test_rejected(operator: Operator, protocol: Protocol) -> None:
         ended = await reaches(operator, await rotate(operator, name), *OVER)
         assert (ended["state"], ended["detail"]) == ("failed", "the station answered Rejected")
         new = given(station, protocol)
-    assert await lets_in(operator, protocol, name, old)
-    assert not await lets_in(operator, protocol, name, new)
+    assert await operator.lets_in(protocol, name, old)
+    assert not await operator.lets_in(protocol, name, new)
 
 
 async def test_a_callerror_that_repeats_the_password(operator: Operator) -> None:
@@ -128,12 +127,12 @@ async def test_never_answered(operator: Operator, protocol: Protocol, *, took_it
         assert await passwords(operator, name) == 2
         new = given(station, protocol)
     used, other = (new, old) if took_it else (old, new)
-    assert await lets_in(operator, protocol, name, used)
+    assert await operator.lets_in(protocol, name, used)
     ended = await reaches(operator, rotation, *OVER)
     assert ended["state"] == ("succeeded" if took_it else "failed")
     assert await passwords(operator, name) == 1
-    assert not await lets_in(operator, protocol, name, other)
-    assert await lets_in(operator, protocol, name, used)
+    assert not await operator.lets_in(protocol, name, other)
+    assert await operator.lets_in(protocol, name, used)
 
 
 @everywhere
@@ -152,10 +151,10 @@ async def test_dies_after_taking_it(operator: Operator, protocol: Protocol) -> N
         await asyncio.wait_for(cut.wait(), 10)
         await station.drop()
         new = given(station, protocol)
-    assert await lets_in(operator, protocol, name, new)
+    assert await operator.lets_in(protocol, name, new)
     ended = await reaches(operator, rotation, *OVER)
     assert ended["state"] == "succeeded"
-    assert not await lets_in(operator, protocol, name, old)
+    assert not await operator.lets_in(protocol, name, old)
 
 
 async def test_a_station_that_is_away_gets_it_when_it_comes(operator: Operator) -> None:
@@ -166,7 +165,7 @@ async def test_a_station_that_is_away_gets_it_when_it_comes(operator: Operator) 
         await station.boot()
         assert (await reaches(operator, rotation, *OVER))["state"] == "succeeded"
         new = given(station, "1.6")
-    assert await lets_in(operator, "1.6", name, new)
+    assert await operator.lets_in("1.6", name, new)
 
 
 async def test_one_at_a_time(operator: Operator) -> None:
@@ -209,7 +208,7 @@ async def test_a_cancelled_command_and_the_operators_word(operator: Operator) ->
     done = await operator.done("POST", "auth", settle, json={"keep": "earlier"})
     assert done["state"] == "failed"
     assert await passwords(operator, name) == 1
-    assert await lets_in(operator, "1.6", name, old)
+    assert await operator.lets_in("1.6", name, old)
 
 
 async def nowhere(operator: Operator, password: str, *texts: str) -> None:

@@ -2,48 +2,28 @@
 
 from __future__ import annotations
 
-import ssl
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
 
-from gateway.certificates import Authority
 from operating import until
-from voltbus.embedded.ports import free_ports
-from voltbus.simulator import RefusedError, make_station
+from tls_listeners import ORGANIZATION, listening
+from voltbus.simulator import make_station
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from operating import Operator
+    from tls_listeners import Listeners
     from voltbus.embedded.stack import Stack
     from voltbus.simulator import Protocol, Station2, Station16
 
 pytestmark = pytest.mark.stack
 everywhere = pytest.mark.parametrize("protocol", ["1.6", "2.0.1", "2.1"])
 
-ORGANIZATION = "Operator AB"
 OVER = {"succeeded", "failed"}
 FIRST = {"1.6": "ChangeConfiguration", "2.0.1": "SetNetworkProfile", "2.1": "SetNetworkProfile"}
-
-
-class Listeners:
-    """A gateway with a TLS listener for profile 2 and one for profile 3."""
-
-    def __init__(self, authority: Authority, ports: list[int]) -> None:
-        self._authority = authority
-        self._ports = ports
-
-    def url(self, profile: int) -> str:
-        return f"wss://localhost:{self._ports[profile - 2]}/ocpp"
-
-    def context(self, profile: int, name: str) -> ssl.SSLContext:
-        """What a station of this name has installed for the profile."""
-        context = ssl.create_default_context(cafile=str(self._authority.file))
-        if profile == 3:
-            context.load_cert_chain(*self._authority.station(name, ORGANIZATION))
-        return context
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -51,22 +31,8 @@ async def listeners(
     stack: Stack, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Listeners]:
     """One more gateway, which speaks TLS, beside the shared stack's own at profile 1."""
-    authority = Authority(tmp_path_factory.mktemp("tls"))
-    certificate, key = authority.server()
-    ports = free_ports(2)
-    name = await stack.add_replica(
-        "gateway",
-        {
-            "VOLTBUS_OCPP_TLS_PORT": str(ports[0]),
-            "VOLTBUS_OCPP_MTLS_PORT": str(ports[1]),
-            "VOLTBUS_TLS_CERT_FILE": str(certificate),
-            "VOLTBUS_TLS_KEY_FILE": str(key),
-            "VOLTBUS_TLS_CLIENT_CA_FILE": str(authority.file),
-            "VOLTBUS_TLS_ORGANIZATION": ORGANIZATION,
-        },
-    )
-    yield Listeners(authority, ports)
-    await stack.stop_part(name)
+    async with listening(stack, tmp_path_factory.mktemp("tls")) as one:
+        yield one
 
 
 async def connected(operator: Operator, protocol: Protocol) -> tuple[Station16 | Station2, str]:
@@ -112,17 +78,6 @@ def network(protocol: Protocol, url: str) -> dict[str, Any]:
     return {"url": url, "configuration_slot": 2, "fallback_slots": [1]}
 
 
-async def status_of_login(operator: Operator, protocol: Protocol, name: str, password: str) -> int:
-    """How a log-in at profile 1 ends: 101, or the HTTP status of its refusal."""
-    station = make_station(protocol)
-    try:
-        await station.connect(operator.stack.ocpp(), name, password)
-    except RefusedError as refused:
-        return refused.status
-    await station.close()
-    return 101
-
-
 @everywhere
 @pytest.mark.parametrize("profile", [2, 3])
 async def test_an_upgrade_from_the_request_to_the_shut_door(
@@ -131,7 +86,8 @@ async def test_an_upgrade_from_the_request_to_the_shut_door(
     """The station gets what its version has for it, restarts, and comes; then 1 is refused."""
     station, password = await connected(operator, protocol)
     name = station.station_id
-    context = listeners.context(profile, name)
+    own = listeners.authority.station(name, ORGANIZATION) if profile == 3 else None
+    context = listeners.context(own)
 
     def restarts(payload: dict[str, Any]) -> dict[str, Any]:
         # Where to is what the station was told; a 1.6 station knows it from elsewhere.
@@ -152,7 +108,7 @@ async def test_an_upgrade_from_the_request_to_the_shut_door(
     assert ended["state"] == "succeeded", ended
     assert await minimum(operator, name) == profile
     await station.close()
-    assert await status_of_login(operator, protocol, name, password) == 401
+    assert await operator.login(protocol, name, password) == 401
     if protocol != "1.6":
         (told,) = [each for action, each in station.received if action == "SetNetworkProfile"]
         assert told["connectionData"]["securityProfile"] == profile
@@ -170,7 +126,7 @@ async def test_a_station_that_comes_back_as_it_was(operator: Operator, protocol:
     assert "came back with security profile 1" in ended["detail"]
     assert await minimum(operator, name) == 1
     await station.close()
-    assert await status_of_login(operator, protocol, name, password) == 101
+    assert await operator.login(protocol, name, password) == 101
 
 
 @everywhere
@@ -188,7 +144,7 @@ async def test_a_station_that_refuses(operator: Operator, protocol: Protocol) ->
     await station.close()
     assert not {"SetVariables", "Reset"} & {action for action, _ in station.received}
     assert await minimum(operator, name) == 1
-    assert await status_of_login(operator, protocol, name, password) == 101
+    assert await operator.login(protocol, name, password) == 101
 
 
 async def test_what_is_refused_at_once(operator: Operator) -> None:
