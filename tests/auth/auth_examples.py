@@ -17,8 +17,9 @@ from voltbus_backbone.contract.agreements import (
     AgreementToken,
 )
 from voltbus_backbone.contract.auth import Authorize, Phase, StationLogin, TransactionMessage
+from voltbus_backbone.contract.config import CommandChanged, CommandStatus
 from voltbus_backbone.contract.registry import AUTHORIZE, STATION_LOGIN, TRANSACTION, MessageType
-from voltbus_backbone.contract.stations import StationState
+from voltbus_backbone.contract.stations import StationConnected, StationState
 from voltbus_backbone.contract.values import IdToken, OpeningHours, Protocol, Sample
 from voltbus_backbone.envelope import Asking, Event
 
@@ -177,4 +178,39 @@ def asked(
         asking=Asking(f"g-1/{number}", "voltbus.gateway.inbox", 0, 2**53),
         correlation_id=f"g-1/{number}",
         message=message,
+    )
+
+
+def connected(at: datetime = NOW, **fields: Any) -> StationConnected:
+    """The station's log-in."""
+    return StationConnected(
+        **{
+            "station_id": STATION,
+            "connection_id": "c-1",
+            "gateway_id": "g-1",
+            "gateway_partition": 0,
+            "protocol": Protocol.OCPP16,
+            "at": at,
+            **fields,
+        }
+    )
+
+
+def command_changed(
+    action: str,
+    status: CommandStatus = CommandStatus.ANSWERED,
+    answer: str | None = None,
+    **fields: Any,
+) -> CommandChanged:
+    """What became of a command to the station, now."""
+    return CommandChanged(
+        **{
+            "command_id": "cmd-1",
+            "station_id": STATION,
+            "action": action,
+            "status": status,
+            "at": NOW,
+            "answer_status": answer,
+            **fields,
+        }
     )

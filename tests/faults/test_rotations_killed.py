@@ -13,7 +13,7 @@ from system.test_rotations import CARRIER, given, rotate
 if TYPE_CHECKING:
     from operating import Operator
     from voltbus.embedded.stack import Stack
-    from voltbus.simulator import Protocol
+    from voltbus.simulator import Protocol, Station2, Station16
 
 pytestmark = pytest.mark.stack
 everywhere = pytest.mark.parametrize("protocol", ["1.6", "2.0.1", "2.1"])
@@ -30,9 +30,23 @@ async def ended(operator: Operator, rotation: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-async def passwords_sent(operator: Operator, name: str) -> int:
+async def taken(
+    operator: Operator, station: Station16 | Station2, protocol: Protocol, rotation: dict[str, Any]
+) -> str:
+    """The password that a rotation that succeeds has given."""
+    over = await ended(operator, rotation)
+    assert over["state"] == "succeeded", over
+    return given(station, protocol)
+
+
+async def nothing_else_lets_in(
+    operator: Operator, protocol: Protocol, name: str, old: str, new: str
+) -> None:
+    """One password was sent, and it alone lets the station in."""
     listed = await operator.done("GET", "config", f"/v1/commands?station_id={name}")
-    return len([one for one in listed["data"] if one["action"] == "set_password"])
+    assert len([one for one in listed["data"] if one["action"] == "set_password"]) == 1
+    assert await operator.lets_in(protocol, name, new)
+    assert not await operator.lets_in(protocol, name, old)
 
 
 @everywhere
@@ -50,12 +64,8 @@ async def test_killed_as_soon_as_it_has_promised(
         finally:
             await fragile.signal("config", signal.SIGCONT)
         await fragile.restart("auth")
-        over = await ended(operator, rotation)
-        assert over["state"] == "succeeded", over
-        new = given(station, protocol)
-    assert await passwords_sent(operator, name) == 1
-    assert await operator.lets_in(protocol, name, new)
-    assert not await operator.lets_in(protocol, name, old)
+        new = await taken(operator, station, protocol, rotation)
+    await nothing_else_lets_in(operator, protocol, name, old, new)
 
 
 @everywhere
@@ -70,9 +80,5 @@ async def test_killed_while_the_station_answers(
         await station.wait_for(CARRIER[protocol])
         await fragile.kill("auth")
         await fragile.restart("auth")
-        over = await ended(operator, rotation)
-        assert over["state"] == "succeeded", over
-        new = given(station, protocol)
-    assert await passwords_sent(operator, name) == 1
-    assert await operator.lets_in(protocol, name, new)
-    assert not await operator.lets_in(protocol, name, old)
+        new = await taken(operator, station, protocol, rotation)
+    await nothing_else_lets_in(operator, protocol, name, old, new)

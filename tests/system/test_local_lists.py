@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,8 @@ from voltbus.simulator import Station2, Station16
 from voltbus.simulator.transactions import LocalList
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from operating import Operator
     from voltbus.simulator import Protocol
 
@@ -57,16 +60,26 @@ async def change(operator: Operator, ref: str, **fields: Any) -> None:
     await operator.done("PATCH", "auth", path, json=fields, headers=headers)
 
 
+@asynccontextmanager
+async def holding(
+    operator: Operator, protocol: Protocol, *refs: str
+) -> AsyncIterator[Station16 | Station2]:
+    """A station that has booted and holds the list of these tokens."""
+    name, password = await operator.station()
+    async with operator.connected(protocol, name, password) as station:
+        await station.boot()
+        await plan(operator, name, tokens=list(refs))
+        await in_sync(operator, name, *refs)
+        yield station
+
+
 @everywhere
 async def test_a_plan_becomes_a_list(operator: Operator, protocol: Protocol) -> None:
     """Full at first, a differential for what is added, blocked and erased (1.6 5.15, D01)."""
-    name, password = await operator.station()
     first, first_ref = await operator.token()
     second, second_ref = await operator.token()
-    async with operator.connected(protocol, name, password) as station:
-        await station.boot()
-        await plan(operator, name, tokens=[first_ref])
-        await in_sync(operator, name, first_ref)
+    async with holding(operator, protocol, first_ref) as station:
+        name = station.station_id
         assert holds(station) == {first}
         await plan(operator, name, tokens=[first_ref, second_ref])
         await in_sync(operator, name, first_ref, second_ref)
@@ -148,13 +161,10 @@ async def test_limits_of_2x(operator: Operator, protocol: Protocol) -> None:
 @everywhere
 async def test_a_mismatch_is_repaired(operator: Operator, protocol: Protocol) -> None:
     """A list that somebody else left there is replaced in full (1.6 5.15, D01.FR.05)."""
-    name, password = await operator.station()
     first, first_ref = await operator.token()
     second, second_ref = await operator.token()
-    async with operator.connected(protocol, name, password) as station:
-        await station.boot()
-        await plan(operator, name, tokens=[first_ref])
-        await in_sync(operator, name, first_ref)
+    async with holding(operator, protocol, first_ref) as station:
+        name = station.station_id
         station.local_list.version += 7
         station.local_list.entries = {"ISO14443:foreign": {"status": "Accepted"}}
         await plan(operator, name, tokens=[first_ref, second_ref])
@@ -167,16 +177,12 @@ async def test_a_mismatch_is_repaired(operator: Operator, protocol: Protocol) ->
 @everywhere
 async def test_a_list_lost_in_a_reboot(operator: Operator, protocol: Protocol) -> None:
     """After a boot the version is compared (1.6 5.10, D02); a lost list is sent again."""
-    name, password = await operator.station()
     token, ref = await operator.token()
-    async with operator.connected(protocol, name, password) as station:
-        await station.boot()
-        await plan(operator, name, tokens=[ref])
-        await in_sync(operator, name, ref)
+    async with holding(operator, protocol, ref) as station:
         station.local_list = LocalList()
         await station.boot()
         await station.wait_until(lambda: holds(station) == {token})
-        await in_sync(operator, name, ref)
+        await in_sync(operator, station.station_id, ref)
 
 
 async def test_a_station_without_lists(operator: Operator) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 
-from auth.auth_examples import NOW, STATION
+from auth.auth_examples import NOW, STATION, command_changed, connected
 from voltbus_auth.domain.changes import rotation
 from voltbus_auth.domain.changes.change import Change, State
 from voltbus_auth.domain.changes.rotation import PasswordKey
@@ -20,10 +20,8 @@ from voltbus_auth.handlers.changes import Following
 from voltbus_auth.handlers.conductor import Conductor
 from voltbus_auth.store.changes import Move, OvertakenError
 from voltbus_backbone import envelope
-from voltbus_backbone.contract.config import CommandChanged, CommandStatus
+from voltbus_backbone.contract.config import CommandStatus
 from voltbus_backbone.contract.registry import COMMAND_CHANGED, STATION_CONNECTED, Topic
-from voltbus_backbone.contract.stations import StationConnected
-from voltbus_backbone.contract.values import Protocol
 from voltbus_backbone.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -91,26 +89,14 @@ def heard(row: MessageType[Any], message: Message, name: str) -> Event:
 
 
 def command(status: CommandStatus, answer: str | None = None) -> Event:
-    message = CommandChanged(
-        command_id="cmd-1",
-        station_id=STATION,
-        action="set_password",
-        status=status,
-        at=NOW,
-        answer_status=answer,
-        cause="rotation:r-1",
-    )
+    message = command_changed("set_password", status, answer, cause="rotation:r-1")
     return heard(COMMAND_CHANGED, message, f"cmd-1:{status}")
 
 
 def login(credential_id: str, seconds: int) -> Event:
-    message = StationConnected(
-        station_id=STATION,
+    message = connected(
+        NOW + timedelta(seconds=seconds),
         connection_id=f"c-{seconds}",
-        gateway_id="g-1",
-        gateway_partition=0,
-        protocol=Protocol.OCPP16,
-        at=NOW + timedelta(seconds=seconds),
         credential_id=credential_id,
     )
     return heard(STATION_CONNECTED, message, f"login-{seconds}")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auth.auth_examples import NOW, STATION
+from auth.auth_examples import NOW, STATION, command_changed, connected
 from voltbus_auth.domain.changes import change as states
 from voltbus_auth.domain.changes import following, rotation
 from voltbus_auth.domain.changes.change import FINAL, Change, State
@@ -19,7 +19,6 @@ from voltbus_auth.domain.changes.rotation import PasswordKey
 from voltbus_auth.domain.credentials import Credentials, fast_verifier
 from voltbus_backbone.contract.config import CommandChanged, CommandStatus
 from voltbus_backbone.contract.stations import StationConnected
-from voltbus_backbone.contract.values import Protocol
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -52,28 +51,13 @@ def begun() -> tuple[Change, Credentials]:
 def command(
     status: CommandStatus, at: datetime, answer: str | None = None, code: str | None = None
 ) -> CommandChanged:
-    return CommandChanged(
-        command_id="cmd-1",
-        station_id=STATION,
-        action="set_password",
-        status=status,
-        at=at,
-        answer_status=answer,
-        error_code=code,
-        cause="rotation:r-1",
+    return command_changed(
+        "set_password", status, answer, at=at, error_code=code, cause="rotation:r-1"
     )
 
 
 def login(credential_id: str, at: datetime) -> StationConnected:
-    return StationConnected(
-        station_id=STATION,
-        connection_id="c-1",
-        gateway_id="g-1",
-        gateway_partition=0,
-        protocol=Protocol.OCPP16,
-        at=at,
-        credential_id=credential_id,
-    )
+    return connected(at, credential_id=credential_id)
 
 
 def after(change: Change, *messages: Message) -> Change:

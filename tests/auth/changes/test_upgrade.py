@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from auth.auth_examples import NOW, STATION
+from auth.auth_examples import NOW, STATION, command_changed, connected
 from voltbus_auth.domain.changes import change as states
 from voltbus_auth.domain.changes import following, upgrade
 from voltbus_auth.domain.changes.change import Change, HigherProfile, State
 from voltbus_auth.domain.credentials import Credentials
-from voltbus_backbone.contract.config import CommandChanged, CommandStatus
-from voltbus_backbone.contract.stations import StationConnected
+from voltbus_backbone.contract.config import CommandStatus
 from voltbus_backbone.contract.values import Protocol
 
 if TYPE_CHECKING:
@@ -43,28 +42,19 @@ def told(
 ) -> Change:
     wanted = upgrade.wanted(change)
     assert wanted is not None
-    event = CommandChanged(
+    event = command_changed(
+        wanted.action,
+        status,
+        answer,
         command_id=f"cmd-{change.step}",
-        station_id=STATION,
-        action=wanted.action,
-        status=status,
         at=at,
-        answer_status=answer,
         cause=states.cause(change),
     )
     return following.heard(change, event) or change
 
 
 def came(change: Change, security_profile: int, at: datetime) -> Change:
-    event = StationConnected(
-        station_id=STATION,
-        connection_id="c-1",
-        gateway_id="g-1",
-        gateway_partition=0,
-        protocol=Protocol.OCPP16,
-        at=at,
-        security_profile=security_profile,
-    )
+    event = connected(at, security_profile=security_profile)
     return following.connected(change, event) or change
 
 
@@ -166,13 +156,7 @@ def test_an_earlier_steps_event_again_moves_nothing() -> None:
     """The events of a step's command name the step: a redelivered one is not taken for the next."""
     first = begun(Protocol.OCPP201)
     second = told(first, "Accepted")
-    event = CommandChanged(
-        command_id="cmd-0",
-        station_id=STATION,
-        action="SetNetworkProfile",
-        status=CommandStatus.ANSWERED,
-        at=NOW,
-        answer_status="Accepted",
-        cause=states.cause(first),
+    event = command_changed(
+        "SetNetworkProfile", answer="Accepted", command_id="cmd-0", cause=states.cause(first)
     )
     assert following.heard(second, event) is None
