@@ -18,14 +18,7 @@ from voltbus_agreements.domain.agreement import Command, Policy
 from voltbus_agreements.store import Store
 from voltbus_backbone import envelope
 from voltbus_backbone.contract.agreements import RetrieveAgreement
-from voltbus_backbone.contract.auth import TransactionChanged
-from voltbus_backbone.contract.registry import (
-    RETRIEVE_AGREEMENT,
-    RETRIEVE_AGREEMENT_ANSWER,
-    TRANSACTION_CORRECTED,
-    TRANSACTION_ENDED,
-)
-from voltbus_backbone.contract.values import Protocol
+from voltbus_backbone.contract.registry import RETRIEVE_AGREEMENT, RETRIEVE_AGREEMENT_ANSWER
 from voltbus_backbone.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -35,39 +28,12 @@ if TYPE_CHECKING:
 
     from agreements.conftest import Replica
     from voltbus_agreements.domain.agreement import Agreement, Change
-    from voltbus_backbone.envelope import Event
 
 pytestmark = pytest.mark.stack
 
 
 def statuses(answers: list[httpx.Response]) -> Counter[int]:
     return Counter(answer.status_code for answer in answers)
-
-
-def ended(ref: str, agreement_id: str | None, energy_wh: int, revision: int = 2) -> Event:
-    """A transaction's end, or from revision 3 on its correction, as it comes from Kafka."""
-    message = TransactionChanged(
-        transaction_ref=ref,
-        station_id="S1",
-        protocol=Protocol.OCPP201,
-        transaction_id="1",
-        revision=revision,
-        state="ended",
-        at=NOW,
-        agreement_id=agreement_id,
-        ended_at=NOW,
-        energy_wh=energy_wh,
-    )
-    row = TRANSACTION_ENDED if revision == 2 else TRANSACTION_CORRECTED
-    record = envelope.event(row, message, id=f"{ref}:{revision}", source="/test", now=NOW)
-    return envelope.parse(record.headers, record.value, topic=record.topic, key=record.key)
-
-
-async def usage_of(replica: Replica, agreement_id: str) -> dict[str, Any]:
-    found: dict[str, Any] = (
-        await replica.client.get(f"/v1/agreements/{agreement_id}/usage")
-    ).json()
-    return found
 
 
 # Writers that meet.
@@ -245,211 +211,6 @@ async def test_events_carry_the_whole_agreement(replica: Replica) -> None:
     assert (snapshot.tariff, snapshot.limits.max_power_w) == ("day", 11000)
     assert snapshot.tokens[0].ref == made["tokens"][0]["ref"]
     assert snapshot.valid_from == NOW - timedelta(days=1)
-
-
-# The clock.
-
-
-async def test_the_clock_begins_and_ends(replica: Replica) -> None:
-    """Scheduled turns active at valid_from, active expires at valid_to, not a moment earlier."""
-    begin, end = NOW + timedelta(hours=1), NOW + timedelta(hours=2)
-    made = await replica.made(valid_from=begin.isoformat(), valid_to=end.isoformat())
-    assert made["status"] == "scheduled"
-    moment = timedelta(milliseconds=1)
-    for time, count, status in (
-        (begin - moment, 0, "scheduled"),
-        (begin, 1, "active"),
-        (end - moment, 0, "active"),
-        (end, 1, "expired"),
-        (end + timedelta(days=1), 0, "expired"),
-    ):
-        replica.hands.time = time
-        assert await replica.clock.tick() == count
-        assert (await replica.read(made["id"]))["status"] == status
-    assert [event.type.split(".")[2] for event in await replica.told()] == [
-        "created",
-        "updated",
-        "activated",
-        "expired",
-    ]
-
-
-async def test_a_period_that_passed_unseen_is_told_in_full(replica: Replica) -> None:
-    """After an outage an agreement whose whole period passed was active and is expired."""
-    made = await replica.made(
-        valid_from=(NOW + timedelta(hours=1)).isoformat(),
-        valid_to=(NOW + timedelta(hours=2)).isoformat(),
-    )
-    replica.hands.time = NOW + timedelta(hours=3)
-    assert await replica.clock.tick() == 2
-    assert [event.type.split(".")[2] for event in (await replica.told())[-2:]] == [
-        "activated",
-        "expired",
-    ]
-    assert (await replica.read(made["id"]))["revision"] == 4
-
-
-async def test_a_suspended_agreement_expires(replica: Replica) -> None:
-    """Suspension does not stop the clock."""
-    made = await replica.made(valid_to=(NOW + timedelta(hours=1)).isoformat())
-    await replica.client.post(f"/v1/agreements/{made['id']}/suspend")
-    replica.hands.time = NOW + timedelta(hours=1)
-    await replica.clock.tick()
-    assert (await replica.read(made["id"]))["status"] == "expired"
-
-
-async def test_clocks_of_several_replicas_do_each_thing_once(
-    make_replica: Callable[..., Awaitable[Replica]],
-) -> None:
-    """Three clocks at the same moment: each transition happens once and is told once."""
-    replicas = [await make_replica() for _ in range(3)]
-    begin = (NOW + timedelta(hours=1)).isoformat()
-    made = [await replicas[0].made(valid_from=begin) for _ in range(10)]
-    replicas[0].hands.time = NOW + timedelta(hours=1)
-    done = await asyncio.gather(*(replica.clock.tick() for replica in replicas))
-    assert sum(done) == 10
-    for replica in replicas:
-        await replica.told()
-    told = Counter(
-        event.decode().id for event in replicas[0].bus.events(TOPIC) if "activated" in event.type
-    )
-    assert told == {one["id"]: 1 for one in made}
-
-
-async def test_the_clock_sleeps_until_the_next_time(replica: Replica) -> None:
-    """The next due time is the nearest beginning or end that is ahead."""
-    assert await replica.store.next_due(NOW) is None
-    end = NOW + timedelta(hours=3)
-    await replica.made(valid_to=end.isoformat())
-    assert await replica.store.next_due(NOW) == end
-    begin = NOW + timedelta(hours=2)
-    await replica.made(valid_from=begin.isoformat())
-    assert await replica.store.next_due(NOW) == begin
-    assert await replica.store.next_due(begin) == end
-
-
-async def test_an_unreadable_agreement_does_not_stop_the_clock(replica: Replica) -> None:
-    """One broken document is passed over; the others' time goes on."""
-    begin = (NOW + timedelta(hours=1)).isoformat()
-    broken = await replica.made(valid_from=begin)
-    fine = await replica.made(valid_from=begin)
-    await replica.database["agreements"].update_one(
-        {"_id": broken["id"]}, {"$set": {"terms.kind": "unheard-of"}}
-    )
-    replica.hands.time = NOW + timedelta(hours=1)
-    assert await replica.clock.tick() == 1
-    assert (await replica.read(fine["id"]))["status"] == "active"
-
-
-async def test_the_running_clock_wakes_for_a_new_agreement(replica: Replica) -> None:
-    """A change over REST wakes the clock, so it does not oversleep what became due."""
-    running = asyncio.create_task(replica.clock.run())
-    try:
-        made = await replica.made(valid_from=(NOW + timedelta(hours=1)).isoformat())
-        replica.hands.time = NOW + timedelta(hours=1)
-        replica.clock.wake()
-        async with asyncio.timeout(5):
-            while (await replica.read(made["id"]))["status"] != "active":
-                pass  # each look is a round trip
-    finally:
-        running.cancel()
-
-
-# Usage.
-
-
-async def test_usage_counts_once_and_corrections_replace(replica: Replica) -> None:
-    """Repeated, in another order, corrected: each transaction counts with its last word."""
-    made = await replica.made(limits={"energy_cap_wh": 10_000})
-    id_ = made["id"]
-    await replica.handlers.usage([ended("t1", id_, 1000), ended("t2", id_, 500)])
-    await replica.handlers.usage([ended("t1", id_, 1000)])
-    await replica.handlers.usage([ended("t2", id_, 300, revision=4), ended("t2", id_, 900, 3)])
-    await replica.handlers.usage([ended("t3", None, 7)])
-    found = await usage_of(replica, id_)
-    assert (found["energy_wh"], found["transactions"]) == (1300, 2)
-    assert (found["energy_cap_wh"], found["remaining_wh"]) == (10_000, 8700)
-    assert [(item["transaction_ref"], item["energy_wh"]) for item in found["data"]] == [
-        ("t2", 300),
-        ("t1", 1000),
-    ]
-    assert (await replica.read(id_))["revision"] == 2
-
-
-async def test_a_cap_that_is_reached_is_told(replica: Replica) -> None:
-    """Reaching the cap marks the agreement and tells it once; a correction takes it back."""
-    made = await replica.made(limits={"energy_cap_wh": 1000})
-    before = len(await replica.told())
-    for _ in range(2):
-        await replica.handlers.usage([ended("t1", made["id"], 1000)])
-    told = (await replica.told())[before:]
-    assert [(event.type, event.decode().exhausted) for event in told] == [
-        ("voltbus.agreement.updated.v1", True)
-    ]
-    await replica.handlers.usage([ended("t1", made["id"], 400, revision=3)])
-    assert (await replica.told())[-1].decode().exhausted is False
-    assert (await usage_of(replica, made["id"]))["remaining_wh"] == 600
-
-
-async def test_a_raised_cap_gives_credit_again(replica: Replica) -> None:
-    """PATCH weighs the new cap against what was used."""
-    made = await replica.made(limits={"energy_cap_wh": 1000})
-    await replica.handlers.usage([ended("t1", made["id"], 1000)])
-    assert (await replica.read(made["id"]))["exhausted"]
-    answer = await replica.client.patch(
-        f"/v1/agreements/{made['id']}",
-        json={"limits": {"energy_cap_wh": 2000}},
-        headers={"If-Match": '"3"'},
-    )
-    assert answer.json()["exhausted"] is False
-
-
-async def test_replicas_count_the_same_agreement_at_once(
-    make_replica: Callable[..., Awaitable[Replica]],
-) -> None:
-    """Two replicas count different stations' transactions of one agreement: nothing is lost."""
-    one, other = await make_replica(), await make_replica()
-    made = await one.made(limits={"energy_cap_wh": 1000})
-    batches = [[ended(f"t{number}", made["id"], 50)] for number in range(20)]
-    await asyncio.gather(
-        *(
-            (one if number % 2 else other).handlers.usage(batch)
-            for number, batch in enumerate(batches + batches[:6])
-        )
-    )
-    found = await usage_of(one, made["id"])
-    assert (found["energy_wh"], found["transactions"], found["exhausted"]) == (1000, 20, True)
-    for replica in (one, other):
-        await replica.told()
-    exhausted = [event for event in one.bus.events(TOPIC) if event.decode().exhausted]
-    assert len(exhausted) == 1
-
-
-async def test_a_cap_lowered_while_energy_is_counted_is_not_missed(
-    make_replica: Callable[..., Awaitable[Replica]],
-) -> None:
-    """A lower cap and the transaction that exceeds it, at the same moment: exhausted in the end."""
-    one, other = await make_replica(), await make_replica()
-    for number in range(5):
-        made = await one.made(limits={"energy_cap_wh": 1000})
-        await asyncio.gather(
-            one.client.patch(
-                f"/v1/agreements/{made['id']}",
-                json={"limits": {"energy_cap_wh": 100}},
-                headers={"If-Match": "*"},
-            ),
-            other.handlers.usage([ended(f"t{number}", made["id"], 200)]),
-        )
-        assert (await one.read(made["id"]))["exhausted"]
-
-
-async def test_usage_of_an_ended_agreement_still_counts(replica: Replica) -> None:
-    """What was charged before the end arrives after it and belongs to the totals."""
-    made = await replica.made(limits={"energy_cap_wh": 10})
-    await replica.client.post(f"/v1/agreements/{made['id']}/terminate")
-    await replica.handlers.usage([ended("t1", made["id"], 1000)])
-    assert (await usage_of(replica, made["id"]))["energy_wh"] == 1000
-    assert (await replica.read(made["id"]))["revision"] == 3
 
 
 # Questions over Kafka.

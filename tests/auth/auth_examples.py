@@ -6,20 +6,23 @@ import itertools
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
+
 from voltbus_auth.domain.coverage import Coverage, coverage_of
 from voltbus_auth.domain.identifiers import TokenKey
 from voltbus_auth.domain.places import Place, place_of
 from voltbus_auth.domain.tokens import Token
 from voltbus_auth.domain.verdict import Policy
-from voltbus_backbone.contract.agreements import (
-    AgreementSnapshot,
-    AgreementStatus,
-    AgreementToken,
-)
+from voltbus_backbone.contract.agreements import AgreementSnapshot, AgreementStatus, AgreementToken
 from voltbus_backbone.contract.auth import Authorize, Phase, StationLogin, TransactionMessage
 from voltbus_backbone.contract.config import CommandChanged, CommandStatus
 from voltbus_backbone.contract.registry import AUTHORIZE, STATION_LOGIN, TRANSACTION, MessageType
-from voltbus_backbone.contract.stations import StationConnected, StationState
+from voltbus_backbone.contract.stations import (
+    MeterValuesReported,
+    StationConnected,
+    StationRegistered,
+    StationState,
+)
 from voltbus_backbone.contract.values import IdToken, OpeningHours, Protocol, Sample
 from voltbus_backbone.envelope import Asking, Event
 
@@ -65,6 +68,12 @@ def terms(**fields: Any) -> AgreementSnapshot:
             **fields,
         }
     )
+
+
+def covering(snapshot: AgreementSnapshot, *refs: str) -> AgreementSnapshot:
+    """The agreement with these tokens instead."""
+    tokens = tuple(AgreementToken(ref=ref) for ref in refs)
+    return msgspec.structs.replace(snapshot, tokens=tokens)
 
 
 def coverage(**fields: Any) -> Coverage:
@@ -214,3 +223,11 @@ def command_changed(
             **fields,
         }
     )
+
+
+def of_stations(name: str, message: MeterValuesReported | StationRegistered) -> Event:
+    """A record of ``stations.events``."""
+    event = asked(StationLogin(station_id=message.station_id))
+    event.type, event.message, event.topic = name, message, "voltbus.stations.events"
+    event.asking = None
+    return event

@@ -1,27 +1,22 @@
-"""Applications that an authority elsewhere decides: what it is asked, and what it is believed."""
+"""Applications that an authority elsewhere decides: asked, sent, used, and renewed."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from auth.auth_examples import HOUR, MINUTE, NOW, STATION, asked
+from auth.auth_examples import HOUR, MINUTE, NOW, STATION, asked, command_changed, connected
 from auth.conftest import told
+from auth.issued import ABOVE, OPERATOR, ROOT, SERVER, certificate, request
 from auth.memory_applications import MemoryApplications
-from auth.plug_and_charge.pki import Pki, pem, usage
+from auth.plug_and_charge.pki import pem
 from voltbus_auth.domain.station_certificates.application import Application, State
-from voltbus_auth.domain.station_certificates.chain import MisfitError, Terms, read_chain
 from voltbus_auth.domain.station_certificates.requests import STATION as STATION_TYPE
-from voltbus_auth.domain.station_certificates.requests import fingerprint
 from voltbus_auth.handlers.following import Following
 from voltbus_auth.handlers.renewing import Renewing
 from voltbus_auth.handlers.signers import External
@@ -43,124 +38,6 @@ from voltbus_backbone.testing import MemoryBus
 
 if TYPE_CHECKING:
     from auth.conftest import Clock, Served, Told
-
-PKI = Pki(NOW)
-KEY = ec.generate_private_key(ec.SECP256R1())
-OPERATOR = "Operator AB"
-TERMS = Terms(fingerprint(KEY.public_key()), STATION_TYPE, STATION, OPERATOR)
-
-
-@cache
-def request(key: Any = KEY, common_name: str = "SECC-1") -> str:
-    """The same each time: another signature would make another request."""
-    name = x509.Name(
-        [
-            x509.NameAttribute(NameOID.COMMON_NAME, common_name),
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Somebody"),
-        ]
-    )
-    made = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
-    return made.public_bytes(serialization.Encoding.PEM).decode()
-
-
-def certificate(
-    common_name: str = STATION,
-    organization: str = OPERATOR,
-    key: Any = KEY,
-    *,
-    begins: datetime = NOW - HOUR,
-    ends: datetime = NOW + timedelta(days=30),
-    extensions: tuple[x509.ExtensionType, ...] = (),
-    signer: Any = PKI.sub1,
-) -> x509.Certificate:
-    """What the authority signs."""
-    name = x509.Name(
-        [
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization),
-            x509.NameAttribute(NameOID.COMMON_NAME, common_name),
-        ]
-    )
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(signer.certificate.subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(begins)
-        .not_valid_after(ends)
-    )
-    for extension in extensions:
-        builder = builder.add_extension(extension, critical=False)
-    return builder.sign(signer.key, hashes.SHA256())
-
-
-CLIENT = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
-SERVER = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
-ANY = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE])
-MANY_NAMES = x509.SubjectAlternativeName([x509.DNSName(f"n{one}.example") for one in range(600)])
-CA = x509.BasicConstraints(ca=True, path_length=None)
-ABOVE = PKI.sub1.certificate
-ROOT = PKI.root.certificate
-
-
-@pytest.mark.parametrize(
-    "chain",
-    [
-        pem(certificate(), ABOVE),
-        pem(certificate(), ABOVE, ROOT),
-        pem(certificate()),
-        pem(certificate(extensions=(CLIENT, usage("digital_signature", "key_agreement"))), ABOVE),
-        pem(certificate(extensions=(ANY,)), ABOVE),
-    ],
-    ids=["to the authority", "with the root", "alone", "with usages", "for any purpose"],
-)
-def test_a_chain_that_fits(chain: str) -> None:
-    """Leaf first, each signed by the next; the root does not go to the station."""
-    found = read_chain(chain, TERMS, NOW, [ABOVE] if chain.count("BEGIN") == 1 else [ROOT])
-    sent = x509.load_pem_x509_certificates(found.chain.encode())
-    assert sent[0].public_key() == KEY.public_key()
-    assert ROOT not in sent
-    assert found.serial == f"{sent[0].serial_number:x}"
-
-
-OTHER_KEY = ec.generate_private_key(ec.SECP256R1())
-MISFITS = {
-    "no PEM": ("no PEM", "no chain"),
-    "of another key": (pem(certificate(key=OTHER_KEY), ABOVE), "not for the key"),
-    "of another station": (pem(certificate("CS-2"), ABOVE), "common name"),
-    "of another operator": (pem(certificate(organization="X"), ABOVE), "organization"),
-    "expired": (pem(certificate(ends=NOW - MINUTE), ABOVE), "expired"),
-    "not yet valid": (pem(certificate(begins=NOW + MINUTE), ABOVE), "not valid yet"),
-    "an authority's": (pem(certificate(extensions=(CA,)), ABOVE), "is an authority's"),
-    "for servers": (pem(certificate(extensions=(SERVER,)), ABOVE), "another purpose"),
-    "may not sign": (
-        pem(certificate(extensions=(usage("key_agreement"),)), ABOVE),
-        "may not sign",
-    ),
-    "in the wrong order": (pem(ABOVE, certificate()), "not for the key"),
-    "with a stranger above": (pem(certificate(), PKI.sub2.certificate), "not signed by the next"),
-    "with a gap": (pem(certificate(), ROOT), "not signed by the next"),
-    "to nobody known": (pem(certificate(), ABOVE), "leads"),
-    "too long": (pem(certificate(extensions=(MANY_NAMES,)), ABOVE), "longer"),
-}
-
-
-@pytest.mark.parametrize("which", MISFITS)
-def test_a_chain_that_does_not_fit(which: str) -> None:
-    """Nothing that an authority sends is taken on trust; what is wrong is a sentence."""
-    chain, reason = MISFITS[which]
-    anchors = [Pki(NOW).root.certificate] if which == "to nobody known" else [ROOT]
-    with pytest.raises(MisfitError, match=reason):
-        read_chain(chain, TERMS, NOW, anchors)
-
-
-def test_a_certificate_for_cars_serves() -> None:
-    """A V2G certificate is a TLS server's, and names what the request named."""
-    terms = replace(TERMS, certificate_type="V2GCertificate", common_name="SECC-1")
-    fits = pem(certificate("SECC-1", extensions=(SERVER,)), ABOVE)
-    assert read_chain(fits, terms, NOW).subject.startswith("CN=SECC-1")
-    with pytest.raises(MisfitError, match="purpose"):
-        read_chain(pem(certificate("SECC-1", extensions=(CLIENT,)), ABOVE), terms, NOW)
 
 
 class Desk:
@@ -203,29 +80,16 @@ def fact(row: MessageType[Any], message: Any) -> Event:
     return Event("id", "/x", row.name, "", STATION, b"", message=message)
 
 
-def connected(serial: int | None) -> StationConnected:
-    return StationConnected(
-        station_id=STATION,
-        connection_id="c",
-        gateway_id="g",
-        gateway_partition=0,
+def logged_in(serial: int | None) -> StationConnected:
+    return connected(
         protocol=Protocol.OCPP21,
-        at=NOW,
         security_profile=3,
         certificate_serial=None if serial is None else f"{serial:x}",
     )
 
 
 def command_ended(cause: str, status: str = "answered", answer: str | None = None) -> Any:
-    return CommandChanged(
-        command_id="cmd_1",
-        station_id=STATION,
-        action="CertificateSigned",
-        status=CommandStatus(status),
-        at=NOW,
-        answer_status=answer,
-        cause=cause,
-    )
+    return command_changed("CertificateSigned", CommandStatus(status), answer, cause=cause)
 
 
 @pytest.fixture(params=["memory", pytest.param("mongo", marks=pytest.mark.stack)])
@@ -319,11 +183,11 @@ async def test_the_station_says_yes_and_uses_it(desk: Desk) -> None:
     command, leaf = await issue(desk)
     await desk.follow(command_ended(command.cause, "sent"))
     assert (await desk.only()).state is State.ISSUED
-    await desk.follow(command_ended(command.cause, answer="Accepted"), connected(None))
+    await desk.follow(command_ended(command.cause, answer="Accepted"), logged_in(None))
     assert (await desk.only()).state is State.ACCEPTED
-    await desk.follow(connected(1), connected(leaf.serial_number))
+    await desk.follow(logged_in(1), logged_in(leaf.serial_number))
     assert (await desk.only()).state is State.IN_USE
-    await desk.follow(connected(leaf.serial_number + 1))
+    await desk.follow(logged_in(leaf.serial_number + 1))
     assert (await desk.only()).state is State.REPLACED
 
 
