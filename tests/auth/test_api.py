@@ -403,6 +403,15 @@ async def test_explain(served: Served, clock: Clock) -> None:
     assert (await explained(served, id_token=CARD, at=earlier))["at"] == "2026-03-04T11:50:00Z"
 
 
+async def test_explain_tells_of_a_station_that_nobody_registered(served: Served) -> None:
+    """An answer that knows nothing of the station says so: a typing mistake looks like a yes."""
+    await created(served)
+    found = await explained(served, id_token=CARD)
+    assert (found["status"], found["station_known"]) == ("Accepted", False)
+    await served.store.put_stations([state(site_id="site-1")])
+    assert (await explained(served, id_token=CARD))["station_known"] is True
+
+
 async def test_past_decisions(served: Served, clock: Clock) -> None:
     """Decisions are listed newest first with rule and reason, filtered and paged."""
     await created(served)

@@ -71,12 +71,17 @@ class ExplainRequest(BaseModel):
 
 
 class Explanation(BaseModel):
-    """The answer, the rule that decided and the reason in words."""
+    """The answer, the rule that decided and the reason in words.
+
+    ``station_known`` false: no such station is registered, so that no hours, no kinds of EVSEs and
+    no payment methods of it could speak against the token, and it could not log in to ask.
+    """
 
     status: str
     rule: str
     reason: str
     at: datetime
+    station_known: bool
     token_ref: str
     agreement_id: str | None
     cache_expiry: datetime | None
@@ -124,18 +129,22 @@ def authorizations_router(
         if body.starting and verdict.limits:
             full = await store.occupancy.full(verdict.limits)
             verdict = knowledge.verdict(ref, body.station_id, question, full=full)
-        return _explained(verdict, at, knowledge.token_ref(ref))
+        known = body.station_id in knowledge.places
+        return _explained(verdict, at, knowledge.token_ref(ref), station_known=known)
 
     return router
 
 
-def _explained(verdict: Verdict, at: datetime, token_ref: str) -> Explanation:
+def _explained(
+    verdict: Verdict, at: datetime, token_ref: str, *, station_known: bool
+) -> Explanation:
     decision = verdict.decision
     return Explanation(
         status=decision.status.value,
         rule=verdict.rule.value,
         reason=verdict.reason,
         at=at,
+        station_known=station_known,
         token_ref=token_ref,
         agreement_id=verdict.agreement_id,
         cache_expiry=decision.cache_expiry,

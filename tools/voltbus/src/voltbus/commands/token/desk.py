@@ -152,6 +152,8 @@ def explain(
     with open_service("auth", url, home) as client:
         said = client.ask("POST", "/v1/authorizations/explain", body)
     show_one({name: one for name, one in said.items() if one not in (None, [])})
+    if not said["station_known"]:
+        typer.echo("No such station is registered: its hours and rules are not in this.", err=True)
     return 0 if said["status"] == _ACCEPTED else 1
 
 
