@@ -147,34 +147,16 @@ class Requester:
             _call(done, Unavailable("this process is stopping"))
 
     def ask(
-        self,
-        row: MessageType[Any],
-        message: Message,
-        *,
-        id: str | None = None,  # noqa: A002 - CloudEvents' own name
-        deadline_s: float,
-        topic: Topic | None = None,
-        key: bytes | None = None,
-        traceparent: bytes | None = None,
+        self, row: MessageType[Any], message: Message, *, deadline_s: float
     ) -> asyncio.Future[Message]:
         """Send a request; the future gives the answer's message.
 
         It fails with DeadlineExceeded when none came in time, or Unavailable when the service says
-        that it cannot decide now. ``id`` is the request's CloudEvents id (default: its correlation
-        id, for a request that no station could resend).
+        that it cannot decide now. The request's CloudEvents id is its correlation id: no station
+        could resend it.
         """
         future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
-        record = self._prepare(
-            row,
-            message,
-            partial(_settle, future),
-            id_=id,
-            deadline_s=deadline_s,
-            topic=topic,
-            key=key,
-            trace=traceparent,
-        )
-        self._publisher.post(record)
+        self.ask_then(row, message, partial(_settle, future), deadline_s=deadline_s)
         return future
 
     def ask_then(
@@ -185,7 +167,7 @@ class Requester:
         It is called where the answer is read, a turn of the event loop earlier than whoever waits
         for a future, and must return at once.
         """
-        self._publisher.post(self._prepare(row, message, done, deadline_s=deadline_s))
+        self._publisher.post(self._prepare(row, message, done, deadline_s, None))
 
     def tell_and_ask(
         self,
@@ -194,20 +176,10 @@ class Requester:
         *,
         id: str,  # noqa: A002 - CloudEvents' own name
         deadline_s: float,
-        key: bytes | None = None,
-        traceparent: bytes | None = None,
     ) -> tuple[asyncio.Future[None], asyncio.Future[Message]]:
         """Send a fact that wants an answer: (Kafka has it, the answer). Either may fail alone."""
         future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
-        record = self._prepare(
-            row,
-            message,
-            partial(_settle, future),
-            id_=id,
-            deadline_s=deadline_s,
-            key=key,
-            trace=traceparent,
-        )
+        record = self._prepare(row, message, partial(_settle, future), deadline_s, id)
         return self._publisher.publish([record]), future
 
     def _prepare(
@@ -215,26 +187,15 @@ class Requester:
         row: MessageType[Any],
         message: Message,
         done: Done,
-        *,
         deadline_s: float,
-        id_: str | None = None,
-        topic: Topic | None = None,
-        key: bytes | None = None,
-        trace: bytes | None = None,
+        event_id: str | None,
     ) -> Record:
         now = self._now()
         self._count += 1
         correlation = f"{self._mine}{self._count}"
         name = correlation.encode()
         record = envelope.event(
-            row,
-            message,
-            id=id_ or correlation,
-            source=self._source,
-            now=now,
-            key=key,
-            traceparent=trace,
-            topic=str(topic) if topic else None,
+            row, message, id=event_id or correlation, source=self._source, now=now
         )
         record.headers.extend(
             (
