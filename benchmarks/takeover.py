@@ -1,0 +1,91 @@
+"""How soon a station that comes back at another gateway is reached there, its old socket hanging.
+
+A station is connected to one gateway and falls silent without closing. It connects to the other
+gateway and boots; a command is given at once. Counted from the first byte of the new connection:
+until its boot is answered there, and until the command comes there. (One that does not boot gets
+commands after ``VOLTBUS_SETTLE_S``, so that none overtakes a boot.)
+
+    python benchmarks/takeover.py
+    python benchmarks/takeover.py --rounds 5 --no-record
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import time
+
+import httpx
+import orjson
+import uvloop
+
+from authorize import record_row, register_station
+from load import boot, open_station
+from voltbus.embedded.stack import Stack, temporary_stack
+
+NAME = "TAKEOVER-1"
+SECOND = "gateway-2"
+BOOT = {"chargePointVendor": "Load", "chargePointModel": "L1"}
+
+
+async def round_trip(stack: Stack, client: httpx.AsyncClient, password: str) -> tuple[float, float]:
+    """Milliseconds until its boot is answered at the second gateway and until a command comes."""
+    old = await open_station(stack.ocpp(), NAME, password)
+    await boot(old)
+    old.transport.pause_reading()
+    began = time.perf_counter()
+    new = await open_station(stack.ocpp(SECOND), NAME, password)
+    await new.send(orjson.dumps([2, "b", "BootNotification", BOOT]).decode())
+    given = asyncio.create_task(
+        client.post(
+            f"{stack.http('config')}/v1/stations/{NAME}/commands",
+            json={"action": "DataTransfer", "payload": {"vendorId": "bench"}},
+        )
+    )
+    arrived: dict[int, float] = {}
+    async with asyncio.timeout(60):
+        while len(arrived) < 2:
+            frame = orjson.loads(await new.recv())
+            arrived.setdefault(frame[0], (time.perf_counter() - began) * 1000)
+            if frame[0] == 2:
+                await new.send(orjson.dumps([3, frame[1], {"status": "Accepted"}]).decode())
+    (await given).raise_for_status()
+    old.transport.abort()
+    await new.close()
+    return arrived[3], arrived[2]
+
+
+async def run(arguments: argparse.Namespace) -> None:
+    """Take over again and again."""
+    async with temporary_stack() as stack:
+        await stack.add_replica("gateway")
+        headers = {"Authorization": f"Bearer {stack.operator_token()}"}
+        async with httpx.AsyncClient(headers=headers, timeout=60) as client:
+            password = await register_station(client, stack, NAME)
+            rounds = [await round_trip(stack, client, password) for _ in range(arguments.rounds)]
+    answered = sorted(one for one, _ in rounds)
+    reached = sorted(one for _, one in rounds)
+    print(f"answered there after {statistics.median(answered):.0f} ms, at most {answered[-1]:.0f}")
+    print(f"reached there after {statistics.median(reached):.0f} ms, at most {reached[-1]:.0f}")
+    if not arguments.no_record:
+        note = (
+            f"rounds={arguments.rounds} answered_ms={statistics.median(answered):.0f} "
+            f"answered_most_ms={answered[-1]:.0f} reached_ms={statistics.median(reached):.0f} "
+            f"reached_most_ms={reached[-1]:.0f}"
+        )
+        record_row({"benchmark": "takeover", "stations": 1, "note": note})
+
+
+def main() -> None:
+    """Parse and run."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--no-record", action="store_true", help="do not touch results.csv")
+    uvloop.run(run(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()
