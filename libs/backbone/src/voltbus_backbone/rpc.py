@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _LOOK_S = 0.01
+# After so many answers other work has a turn: what they made others ask goes out, and is decided
+# while the rest is handed out. All at once, gateway and services would wait for each other.
+_AT_ONCE = 100
 _ANSWERED = REPLIES.labels("answered")
 _DEADLINE = REPLIES.labels("deadline")
 _INVALID = REPLIES.labels("invalid")
@@ -224,6 +227,10 @@ class Requester:
                     await self._receive(record)
                 elif correlation.startswith(self._mine_bytes):
                     answered += self._answer(correlation, record)
+                    if answered >= _AT_ONCE:
+                        _ANSWERED.inc(answered)
+                        answered = 0
+                        await asyncio.sleep(0)
             _ANSWERED.inc(answered)
 
     async def _receive(self, record: Any) -> None:
