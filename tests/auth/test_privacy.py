@@ -24,6 +24,7 @@ from auth.auth_examples import (
     stopped16,
 )
 from auth.conftest import replica_on
+from auth.one_off_commands import one_off
 from voltbus_auth.domain.tokens import Token
 from voltbus_auth.rotate import rotate
 from voltbus_auth.settings import Settings
@@ -135,8 +136,10 @@ async def test_another_master_key(served: Served, tmp_path: Path, clock: Clock) 
     field_key = tmp_path / "field.key"
     old, new = field_key.read_bytes(), base64.b64encode(bytes(range(100, 196)))
     field_key.write_bytes(new + b"\n" + old + b"\n")
+    code, out, err = await one_off(served, "voltbus_auth.rotate", {})
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1].startswith("Done: 3 values")
     both = await Store.open(served.settings, publisher=MemoryBus(), source="/x", now=clock)
-    assert await rotate(both) == 3
     assert await rotate(both) == 0
     await both.close()
     field_key.write_bytes(new)
@@ -145,6 +148,14 @@ async def test_another_master_key(served: Served, tmp_path: Path, clock: Clock) 
     await only.close()
     assert sorted(value or "" for value in values) == numbers
     await served.database["field_keys"].delete_many({})
+
+
+async def test_without_a_master_key(served: Served) -> None:
+    """The command says in one line what is not set, and ends with 2."""
+    code, out, err = await one_off(served, "voltbus_auth.rotate", {"VOLTBUS_FIELD_KEY_FILE": ""})
+    assert (code, out) == (2, "")
+    (line,) = err.splitlines()
+    assert "VOLTBUS_FIELD_KEY_FILE" in line
 
 
 def test_values_hide_themselves() -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from auth.auth_examples import CARD, KEY, NOW, REF, asked, authorize, card, started16
 from auth.conftest import replica_on
+from auth.one_off_commands import one_off
 from voltbus_auth.api.token_bodies import TokenRequest, entry
 from voltbus_auth.domain.identifiers import TokenKey
 from voltbus_auth.domain.tokens import Token
@@ -129,34 +128,17 @@ async def test_as_a_command(served: Served, tmp_path: Path) -> None:
     await registered(served, FIRST, KEY)
     for name, key in (("old.key", KEY), ("new.key", NEW)):
         (tmp_path / name).write_bytes(key._secret)
-    settings = served.settings
-    environment = {
-        "VOLTBUS_MONGO_URI": settings.mongo_uri.get_secret_value(),
-        "VOLTBUS_MONGO_DATABASE": settings.mongo_database,
-        "VOLTBUS_HTTP_PORT": "0",
+    keys = {
         "VOLTBUS_TOKEN_KEY_FILE": str(tmp_path / "old.key"),
         "VOLTBUS_TOKEN_KEY_OTHER_FILE": str(tmp_path / "new.key"),
-        "VOLTBUS_FIELD_KEY_FILE": str(settings.field_key_file),
     }
-
-    async def command(**more: str) -> tuple[int | None, str, str]:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "voltbus_auth.rekey",
-            env=environment | more,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        out, err = await process.communicate()
-        return process.returncode, out.decode(), err.decode()
-
-    code, out, err = await command()
+    code, out, err = await one_off(served, "voltbus_auth.rekey", keys)
     assert (code, err) == (0, "")
     assert "1 tokens, 1 changed" in out
     (document,) = await served.database["tokens"].find().to_list(None)
     assert document["identities"] == OLD_FIRST.identities("ISO14443", FIRST)
-    code, out, err = await command(VOLTBUS_TOKEN_KEY_OTHER_FILE=str(tmp_path / "none"))
+    keys["VOLTBUS_TOKEN_KEY_OTHER_FILE"] = str(tmp_path / "none")
+    code, out, err = await one_off(served, "voltbus_auth.rekey", keys)
     assert (code, out) == (2, "")
     (line,) = err.splitlines()
     assert "VOLTBUS_TOKEN_KEY_OTHER_FILE must be a readable file" in line
