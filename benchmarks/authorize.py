@@ -1,11 +1,12 @@
 """Authorize, end to end: Voltbus beside the bare pipe of the same parts, in one run.
 
 Starts the embedded stack on free ports, registers stations and tokens over REST, then measures
-each number of stations first on the floor, then on Voltbus, and appends the rows to
-benchmarks/results.csv. Compare the ratio only: machines and neighbours differ.
+each number of stations on the floor and on Voltbus in turn, several times, and appends the rows to
+benchmarks/results.csv. Compare the ratio only: machines and neighbours differ, and change within a
+run; the note has the ratio of each round.
 
     make bench
-    python benchmarks/authorize.py --stations 1,100 --seconds 3 --no-record
+    python benchmarks/authorize.py --stations 1,100 --rounds 1 --no-record
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import os
 import platform
 import secrets
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -186,6 +188,38 @@ async def measure(url: str, targets: Targets, stations: int, seconds: float) -> 
     return result
 
 
+@dataclass(frozen=True)
+class Rounds:
+    """The bare pipe and Voltbus in turn: `load.py`'s figures of each round."""
+
+    bare: list[dict[str, float]]
+    ours: list[dict[str, float]]
+
+    @property
+    def ratio(self) -> float:
+        """Voltbus's calls per second over the pipe's, all rounds together."""
+        return self.mean("per_second") / self.mean("per_second", of_floor=True)
+
+    def mean(self, name: str, *, of_floor: bool = False) -> float:
+        """The mean of one figure."""
+        return statistics.fmean(one[name] for one in (self.bare if of_floor else self.ours))
+
+    def note(self) -> str:
+        """The ratio of each round, for how much they differ."""
+        pairs = zip(self.ours, self.bare, strict=True)
+        ratios = [f"{ours['per_second'] / bare['per_second']:.2f}" for ours, bare in pairs]
+        return f"rounds={len(ratios)} ratios={'/'.join(ratios)}"
+
+
+async def measure_in_turn(targets: Targets, stations: int, seconds: float, count: int) -> Rounds:
+    """So many rounds, each first on the floor: both see the same weather."""
+    rounds = Rounds([], [])
+    for _ in range(count):
+        rounds.bare.append(await measure(targets.floor, targets, stations, seconds))
+        rounds.ours.append(await measure(targets.voltbus, targets, stations, seconds))
+    return rounds
+
+
 def commit() -> str:
     """The commit that was measured, with a plus when the tree was changed."""
 
@@ -221,22 +255,22 @@ def record_row(fields: dict[str, Any]) -> None:
     record([{"at": stamp, "commit": commit(), "machine": machine(), **fields}])
 
 
-def row(stations: int, ours: dict[str, float], bare: dict[str, float]) -> dict[str, Any]:
-    """One line of results.csv. ``ratio`` is our calls per second over the floor's."""
+def row(stations: int, rounds: Rounds) -> dict[str, Any]:
+    """One line of results.csv: means over the rounds."""
     return {
         "at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "commit": commit(),
         "machine": machine(),
         "benchmark": "authorize",
         "stations": stations,
-        "per_second": round(ours["per_second"]),
-        "p50_ms": round(ours["p50_ms"], 2),
-        "p99_ms": round(ours["p99_ms"], 2),
-        "floor_per_second": round(bare["per_second"]),
-        "floor_p50_ms": round(bare["p50_ms"], 2),
-        "floor_p99_ms": round(bare["p99_ms"], 2),
-        "ratio": round(ours["per_second"] / bare["per_second"], 3),
-        "note": "",
+        "per_second": round(rounds.mean("per_second")),
+        "p50_ms": round(rounds.mean("p50_ms"), 2),
+        "p99_ms": round(rounds.mean("p99_ms"), 2),
+        "floor_per_second": round(rounds.mean("per_second", of_floor=True)),
+        "floor_p50_ms": round(rounds.mean("p50_ms", of_floor=True), 2),
+        "floor_p99_ms": round(rounds.mean("p99_ms", of_floor=True), 2),
+        "ratio": round(rounds.ratio, 3),
+        "note": rounds.note(),
     }
 
 
@@ -252,7 +286,7 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 
 async def run(arguments: argparse.Namespace) -> None:
-    """Measure each number of stations on both, floor first."""
+    """Measure each number of stations on both."""
     counts = [int(count) for count in arguments.stations.split(",")]
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -261,9 +295,10 @@ async def run(arguments: argparse.Namespace) -> None:
             async with floor(stack, values) as floor_url:
                 targets = Targets(floor_url, stack.ocpp(), passwords, tokens)
                 for count in counts:
-                    bare = await measure(targets.floor, targets, count, arguments.seconds)
-                    ours = await measure(targets.voltbus, targets, count, arguments.seconds)
-                    rows.append(row(count, ours, bare))
+                    rounds = await measure_in_turn(
+                        targets, count, arguments.seconds, arguments.rounds
+                    )
+                    rows.append(row(count, rounds))
                     print(f"{count} stations done", file=sys.stderr)
     show(rows)
     if not arguments.no_record:
@@ -277,7 +312,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--stations", default="1,10,100,500", help="numbers, comma separated")
-    parser.add_argument("--seconds", type=float, default=6.0, help="per measurement")
+    parser.add_argument("--seconds", type=float, default=4.0, help="per measurement")
+    parser.add_argument("--rounds", type=int, default=5, help="on each, in turn")
     parser.add_argument("--no-record", action="store_true", help="do not touch results.csv")
     uvloop.run(run(parser.parse_args()))
 

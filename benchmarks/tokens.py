@@ -1,8 +1,8 @@
 """Authorize with few tokens and with a million in the store: the same stack, the same run.
 
 The stations ask for the same thousand tokens each time. In between, the store is filled over the
-REST import, as an operator would. Both are measured twice, in turn with the bare pipe, because
-machines and neighbours change meanwhile; the row has Voltbus's share of the pipe before and after.
+REST import, as an operator would. Each is measured in turn with the bare pipe, because machines and
+neighbours change meanwhile; the row has Voltbus's share of the pipe before and after.
 
     python benchmarks/tokens.py
     python benchmarks/tokens.py --tokens 100000 --stations 100 --no-record
@@ -23,7 +23,7 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from rich.console import Console
 from rich.progress import Progress
 
-from authorize import PARTITIONS, Targets, floor, measure, record_row, register
+from authorize import PARTITIONS, Targets, floor, measure_in_turn, record_row, register
 from voltbus.embedded.stack import Stack, temporary_stack
 
 if TYPE_CHECKING:
@@ -64,18 +64,6 @@ async def told(stack: Stack) -> None:
     client.close()
 
 
-async def share(targets: Targets, stations: int, seconds: float) -> tuple[float, float, float]:
-    """Voltbus's calls per second as a share of the pipe's; its calls per second and its p50."""
-    bare, ours = 0.0, 0.0
-    p50 = 0.0
-    for _ in range(2):
-        bare += (await measure(targets.floor, targets, stations, seconds))["per_second"]
-        result = await measure(targets.voltbus, targets, stations, seconds)
-        ours += result["per_second"]
-        p50 = result["p50_ms"]
-    return ours / bare, ours / 2, p50
-
-
 async def run(arguments: argparse.Namespace) -> None:
     """Measure, fill, measure."""
     with tempfile.TemporaryDirectory() as folder:
@@ -83,27 +71,31 @@ async def run(arguments: argparse.Namespace) -> None:
             passwords, tokens, values = await register(stack, arguments.stations, Path(folder))
             async with floor(stack, values) as url:
                 targets = Targets(url, stack.ocpp(), passwords, tokens)
-                before, _, p50_before = await share(targets, arguments.stations, arguments.seconds)
+                load = (targets, arguments.stations, arguments.seconds, arguments.rounds)
+                before = await measure_in_turn(*load)
                 began = time.monotonic()
                 await fill(stack, arguments.tokens)
                 filled = time.monotonic() - began
                 await told(stack)
                 print(f"imported in {filled:.0f} s, told in {time.monotonic() - began:.0f} s")
-                after, rate, p50 = await share(targets, arguments.stations, arguments.seconds)
+                after = await measure_in_turn(*load)
+    p50_before, p50 = before.mean("p50_ms"), after.mean("p50_ms")
     print(
-        f"{arguments.stations} stations: {before:.2f} of the bare pipe with {len(values)} tokens "
-        f"(p50 {p50_before:.1f} ms), {after:.2f} with {arguments.tokens} more (p50 {p50:.1f} ms)"
+        f"{arguments.stations} stations: {before.ratio:.2f} of the bare pipe with {len(values)} "
+        f"tokens (p50 {p50_before:.1f} ms), {after.ratio:.2f} with {arguments.tokens} more "
+        f"(p50 {p50:.1f} ms)"
     )
     if not arguments.no_record:
         record_row(
             {
                 "benchmark": "tokens",
                 "stations": arguments.stations,
-                "per_second": round(rate),
+                "per_second": round(after.mean("per_second")),
                 "p50_ms": round(p50, 2),
-                "ratio": round(after / before, 3),
-                "note": f"tokens={arguments.tokens} share_before={before:.3f} "
-                f"share_after={after:.3f} p50_before={p50_before:.2f}",
+                "ratio": round(after.ratio / before.ratio, 3),
+                "note": f"tokens={arguments.tokens} share_before={before.ratio:.3f} "
+                f"share_after={after.ratio:.3f} p50_before={p50_before:.2f} "
+                f"before: {before.note()} after: {after.note()}",
             }
         )
 
@@ -115,7 +107,8 @@ def main() -> None:
     )
     parser.add_argument("--tokens", type=int, default=1_000_000, help="to fill the store with")
     parser.add_argument("--stations", type=int, default=100)
-    parser.add_argument("--seconds", type=float, default=6.0, help="per measurement")
+    parser.add_argument("--seconds", type=float, default=4.0, help="per measurement")
+    parser.add_argument("--rounds", type=int, default=5, help="on each, in turn, before and after")
     parser.add_argument("--no-record", action="store_true", help="do not touch results.csv")
     uvloop.run(run(parser.parse_args()))
 
