@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gateway.stage import Stage, soon
+from gateway.stage import DEADLINE_S, Stage, Station, soon
 from voltbus_backbone.contract import registry
 from voltbus_backbone.contract.values import AuthorizationStatus
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from voltbus_backbone.envelope import Event
 
 BOOT_16 = {"chargePointVendor": "Acme", "chargePointModel": "One"}
 BOOT_2 = {
@@ -309,6 +312,47 @@ async def test_answers_keep_the_order_of_the_calls_whatever_their_shape(
             shapes = (text, [text[:9], text[9:20], text[20:]], text.encode(), text)
             await station.socket.send(shapes[number % 7 % len(shapes)])
         assert [(await station.receive())[:2] for _ in ids] == [[3, id_] for id_ in ids]
+
+
+async def test_what_comes_while_others_wait_for_room_does_not_overtake_them(
+    start: Callable[..., Awaitable[Stage]],
+) -> None:
+    """A13: room for one more, and two wait for it in the socket: the next one waits behind them."""
+    stage = await start(calls_ahead=4)
+    async with stage.station("CP-1") as station:
+        assert (await station.call("BootNotification", BOOT_16))[0] == 3
+        stage.services.silent.add(registry.AUTHORIZE.name)
+        ask = ("Authorize", {"idTag": "ABC"})
+        beat: tuple[str, dict[str, Any]] = ("Heartbeat", {})
+        wrong: tuple[str, dict[str, Any]] = ("NoSuchAction", {})
+        # One asked, four ahead of it in the session, three in the socket.
+        for number, call in enumerate((ask, wrong, ask, beat, beat, beat, beat, beat)):
+            await station.send(2, str(number), *call)
+        await received(station)
+        await release(stage, 1)  # the error goes too: room for two of the three
+        assert [(await station.receive())[1] for _ in range(2)] == ["0", "1"]
+        await station.send(2, "8", *beat)
+        await received(station)
+        await release(stage, 2)
+        assert [(await station.receive())[1] for _ in range(7)] == [str(n) for n in range(2, 9)]
+
+
+async def received(station: Station) -> None:
+    """Until the gateway has read what was sent so far: it answers a ping in its order."""
+    async with asyncio.timeout(DEADLINE_S):
+        await (await station.socket.ping())
+
+
+async def release(stage: Stage, number: int) -> None:
+    """Answer the so many-th Authorize, counted from 1, although auth is silent."""
+
+    def asked() -> list[Event]:
+        events = stage.bus.events("auth.requests")
+        return [event for event in events if event.type == registry.AUTHORIZE.name]
+
+    await soon(lambda: len(asked()) >= number)
+    services = replace(stage.services, silent=set())
+    await stage.bus.publish(await services.handle(asked()[number - 1]))
 
 
 async def test_a_station_that_never_reads_its_answers_stops_being_read(

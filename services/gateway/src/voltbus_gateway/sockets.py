@@ -322,6 +322,8 @@ class Sockets:
                 # the event loop, in which something new could come.
                 socket.take = take
             message = await socket.recv()
+            # While this one waits for room, nothing new may overtake it or what is behind it.
+            socket.take = None
             if not connection.wants_input:
                 await connection.room()
             if flow.full:
