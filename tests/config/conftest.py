@@ -93,8 +93,9 @@ class Replica:
         *,
         gateway: str = "g-1",
         partition: int = 0,
+        connection_id: str = "",
     ) -> str:
-        connection_id = f"{gateway}/{next(_ids)}"
+        connection_id = connection_id or self.next_connection(gateway)
         self.connections[station_id] = connection_id
         await self.feed(
             registry.STATION_CONNECTED,
@@ -108,6 +109,11 @@ class Replica:
             ),
         )
         return connection_id
+
+    @staticmethod
+    def next_connection(gateway: str = "g-1") -> str:
+        """The name of a connection, before anyone has heard of it."""
+        return f"{gateway}/{next(_ids)}"
 
     async def disconnect(self, station_id: str, connection_id: str | None = None) -> None:
         await self.feed(

@@ -14,7 +14,8 @@ from voltbus_backbone.contract.stations import StationBooted, StationRegistered,
 from voltbus_backbone.contract.values import Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
+    from datetime import datetime
 
     from config.conftest import Replica
 
@@ -106,6 +107,40 @@ async def test_nothing_is_sent_before_the_first_boot(replica: Replica) -> None:
     replica.hands.move(60)
     await replica.settle()
     assert replica.calls("CS-1") == []
+    await replica.boot("CS-1")
+    await replica.call("CS-1", "ClearCache")
+
+
+async def test_a_boot_may_be_heard_of_before_its_connection(
+    make_replica: Callable[..., Awaitable[Replica]],
+) -> None:
+    """Two topics, two orders: either way calls follow the boot's answer (A20)."""
+    replica = await make_replica(settle_s=60)
+    await replica.register("CS-1")
+    for _ in range(2):  # a station that was never connected, and one that moves
+        replica.connections["CS-1"] = replica.next_connection()
+        await replica.boot("CS-1")
+        await replica.connect("CS-1", connection_id=replica.connections["CS-1"])
+        await replica.command("CS-1", "ClearCache")
+        call = await replica.call("CS-1", "ClearCache")
+        assert call.connection_id == replica.connections["CS-1"]
+        await replica.end(call, {"status": "Accepted"})
+
+
+async def test_a_command_that_comes_while_a_boot_is_answered(
+    make_replica: Callable[..., Awaitable[Replica]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given between the boot's record and its effect, it follows the boot's answer all the same."""
+    replica = await make_replica(settle_s=60)
+    await replica.register("CS-1")
+    await replica.connect("CS-1")
+    ready = replica.store.ready
+
+    async def late(connections: Mapping[str, str], at: datetime) -> None:
+        await replica.command("CS-1", "ClearCache")
+        await ready(connections, at)
+
+    monkeypatch.setattr(replica.store, "ready", late)
     await replica.boot("CS-1")
     await replica.call("CS-1", "ClearCache")
 

@@ -15,7 +15,15 @@ from voltbus_backbone.contract.stations import (
     StatusReported,
 )
 from voltbus_backbone.contract.values import Protocol
-from voltbus_config.domain.connections import LOST, Folded, Presence, Reported, connector_name, fold
+from voltbus_config.domain.connections import (
+    LOST,
+    Booted,
+    Folded,
+    Presence,
+    Reported,
+    connector_name,
+    fold,
+)
 
 SETTLE = timedelta(seconds=1)
 Log = list[tuple[Reported, int]]
@@ -53,6 +61,16 @@ def test_calls_wait_a_moment_after_a_connection() -> None:
     assert presence.ready(NOW + SETTLE)
     gone = folded([(disconnected(1), 1)], presence).presence
     assert not gone.ready(NOW + SETTLE)
+
+
+def test_a_boot_that_was_heard_of_first_counts() -> None:
+    """Calls follow its answer, not the moment for stations that reconnect without one (A20)."""
+    soon = SETTLE / 5
+    booted = Presence(id="CS-1", booted=Booted(connection_id="c-1", ready_at=NOW + soon))
+    presence = folded([(connected(1), 0)], booted).presence
+    assert not presence.ready(NOW)
+    assert presence.ready(NOW + soon)
+    assert not folded([(connected(2), 1)], presence).presence.ready(NOW + soon)
 
 
 def test_a_connection_declared_lost_is_still_closed_when_the_station_moves() -> None:

@@ -54,6 +54,16 @@ class Connection(Message, frozen=True):
         return not self.open and self.close_reason == LOST
 
 
+class Booted(Message, frozen=True):
+    """The newest Boot that was answered. ``ready_at``: from then on calls may follow it.
+
+    It comes by another topic than the connection that it was sent on, and may be heard of first.
+    """
+
+    connection_id: str
+    ready_at: datetime
+
+
 class Connector(Message, frozen=True):
     """What a connector last said. In 1.6 there is no EVSE, and connector 0 is the station."""
 
@@ -75,6 +85,7 @@ class Presence(Message, frozen=True, rename={"id": "_id"}):
     id: str
     revision: int = 0
     connection: Connection | None = None
+    booted: Booted | None = None
     log_offset: int = -1
     log_at: datetime | None = None
     last_seen: datetime | None = None
@@ -146,6 +157,8 @@ def _connected(
     before = presence.connection
     if _is_old(presence, offset, event.at):
         return presence  # delivered again; if it still stands, its takeover is repeated with it
+    if presence.booted is not None and presence.booted.connection_id == event.connection_id:
+        ready_at = min(ready_at, presence.booted.ready_at)
     replaced = None
     if (
         before is not None

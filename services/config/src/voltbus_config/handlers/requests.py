@@ -147,8 +147,12 @@ class Requests:
 
     async def _calls_may_follow(self, batch: _Batch) -> None:
         if batch.booted:
-            lag = timedelta(seconds=self._shell.settings.boot_lag_s)
-            await self._shell.store.ready(batch.booted, self._shell.now() + lag)
+            store, lag = self._shell.store, timedelta(seconds=self._shell.settings.boot_lag_s)
+            at = self._shell.now() + lag
+            await store.ready(batch.booted, at)
+            # Again, behind its cause: who looked in between has set the time for a silent station.
+            with store.reachable.watching():
+                await store.due.mark(dict.fromkeys(batch.booted, at))
             self._tending.wake(lag.total_seconds())
 
     # Calls that ended.

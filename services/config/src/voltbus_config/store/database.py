@@ -255,14 +255,7 @@ class Store:
     async def ready(self, connections: Mapping[str, str], at: datetime) -> None:
         """Boot was answered on these connections (by station): calls may follow from ``at``."""
         writes = [
-            UpdateOne(
-                {
-                    "_id": station_id,
-                    "connection.connection_id": connection_id,
-                    "connection.ready_at": {"$gt": at},
-                },
-                {"$set": {"connection.ready_at": at}, "$inc": {"revision": 1}},
-            )
+            UpdateOne({"_id": station_id}, [{"$set": _booted(connection_id, at)}], upsert=True)
             for station_id, connection_id in connections.items()
         ]
         if writes:
@@ -320,6 +313,17 @@ class Store:
         with self.reachable.watching():
             cursor = self.presence.collection.find(query).sort("_id", 1).limit(most)
             return [self.presence.read(found) for found in await cursor.to_list(most)]
+
+
+def _booted(connection_id: str, at: datetime) -> dict[str, Any]:
+    """The fields of a presence after a Boot, whether or not its connection is known yet."""
+    on_it = {"$eq": ["$connection.connection_id", connection_id]}
+    ready = {"ready_at": {"$min": ["$connection.ready_at", at]}}
+    return {
+        "booted": {"connection_id": connection_id, "ready_at": at},
+        "connection": {"$cond": [on_it, {"$mergeObjects": ["$connection", ready]}, "$connection"]},
+        "revision": {"$add": [{"$ifNull": ["$revision", 0]}, 1]},
+    }
 
 
 def _lost_a_race(error: BaseException) -> bool:
