@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -335,6 +336,38 @@ async def test_what_comes_while_others_wait_for_room_does_not_overtake_them(
         await received(station)
         await release(stage, 2)
         assert [(await station.receive())[1] for _ in range(7)] == [str(n) for n in range(2, 9)]
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_order_holds_whatever_the_timing(
+    start: Callable[..., Awaitable[Stage]], seed: int
+) -> None:
+    """A13: calls that wait, do not wait or are refused, in bursts; answers come at any time."""
+    rng = random.Random(seed)  # noqa: S311 - interleavings, no secret
+    stage = await start(calls_ahead=rng.randint(1, 6), max_in_flight=rng.choice((1, 2, 1000)))
+    stage.services.turns = lambda: rng.randrange(12)
+    calls: list[tuple[str, dict[str, Any]]] = [
+        ("Authorize", {"idTag": "ABC"}),
+        ("Heartbeat", {}),
+        ("NoSuchAction", {}),
+        ("StartTransaction", START_16),
+    ]
+    count = 200
+    async with stage.station("CP-1") as station:
+        assert (await station.call("BootNotification", BOOT_16))[0] == 3
+
+        async def send() -> None:
+            for number in range(count):
+                text = json.dumps([2, str(number), *rng.choice(calls)])
+                pieces = [text[:5], text[5:]]
+                await station.socket.send(rng.choice((text, text, text.encode(), pieces)))
+                for _ in range(rng.choice((0, 0, 0, 1, 5, 30))):
+                    await asyncio.sleep(0)
+
+        sending = asyncio.create_task(send())
+        answered = [(await station.receive())[1] for _ in range(count)]
+        await sending
+    assert answered == [str(number) for number in range(count)]
 
 
 async def received(station: Station) -> None:
