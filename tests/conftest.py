@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 import structlog
 
+from forgetting import forget_by_itself
 from voltbus.embedded.stack import Stack, temporary_stack
 from voltbus_backbone.kafka import ensure_topics
 from voltbus_backbone.observability import hide, shorten
@@ -41,12 +42,10 @@ async def servers(request: pytest.FixtureRequest) -> AsyncIterator[Stack]:
     """Real Kafka and real MongoDB; with the four services when any test of the run needs them."""
     items = request.session.items
     whole = any("stack" in getattr(item, "fixturenames", ()) for item in items)
-    if whole:
-        async with temporary_stack() as started:
-            yield started
-    else:
-        async with temporary_stack(services=()) as started:
-            yield started
+    async with temporary_stack() if whole else temporary_stack(services=()) as started:
+        # Many tests put their clock into the past, where all is over already.
+        await forget_by_itself(started.mongo_uri(), on=False)
+        yield started
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -291,13 +291,10 @@ async def served(
         field_key_file=field_key,
         instance_id="auth-1",
         external_authorizer=Way.TOPIC,  # what it said is read as well, in the same command
-        decision_log_days=36_500,  # the clock of the tests stands in the past
     )
     bus = MemoryBus()
     store = await MongoShelf.open(settings, publisher=bus, source="/voltbus/auth/1", now=clock)
     assert isinstance(store, MongoShelf)
-    # The clock of the tests stands in the past: MongoDB's own would forget at once.
-    await store._database["external_answers"].drop_index("until_1")
     for name in await store._database.list_collection_names():
         if name != "field_keys":
             await store._database[name].delete_many({})
