@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 import structlog
 
-from forgetting import forget_by_itself
+from mongod_clock import forget_by_itself
 from voltbus.embedded.stack import Stack, temporary_stack
 from voltbus_backbone.kafka import ensure_topics
 from voltbus_backbone.observability import hide, shorten

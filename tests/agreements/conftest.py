@@ -47,10 +47,6 @@ class Hands:
     def __call__(self) -> datetime:
         return self.time
 
-    def beside_mongod(self) -> datetime:
-        """The real time, moved as far: mongod places the outbox's records by its own clock."""
-        return datetime.now(UTC) + (self.time - NOW)
-
 
 @dataclass
 class Replica:
@@ -156,7 +152,7 @@ async def make_replica(
         )
         database = await open_database(settings)
         source = f"/voltbus/agreements/{settings.instance_id}"
-        outbox = Outbox(database["outbox"], bus, settings.instance_id, now=hands.beside_mongod)
+        outbox = Outbox(database["outbox"], bus, settings.instance_id)
         store = Store(database, outbox, source=source)
         await store.prepare()
         clock = Clock(store, policy=policy, now=hands, longest_s=5)

@@ -13,6 +13,7 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.errors import BulkWriteError
 
 from agreements.conftest import NOW, TOPIC, body
+from mongod_clock import place_earlier
 from voltbus_agreements.domain import lifecycle
 from voltbus_agreements.domain.agreement import Command, Policy
 from voltbus_agreements.store import Store
@@ -151,7 +152,7 @@ async def test_a_change_is_told_after_a_crash_before_the_relay(
     dying = await make_replica()
     made = await dying.made()
     assert dying.bus.records(TOPIC) == []
-    dying.hands.time += timedelta(seconds=10)
+    await place_earlier(dying.database["outbox"], 10)
     survivor = await make_replica()
     told = await survivor.told()
     assert [event.id for event in told] == [f"{made['id']}:1", f"{made['id']}:2"]

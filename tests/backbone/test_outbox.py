@@ -11,6 +11,7 @@ from bson import ObjectId
 from bson.timestamp import Timestamp
 from pydantic import SecretStr
 
+from mongod_clock import place_earlier
 from voltbus_backbone.envelope import Record
 from voltbus_backbone.errors import Unavailable
 from voltbus_backbone.outbox import Outbox
@@ -55,16 +56,16 @@ def values(bus: MemoryBus) -> list[bytes | None]:
     return [stored.value for stored in bus.records("tokens.events")]
 
 
-async def outbox_of(database: Any, bus: MemoryBus, owner: str, clock: Clock) -> Outbox:
-    outbox = Outbox(database["outbox"], bus, owner, now=clock)
+async def outbox_of(database: Any, bus: MemoryBus, owner: str) -> Outbox:
+    outbox = Outbox(database["outbox"], bus, owner)
     await outbox.prepare()
     return outbox
 
 
 async def test_records_leave_in_the_order_of_their_changes(database: Any) -> None:
     """The relay publishes what committed, in order, once, and keeps nothing."""
-    bus, clock = MemoryBus(), Clock()
-    outbox = await outbox_of(database, bus, "a", clock)
+    bus = MemoryBus()
+    outbox = await outbox_of(database, bus, "a")
     for number in range(5):
         async with transaction(database) as session:
             await database["things"].insert_one({"n": number}, session=session)
@@ -77,7 +78,7 @@ async def test_records_leave_in_the_order_of_their_changes(database: Any) -> Non
 async def test_a_change_that_does_not_commit_tells_nothing(database: Any) -> None:
     """State and event commit together, or neither does (rules D)."""
     bus = MemoryBus()
-    outbox = await outbox_of(database, bus, "a", Clock())
+    outbox = await outbox_of(database, bus, "a")
 
     async def change_and_fail() -> None:
         async with transaction(database) as session:
@@ -93,21 +94,21 @@ async def test_a_change_that_does_not_commit_tells_nothing(database: Any) -> Non
 
 async def test_what_a_dead_process_left_is_sent_by_another(database: Any) -> None:
     """A process killed between commit and send loses nothing: a neighbour adopts its records."""
-    bus, clock = MemoryBus(), Clock()
-    dead = await outbox_of(database, bus, "dead", clock)
+    bus = MemoryBus()
+    dead = await outbox_of(database, bus, "dead")
     await dead.add([record("k", 1)])
-    other = await outbox_of(database, bus, "other", clock)
+    other = await outbox_of(database, bus, "other")
     assert await other.relay() == 0
-    clock.time += timedelta(minutes=1)
+    await place_earlier(database["outbox"], 60)
     assert await other.relay() == 1
     assert values(bus) == [b"1"]
 
 
 async def test_a_newer_record_waits_for_an_older_one_of_its_key(database: Any) -> None:
     """Two replicas change one thing in turn: the second's record does not overtake the first's."""
-    bus, clock = MemoryBus(), Clock()
-    first = await outbox_of(database, bus, "first", clock)
-    second = await outbox_of(database, bus, "second", clock)
+    bus = MemoryBus()
+    first = await outbox_of(database, bus, "first")
+    second = await outbox_of(database, bus, "second")
     await first.add([record("k", 1)])
     await second.add([record("k", 2), record("other", 3)])
     assert await second.relay() == 1
@@ -118,11 +119,11 @@ async def test_a_newer_record_waits_for_an_older_one_of_its_key(database: Any) -
 
 async def test_the_order_is_the_server_s_and_no_clock_s(database: Any) -> None:
     """A record that came first leaves first, though its writer's clock is an hour ahead."""
-    bus, clock = MemoryBus(), Clock()
-    outbox = await outbox_of(database, bus, "a", clock)
+    bus = MemoryBus()
+    outbox = await outbox_of(database, bus, "a")
     await outbox.add([record("k", 1)])
     early = await database["outbox"].find_one_and_delete({})
-    ahead = ObjectId.from_datetime(clock.time + timedelta(hours=1))
+    ahead = ObjectId.from_datetime(datetime.now(UTC) + timedelta(hours=1))
     await database["outbox"].insert_one({**early, "_id": ahead, "placed": Timestamp(0, 0)})
     await outbox.add([record("k", 2), record("k", 3)])
     while await outbox.relay():
@@ -133,7 +134,7 @@ async def test_the_order_is_the_server_s_and_no_clock_s(database: Any) -> None:
 async def test_nothing_is_removed_that_kafka_has_not_stored(database: Any) -> None:
     """While Kafka is away the records stay, and leave when it is back."""
     bus = MemoryBus()
-    outbox = await outbox_of(database, bus, "a", Clock())
+    outbox = await outbox_of(database, bus, "a")
     await outbox.add([record("k", 1)])
     bus.broken = True
     with pytest.raises(Unavailable):

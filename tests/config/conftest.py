@@ -322,7 +322,7 @@ async def make_replica(
         )
         database = await open_database(settings)
         store = Store(database)
-        outbox = Outbox(store.outbox, bus, settings.instance_id, now=hands)
+        outbox = Outbox(store.outbox, bus, settings.instance_id)
         shell = Shell(store, outbox, "/voltbus/config/test", hands, settings, terms(settings))
         tending = Tending(shell)
         app = http.build_app("config", Operators(settings), lambda: {"mongo": True})

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from pymongo import AsyncMongoClient
 
-from forgetting import forget_by_itself
+from mongod_clock import forget_by_itself
 from operating import until
 
 if TYPE_CHECKING:

@@ -6,12 +6,13 @@ leaves its records to the next relay. A record may so be published twice under o
 
 The order is MongoDB's own: it sets ``placed`` when a record is written, each time higher than ever
 before, whatever the clocks of the replicas say. Two changes of one thing are never in transactions
-at the same time, so theirs is the order of their records.
+at the same time, so theirs is the order of their records. How old a record is, and so whether its
+process is taken for dead, is told by MongoDB's clock too.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from voltbus_backbone.lookout import Lookout
 from voltbus_backbone.store import translating
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from motor.motor_asyncio import AsyncIOMotorClientSession
 
@@ -44,13 +45,10 @@ class Outbox:
         collection: Collection,
         publisher: Publishing,
         instance_id: str,
-        *,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._collection = collection
         self._publisher = publisher
         self._owner = instance_id
-        self._now = now
         self._lookout = Lookout("outbox", self.relay, every_s=_LOOK_EVERY_S)
 
     async def prepare(self) -> None:
@@ -66,13 +64,11 @@ class Outbox:
         """Write records beside the change that caused them (same session: same transaction)."""
         if not records:
             return
-        now = self._now()
         documents = [
             {
                 "_id": ObjectId(),
                 "placed": _SET_BY_SERVER,
                 "owner": self._owner,
-                "at": now,
                 "topic": record.topic,
                 "key": record.key,
                 "partition": record.partition,
@@ -106,7 +102,8 @@ class Outbox:
 
     async def _due(self) -> list[dict[str, Any]]:
         """Ours and the orphaned, each only when nothing older of its key is left to another."""
-        long_ago = Timestamp(ceil((self._now() - _ADOPT_AFTER).timestamp()), 0)
+        now = (await self._collection.database.command("hello"))["localTime"]
+        long_ago = Timestamp(ceil((now - _ADOPT_AFTER).timestamp()), 0)
         # Each branch is read along its index: a long backlog costs no more than a short one.
         query = {"$or": [{"owner": self._owner}, {"placed": {"$lt": long_ago}}]}
         found = await self._collection.find(query).sort("placed", 1).limit(_MOST).to_list(_MOST)

@@ -57,7 +57,7 @@ class Store:
     ) -> None:
         self._database = database
         self.reachable = Reachable()
-        self.outbox = Outbox(database["outbox"], publisher, settings.instance_id, now=now)
+        self.outbox = Outbox(database["outbox"], publisher, settings.instance_id)
         self.vault: Vault | None = None
         if settings.field_key_file is not None:
             master_keys = read_master_keys(settings.field_key_file)
