@@ -14,9 +14,13 @@ if TYPE_CHECKING:
 PATIENT = Options(timeout=60.0)
 
 
-def start_of(protocol: Protocol, token: str) -> tuple[str, dict[str, Any]]:
-    """The message that begins a charge with a token: action and payload."""
-    began = "2026-03-01T10:00:00Z"
+def start_of(
+    protocol: Protocol, token: str, began: str = "2026-03-01T10:00:00Z", identity: str = ""
+) -> tuple[str, dict[str, Any]]:
+    """The message that begins a charge with a token: action and payload.
+
+    ``identity`` is the station's own name for it, which 1.6 has none of; else the token's.
+    """
     if protocol == "1.6":
         payload = {"connectorId": 1, "meterStart": 100, "timestamp": began, "idTag": token}
         return "StartTransaction", payload
@@ -25,7 +29,7 @@ def start_of(protocol: Protocol, token: str) -> tuple[str, dict[str, Any]]:
         "timestamp": began,
         "triggerReason": "Authorized",
         "seqNo": 0,
-        "transactionInfo": {"transactionId": f"charge-{zlib.crc32(token.encode())}"},
+        "transactionInfo": {"transactionId": identity or f"charge-{zlib.crc32(token.encode())}"},
         "evse": {"id": 1, "connectorId": 1},
         "idToken": {"idToken": token, "type": "ISO14443"},
     }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from abc import ABC, abstractmethod
 from contextlib import asynccontextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 _TESTS = Path(__file__).parent
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler, ABC):
     """One request to a party whose words are the files of a folder."""
 
     folder: ClassVar[Path]
@@ -28,9 +29,9 @@ class Handler(BaseHTTPRequestHandler):
         """Take what is sent."""
         self.take(self.rfile.read(int(self.headers["Content-Length"])))
 
+    @abstractmethod
     def take(self, body: bytes) -> None:
         """Answer the body of a POST."""
-        raise NotImplementedError
 
     def stay_silent(self) -> None:
         """Wait until the asker hangs up."""

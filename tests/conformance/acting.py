@@ -54,11 +54,12 @@ async def booted(
     clock: Clock | None = None,
     **settings: Any,
 ) -> AsyncIterator[Station16 | Station2]:
-    """A registered station that has connected and was accepted."""
+    """A registered station that has connected and booted, and was answered by its registration."""
     name, password = await operator.station(**settings)
+    expected = settings.get("registration", "accepted").capitalize()
     around = Surroundings(now=clock) if clock is not None else None
     async with operator.connected(protocol, name, password, options, around) as station:
-        assert (await station.boot()).status == "Accepted"
+        assert (await station.boot()).status == expected
         yield station
 
 

@@ -46,9 +46,8 @@ async def test_tc_001_cold_boot(operator: Operator, subscriber: Subscriber) -> N
 
 async def test_pending_is_configured_and_then_accepted(operator: Operator) -> None:
     """1.6 4.2: Pending takes settings and no other call; a new boot is Accepted."""
-    name, password = await operator.station(registration="pending")
-    async with operator.connected("1.6", name, password) as station:
-        assert (await station.boot()).status == "Pending"
+    async with booted(operator, "1.6", registration="pending") as station:
+        name = station.station_id
         with pytest.raises(CallFailedError) as failed:
             await station.status(1, "Available")
         assert failed.value.code == "SecurityError"
@@ -62,10 +61,8 @@ async def test_pending_is_configured_and_then_accepted(operator: Operator) -> No
 
 async def test_rejected_is_sent_nothing(operator: Operator) -> None:
     """1.6 4.2: a rejected station is sent nothing, and no call of it but a boot is taken."""
-    name, password = await operator.station(registration="rejected")
-    async with operator.connected("1.6", name, password) as station:
-        assert (await station.boot()).status == "Rejected"
-        await order(operator, name, "ClearCache")
+    async with booted(operator, "1.6", registration="rejected") as station:
+        await order(operator, station.station_id, "ClearCache")
         assert not await takes_calls(station)
         await station.reconnect()
         assert not await takes_calls(station)

@@ -9,6 +9,7 @@ from websockets.exceptions import InvalidStatus
 
 from conformance.acting import (
     answered,
+    booted,
     carried_out,
     count_of,
     every_2x,
@@ -75,9 +76,7 @@ async def test_tc_b_30_security_error_before_acceptance(
     operator: Operator, protocol: Protocol, registration: str
 ) -> None:
     """B02.FR.09, B03.FR.07: until Accepted, anything but a boot gets SecurityError."""
-    name, password = await operator.station(registration=registration)
-    async with operator.connected(protocol, name, password) as station:
-        assert (await station.boot()).status == registration.capitalize()
+    async with booted(operator, protocol, registration=registration) as station:
         with pytest.raises(CallFailedError) as failed:
             await station.status(1, "Available")
         assert failed.value.code == "SecurityError"
@@ -92,10 +91,8 @@ async def test_tc_b_31_trigger_message_while_pending(
     operator: Operator, protocol: Protocol
 ) -> None:
     """B02.FR.06, F06: a pending station can be triggered to boot before its interval is over."""
-    name, password = await operator.station(registration="pending")
-    async with operator.connected(protocol, name, password) as station:
-        await station.boot()
-        found = await carried_out(operator, name, "trigger", {"message": "boot"})
+    async with booted(operator, protocol, registration="pending") as station:
+        found = await carried_out(operator, station.station_id, "trigger", {"message": "boot"})
         assert found["answer_status"] == "Accepted"
         await station.wait_until(lambda: count_of(station, "BootNotification") == 2)
 
@@ -105,11 +102,11 @@ async def test_b02_fr_09_a_triggered_message_is_let_through(
     operator: Operator, protocol: Protocol
 ) -> None:
     """B02.FR.09: what a pending station was asked to send is taken; the rest is not."""
-    name, password = await operator.station(registration="pending")
-    async with operator.connected(protocol, name, password) as station:
-        await station.boot()
+    async with booted(operator, protocol, registration="pending") as station:
         before = len(station.mishaps)
-        await carried_out(operator, name, "trigger", {"message": "status", "evse_id": 1})
+        await carried_out(
+            operator, station.station_id, "trigger", {"message": "status", "evse_id": 1}
+        )
         await station.wait_until(
             lambda: station.sent[-1].action == "StatusNotification", deadline=5.0
         )
@@ -124,10 +121,9 @@ async def test_b02_fr_05_no_remote_start_while_pending(
     operator: Operator, protocol: Protocol
 ) -> None:
     """B02.FR.05: a remote start waits until the station is Accepted."""
-    name, password = await operator.station(registration="pending")
     token, _ = await operator.token()
-    async with operator.connected(protocol, name, password) as station:
-        await station.boot()
+    async with booted(operator, protocol, registration="pending") as station:
+        name = station.station_id
         await order(operator, name, "remote_start", {"id_token": token, "type": "ISO14443"})
         await carried_out(operator, name, "trigger", {"message": "boot"})
         await register(operator, name, "accepted")
@@ -141,9 +137,8 @@ async def test_b03_fr_03_nothing_is_sent_to_a_rejected_station(
     operator: Operator, protocol: Protocol
 ) -> None:
     """B03.FR.03: a rejected station is sent nothing; what waits goes out after it was Accepted."""
-    name, password = await operator.station(registration="rejected")
-    async with operator.connected(protocol, name, password) as station:
-        assert (await station.boot()).status == "Rejected"
+    async with booted(operator, protocol, registration="rejected") as station:
+        name = station.station_id
         await order(operator, name, "ClearCache")
         await register(operator, name, "accepted")
         assert station.received == []
@@ -158,9 +153,7 @@ async def test_p4_reconnecting_without_boot_keeps_the_registration(
     operator: Operator, protocol: Protocol, registration: str
 ) -> None:
     """Part 4, Reconnecting (A20): a station need not boot again, and stands as it stood."""
-    name, password = await operator.station(registration=registration)
-    async with operator.connected(protocol, name, password) as station:
-        await station.boot()
+    async with booted(operator, protocol, registration=registration) as station:
         await station.reconnect()
         assert await takes_calls(station) is (registration == "accepted")
 

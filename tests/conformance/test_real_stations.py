@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from charging import start_of
 from conformance.acting import (
     answered,
     booted,
@@ -28,22 +29,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.stack
 
 FIRST, SECOND, THIRD = (f"2026-03-0{day}T10:00:00Z" for day in (1, 2, 3))
-
-
-def start(protocol: Protocol, token: str, at: str, identity: str = "0") -> tuple[str, Any]:
-    """A transaction's start: action and payload."""
-    if protocol == "1.6":
-        payload = {"connectorId": 1, "idTag": token, "meterStart": 100, "timestamp": at}
-        return "StartTransaction", payload
-    return "TransactionEvent", {
-        "eventType": "Started",
-        "timestamp": at,
-        "triggerReason": "Authorized",
-        "seqNo": 0,
-        "transactionInfo": {"transactionId": identity},
-        "evse": {"id": 1, "connectorId": 1},
-        "idToken": {"idToken": token, "type": "ISO14443"},
-    }
 
 
 def stop(protocol: Protocol, at: str, identity: Any, seq_no: int = 1) -> tuple[str, Any]:
@@ -83,7 +68,7 @@ async def test_a_transaction_before_any_boot(operator: Operator, protocol: Proto
     async with socket_of(operator, protocol, name, password) as raw:
         await raw.boot()
     async with socket_of(operator, protocol, name, password) as raw:
-        begun = await raw.call(*start(protocol, token, FIRST))
+        begun = await raw.call(*start_of(protocol, token, FIRST, "0"))
         assert begun[0] == 3
         identity = begun[2].get("transactionId", "0")
         assert (await raw.call(*stop(protocol, SECOND, identity)))[0] == 3
@@ -100,7 +85,7 @@ async def test_a_stop_on_another_socket_than_its_start(
     name, password = await operator.station()
     async with socket_of(operator, protocol, name, password) as raw:
         await raw.boot()
-        begun = await raw.call(*start(protocol, token, FIRST))
+        begun = await raw.call(*start_of(protocol, token, FIRST, "0"))
     async with socket_of(operator, protocol, name, password) as raw:
         identity = begun[2].get("transactionId", "0")
         assert (await raw.call(*stop(protocol, SECOND, identity)))[0] == 3
@@ -144,7 +129,7 @@ async def test_transaction_ids_that_begin_again(
     token, _ = await operator.token()
     async with ready.raw(protocol) as raw:
         for begin, end in ((FIRST, SECOND), (SECOND, THIRD)):
-            await raw.call(*start(protocol, token, begin, "0"))
+            await raw.call(*start_of(protocol, token, begin, "0"))
             await raw.call(*stop(protocol, end, "0"))
         records = await transactions(operator, raw.name)
         assert [one["state"] for one in records] == ["ended", "ended"]
@@ -167,7 +152,7 @@ async def test_evses_that_are_counted_from_zero(
         assert (await raw.call("StatusNotification", state))[0] == 3
         (told,) = await subscriber.wait_for("station.status", station_id=raw.name)
         assert (told.evse_id, told.connector_id) == (0, 0)
-        action, payload = start(protocol, token, FIRST)
+        action, payload = start_of(protocol, token, FIRST)
         assert (await raw.call(action, {**payload, "evse": {"id": 0}}))[0] == 3
         (record,) = await transactions(operator, raw.name)
         assert record["evse_id"] == 0
@@ -254,7 +239,7 @@ async def test_timestamps_of_all_kinds(
     """Nanoseconds, offsets, no zone, small letters: the same moment in the record."""
     token, _ = await operator.token()
     async with ready.raw(protocol) as raw:
-        assert (await raw.call(*start(protocol, token, text)))[0] == 3
+        assert (await raw.call(*start_of(protocol, token, text)))[0] == 3
         (record,) = await transactions(operator, raw.name)
         assert record["started_at"].startswith("2026-03-01T10:00:00")
 
@@ -266,7 +251,7 @@ async def test_sequence_number_zero_at_both_ends(
     """SeqNo 0 for Started and for Ended: one transaction, and it has ended."""
     token, _ = await operator.token()
     async with ready.raw(protocol) as raw:
-        await raw.call(*start(protocol, token, FIRST, "a"))
+        await raw.call(*start_of(protocol, token, FIRST, "a"))
         await raw.call(*stop(protocol, SECOND, "a", seq_no=0))
         (record,) = await transactions(operator, raw.name)
         assert record["state"] == "ended"

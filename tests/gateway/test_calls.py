@@ -376,16 +376,17 @@ async def received(station: Station) -> None:
         await (await station.socket.ping())
 
 
+def asked(stage: Stage) -> list[Event]:
+    """Every Authorize that auth was asked."""
+    events = stage.bus.events("auth.requests")
+    return [event for event in events if event.type == registry.AUTHORIZE.name]
+
+
 async def release(stage: Stage, number: int) -> None:
     """Answer the so many-th Authorize, counted from 1, although auth is silent."""
-
-    def asked() -> list[Event]:
-        events = stage.bus.events("auth.requests")
-        return [event for event in events if event.type == registry.AUTHORIZE.name]
-
-    await soon(lambda: len(asked()) >= number)
+    await soon(lambda: len(asked(stage)) >= number)
     services = replace(stage.services, silent=set())
-    await stage.bus.publish(await services.handle(asked()[number - 1]))
+    await stage.bus.publish(await services.handle(asked(stage)[number - 1]))
 
 
 async def test_a_station_that_never_reads_its_answers_stops_being_read(
@@ -400,12 +401,7 @@ async def test_a_station_that_never_reads_its_answers_stops_being_read(
             await station.send(2, f"a{number}", "Authorize", {"idTag": "ABC"})
         connection = next(iter(stage.gateway.connections.current()))
         await soon(lambda: not connection.wants_input)
-        asked = [
-            event
-            for event in stage.bus.events("auth.requests")
-            if event.type == registry.AUTHORIZE.name
-        ]
-        assert len(asked) == 1
+        assert len(asked(stage)) == 1
         station.socket.transport.abort()  # a close frame would wait behind the calls
 
 
