@@ -11,13 +11,9 @@ run; the note has the ratio of each round.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
-import csv
 import json
-import os
-import platform
 import secrets
 import signal
 import statistics
@@ -25,43 +21,25 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import uvloop
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from motor.motor_asyncio import AsyncIOMotorClient
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
+from shared import HERE, import_tokens, measured, operator, parser, record, register_stations
 from voltbus.embedded.ports import free_ports
 from voltbus.embedded.stack import Stack, temporary_stack
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import AsyncIterator
 
-HERE = Path(__file__).parent
-RESULTS = HERE / "results.csv"
 TOKENS = 1000
 PARTITIONS = 6
-COLUMNS = (
-    "at",
-    "commit",
-    "machine",
-    "benchmark",
-    "stations",
-    "per_second",
-    "p50_ms",
-    "p99_ms",
-    "floor_per_second",
-    "floor_p50_ms",
-    "floor_p99_ms",
-    "ratio",
-    "note",
-)
 
 
 @dataclass(frozen=True)
@@ -74,45 +52,15 @@ class Targets:
     tokens: Path
 
 
-async def register_station(client: httpx.AsyncClient, stack: Stack, name: str) -> str:
-    """Register one station; its password."""
-    made = await client.post(f"{stack.http('config')}/v1/stations", json={"id": name})
-    made.raise_for_status()
-    answer = await client.put(
-        f"{stack.http('auth')}/v1/stations/{name}/credentials", json={"security_profile": 1}
-    )
-    answer.raise_for_status()
-    password: str = answer.json()["password"]
-    return password
-
-
 async def register(stack: Stack, stations: int, folder: Path) -> tuple[Path, Path, list[str]]:
     """Stations and tokens over REST, as an operator would."""
-    headers = {"Authorization": f"Bearer {stack.operator_token()}"}
-    passwords: dict[str, str] = {}
     tokens = [f"{index:04d}{secrets.token_hex(5)}".upper() for index in range(TOKENS)]
-    limits = httpx.Limits(max_connections=20)
-    with Progress(transient=True, console=Console(stderr=True)) as progress:
-        task = progress.add_task("Registering", total=stations + TOKENS)
-        async with httpx.AsyncClient(headers=headers, timeout=60, limits=limits) as client:
-            gate = asyncio.Semaphore(20)
-
-            async def station(name: str) -> None:
-                async with gate:
-                    passwords[name] = await register_station(client, stack, name)
-                    progress.advance(task)
-
-            async def token(value: str) -> None:
-                async with gate:
-                    answer = await client.post(
-                        f"{stack.http('auth')}/v1/tokens",
-                        json={"id_token": value, "type": "ISO14443", "status": "accepted"},
-                    )
-                    answer.raise_for_status()
-                    progress.advance(task)
-
-            await asyncio.gather(*(station(f"LOAD-{index}") for index in range(stations)))
-            await asyncio.gather(*(token(value) for value in tokens))
+    names = [f"LOAD-{index}" for index in range(stations)]
+    async with operator(stack) as client:
+        passwords = await register_stations(client, stack, names)
+        await import_tokens(
+            client, stack, (b'{"id_token":"%b","type":"ISO14443"}' % one.encode() for one in tokens)
+        )
     password_file, token_file = folder / "passwords.json", folder / "tokens.json"
     password_file.write_text(json.dumps(passwords))
     token_file.write_text(json.dumps(tokens))
@@ -220,58 +168,20 @@ async def measure_in_turn(targets: Targets, stations: int, seconds: float, count
     return rounds
 
 
-def commit() -> str:
-    """The commit that was measured, with a plus when the tree was changed."""
-
-    def git(*words: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(HERE), *words],
-            capture_output=True,
-            text=True,
-            check=False,
-        ).stdout.strip()
-
-    return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain") else "")
-
-
-def machine() -> str:
-    """Cores, processor family and Python."""
-    return f"{os.cpu_count()} cores {platform.machine()} Python {platform.python_version()}"
-
-
-def record(rows: list[dict[str, Any]]) -> None:
-    """Append to results.csv."""
-    new = not RESULTS.exists()
-    with RESULTS.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        if new:
-            writer.writeheader()
-        writer.writerows(rows)
-
-
-def record_row(fields: dict[str, Any]) -> None:
-    """Append one row of another benchmark: what it does not name is left empty."""
-    stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    record([{"at": stamp, "commit": commit(), "machine": machine(), **fields}])
-
-
 def row(stations: int, rounds: Rounds) -> dict[str, Any]:
     """One line of results.csv: means over the rounds."""
-    return {
-        "at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "commit": commit(),
-        "machine": machine(),
-        "benchmark": "authorize",
-        "stations": stations,
-        "per_second": round(rounds.mean("per_second")),
-        "p50_ms": round(rounds.mean("p50_ms"), 2),
-        "p99_ms": round(rounds.mean("p99_ms"), 2),
-        "floor_per_second": round(rounds.mean("per_second", of_floor=True)),
-        "floor_p50_ms": round(rounds.mean("p50_ms", of_floor=True), 2),
-        "floor_p99_ms": round(rounds.mean("p99_ms", of_floor=True), 2),
-        "ratio": round(rounds.ratio, 3),
-        "note": rounds.note(),
-    }
+    return measured(
+        "authorize",
+        stations,
+        per_second=round(rounds.mean("per_second")),
+        p50_ms=round(rounds.mean("p50_ms"), 2),
+        p99_ms=round(rounds.mean("p99_ms"), 2),
+        floor_per_second=round(rounds.mean("per_second", of_floor=True)),
+        floor_p50_ms=round(rounds.mean("p50_ms", of_floor=True), 2),
+        floor_p99_ms=round(rounds.mean("p99_ms", of_floor=True), 2),
+        ratio=round(rounds.ratio, 3),
+        note=rounds.note(),
+    )
 
 
 def show(rows: list[dict[str, Any]]) -> None:
@@ -302,20 +212,16 @@ async def run(arguments: argparse.Namespace) -> None:
                     print(f"{count} stations done", file=sys.stderr)
     show(rows)
     if not arguments.no_record:
-        record(rows)
-        print(f"appended {len(rows)} rows to {RESULTS}")
+        record(*rows)
 
 
 def main() -> None:
     """Parse and run."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--stations", default="1,10,100,500", help="numbers, comma separated")
-    parser.add_argument("--seconds", type=float, default=4.0, help="per measurement")
-    parser.add_argument("--rounds", type=int, default=5, help="on each, in turn")
-    parser.add_argument("--no-record", action="store_true", help="do not touch results.csv")
-    uvloop.run(run(parser.parse_args()))
+    options = parser(__doc__)
+    options.add_argument("--stations", default="1,10,100,500", help="numbers, comma separated")
+    options.add_argument("--seconds", type=float, default=4.0, help="per measurement")
+    options.add_argument("--rounds", type=int, default=5, help="on each, in turn")
+    uvloop.run(run(options.parse_args()))
 
 
 if __name__ == "__main__":

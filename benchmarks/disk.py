@@ -10,7 +10,6 @@ copy. A session is Authorize, start, the meter values, stop, and the connector's
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import itertools
 import json
@@ -26,16 +25,18 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from authorize import record_row, register
+from authorize import register
+from shared import DATABASES, measured, parser, record, told
 from voltbus.embedded.stack import Stack, temporary_stack
 from voltbus.simulator import Options, Surroundings, make_station
 from voltbus.simulator.lapse import Lapse, lasting
 from voltbus.simulator.visit import Visitor, Wish
 
 if TYPE_CHECKING:
+    import argparse
+
     from voltbus.simulator import Protocol
 
-SERVICES = ("auth", "config", "agreements")
 AT_ONCE = 50
 CHARGE_WH = 5_500
 POWER_W = 11_000
@@ -101,12 +102,11 @@ async def charge_all(
 
 async def settled(client: AsyncIOMotorClient[dict[str, Any]], stack: Stack, ended: int) -> None:
     """Until so many sessions are recorded as ended, every event has left, and all is on disk."""
-    databases = [client[stack.database(service)] for service in SERVICES]
+    transactions = client[stack.database("auth")]["transactions"]
     async with asyncio.timeout(600):
-        while await databases[0]["transactions"].count_documents({"state": "ended"}) < ended:  # noqa: ASYNC110 - other processes work: there is no event to await
+        while await transactions.count_documents({"state": "ended"}) < ended:  # noqa: ASYNC110 - other processes work: there is no event to await
             await asyncio.sleep(1)
-        while any([await one["outbox"].count_documents({}) for one in databases]):  # noqa: ASYNC110 - likewise
-            await asyncio.sleep(1)
+        await told(stack)
         await asyncio.sleep(5)  # what is written behind the answers: decisions, usage
     await client.admin.command("fsync")
 
@@ -114,7 +114,7 @@ async def settled(client: AsyncIOMotorClient[dict[str, Any]], stack: Stack, ende
 async def weigh(client: AsyncIOMotorClient[dict[str, Any]], stack: Stack) -> Counter[str]:
     """Bytes by name: of each service's database as MongoDB stores it, and of each topic."""
     found: Counter[str] = Counter()
-    for service in SERVICES:
+    for service in DATABASES:
         stats = await client[stack.database(service)].command("dbStats")
         found[f"MongoDB {service}"] = int(stats["storageSize"] + stats["indexSize"])
     for segment in (stack.home.path / "kafka" / "data").glob("*/*.log"):
@@ -155,20 +155,17 @@ async def run(arguments: argparse.Namespace) -> None:
             f"meter_values={arguments.meter_values} mongodb_bytes_per_session={mongo:.0f} "
             f"kafka_bytes_per_session={kafka:.0f}"
         )
-        record_row({"benchmark": "disk", "stations": arguments.stations, "note": note})
+        record(measured("disk", arguments.stations, note=note))
 
 
 def main() -> None:
     """Parse and run."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--protocol", choices=("1.6", "2.0.1", "2.1"), default="2.0.1")
-    parser.add_argument("--stations", type=int, default=200)
-    parser.add_argument("--sessions", type=int, default=20, help="of each station")
-    parser.add_argument("--meter-values", type=int, default=10, help="in each session")
-    parser.add_argument("--no-record", action="store_true", help="do not touch results.csv")
-    uvloop.run(run(parser.parse_args()))
+    options = parser(__doc__)
+    options.add_argument("--protocol", choices=("1.6", "2.0.1", "2.1"), default="2.0.1")
+    options.add_argument("--stations", type=int, default=200)
+    options.add_argument("--sessions", type=int, default=20, help="of each station")
+    options.add_argument("--meter-values", type=int, default=10, help="in each session")
+    uvloop.run(run(options.parse_args()))
 
 
 if __name__ == "__main__":

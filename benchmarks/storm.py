@@ -5,42 +5,23 @@ python benchmarks/storm.py --stations 10000 --drop 5000
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx
 import uvloop
-from rich.console import Console
-from rich.progress import Progress
 
-from authorize import HERE, commit, machine, record_row, register_station
-from voltbus.embedded.stack import Stack, temporary_stack
+from shared import HERE, commit, machine, measured, operator, parser, record, register_stations
+from voltbus.embedded.stack import temporary_stack
+
+if TYPE_CHECKING:
+    import argparse
 
 FLEETS = 2
-
-
-async def register(stack: Stack, count: int) -> dict[str, str]:
-    """Stations with passwords, over REST."""
-    headers = {"Authorization": f"Bearer {stack.operator_token()}"}
-    passwords: dict[str, str] = {}
-    gate = asyncio.Semaphore(32)
-    with Progress(transient=True, console=Console(stderr=True)) as progress:
-        task = progress.add_task("Registering", total=count)
-        async with httpx.AsyncClient(headers=headers, timeout=120) as client:
-
-            async def one(name: str) -> None:
-                async with gate:
-                    passwords[name] = await register_station(client, stack, name)
-                    progress.advance(task)
-
-            await asyncio.gather(*(one(f"STORM-{index:05d}") for index in range(count)))
-    return passwords
 
 
 def resident(pid: int) -> int:
@@ -88,7 +69,9 @@ async def run(arguments: argparse.Namespace) -> None:
     """Connect all, weigh, drop, count the seconds."""
     with tempfile.TemporaryDirectory() as name:
         async with temporary_stack() as stack:
-            passwords = await register(stack, arguments.stations)
+            names = [f"STORM-{index:05d}" for index in range(arguments.stations)]
+            async with operator(stack) as client:
+                passwords = await register_stations(client, stack, names)
             before = resident(stack.pid("gateway"))
             started = await fleets(stack.ocpp(), passwords, Path(name))
             connected = await asyncio.gather(*(tell(fleet, "connect") for fleet in started))
@@ -112,19 +95,16 @@ async def run(arguments: argparse.Namespace) -> None:
             f"bytes_per_connection={per_connection:.0f} dropped={arguments.drop} "
             f"half_back_s={half:.1f} all_back_s={back:.1f} refused={refused}"
         )
-        record_row({"benchmark": "storm", "stations": arguments.stations, "note": note})
+        record(measured("storm", arguments.stations, note=note))
 
 
 def main() -> None:
     """Parse and run."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--stations", type=int, default=10_000)
-    parser.add_argument("--drop", type=int, default=5_000)
-    parser.add_argument("--no-record", action="store_true")
+    options = parser(__doc__)
+    options.add_argument("--stations", type=int, default=10_000)
+    options.add_argument("--drop", type=int, default=5_000)
     print(f"commit {commit()}, {machine()}")
-    uvloop.run(run(parser.parse_args()))
+    uvloop.run(run(options.parse_args()))
 
 
 if __name__ == "__main__":

@@ -11,18 +11,22 @@ commands after ``VOLTBUS_SETTLE_S``, so that none overtakes a boot.)
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import statistics
 import time
+from typing import TYPE_CHECKING
 
-import httpx
 import orjson
 import uvloop
 
-from authorize import record_row, register_station
 from load import boot, open_station
+from shared import measured, operator, parser, record, register_station
 from voltbus.embedded.stack import Stack, temporary_stack
+
+if TYPE_CHECKING:
+    import argparse
+
+    import httpx
 
 NAME = "TAKEOVER-1"
 SECOND = "gateway-2"
@@ -60,8 +64,7 @@ async def run(arguments: argparse.Namespace) -> None:
     """Take over again and again."""
     async with temporary_stack() as stack:
         await stack.add_replica("gateway")
-        headers = {"Authorization": f"Bearer {stack.operator_token()}"}
-        async with httpx.AsyncClient(headers=headers, timeout=60) as client:
+        async with operator(stack) as client:
             password = await register_station(client, stack, NAME)
             rounds = [await round_trip(stack, client, password) for _ in range(arguments.rounds)]
     answered = sorted(one for one, _ in rounds)
@@ -74,17 +77,14 @@ async def run(arguments: argparse.Namespace) -> None:
             f"answered_most_ms={answered[-1]:.0f} reached_ms={statistics.median(reached):.0f} "
             f"reached_most_ms={reached[-1]:.0f}"
         )
-        record_row({"benchmark": "takeover", "stations": 1, "note": note})
+        record(measured("takeover", 1, note=note))
 
 
 def main() -> None:
     """Parse and run."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--no-record", action="store_true", help="do not touch results.csv")
-    uvloop.run(run(parser.parse_args()))
+    options = parser(__doc__)
+    options.add_argument("--rounds", type=int, default=20)
+    uvloop.run(run(options.parse_args()))
 
 
 if __name__ == "__main__":

@@ -10,23 +10,21 @@ neighbours change meanwhile; the row has Voltbus's share of the pipe before and 
 
 from __future__ import annotations
 
-import argparse
-import asyncio
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import httpx
 import uvloop
-from motor.motor_asyncio import AsyncIOMotorClient
 from rich.console import Console
 from rich.progress import Progress
 
-from authorize import PARTITIONS, Targets, floor, measure_in_turn, record_row, register
+from authorize import PARTITIONS, Targets, floor, measure_in_turn, register
+from shared import import_tokens, measured, operator, parser, record, told
 from voltbus.embedded.stack import Stack, temporary_stack
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterator
 
 FILE = 50_000  # tokens in one import
@@ -35,33 +33,18 @@ FILE = 50_000  # tokens in one import
 def lines(first: int, count: int) -> Iterator[bytes]:
     """NDJSON of tokens that no station asks for."""
     for number in range(first, first + count):
-        yield b'{"id_token":"FILL%010d","type":"ISO14443","status":"accepted"}\n' % number
+        yield b'{"id_token":"FILL%010d","type":"ISO14443","status":"accepted"}' % number
 
 
 async def fill(stack: Stack, count: int) -> None:
     """Import so many tokens, file by file."""
-    headers = {
-        "Authorization": f"Bearer {stack.operator_token()}",
-        "Content-Type": "application/x-ndjson",
-    }
-    url = f"{stack.http('auth')}/v1/tokens/import"
     with Progress(transient=True, console=Console(stderr=True)) as progress:
         task = progress.add_task("Importing tokens", total=count)
-        async with httpx.AsyncClient(headers=headers, timeout=None) as client:  # noqa: S113 - a file takes minutes on a busy machine
+        async with operator(stack) as client:
             for first in range(0, count, FILE):
                 size = min(FILE, count - first)
-                answer = await client.post(url, content=b"".join(lines(first, size)))
-                answer.raise_for_status()
+                await import_tokens(client, stack, lines(first, size))
                 progress.advance(task, size)
-
-
-async def told(stack: Stack) -> None:
-    """Until the import's events are all in Kafka: they are work of their own."""
-    client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(stack.mongo_uri())
-    async with asyncio.timeout(3600):
-        while await client["voltbus_auth"]["outbox"].count_documents({}, limit=1):  # noqa: ASYNC110 - another process empties it: there is no event to await
-            await asyncio.sleep(1)
-    client.close()
 
 
 async def run(arguments: argparse.Namespace) -> None:
@@ -86,31 +69,28 @@ async def run(arguments: argparse.Namespace) -> None:
         f"(p50 {p50:.1f} ms)"
     )
     if not arguments.no_record:
-        record_row(
-            {
-                "benchmark": "tokens",
-                "stations": arguments.stations,
-                "per_second": round(after.mean("per_second")),
-                "p50_ms": round(p50, 2),
-                "ratio": round(after.ratio / before.ratio, 3),
-                "note": f"tokens={arguments.tokens} share_before={before.ratio:.3f} "
+        record(
+            measured(
+                "tokens",
+                arguments.stations,
+                per_second=round(after.mean("per_second")),
+                p50_ms=round(p50, 2),
+                ratio=round(after.ratio / before.ratio, 3),
+                note=f"tokens={arguments.tokens} share_before={before.ratio:.3f} "
                 f"share_after={after.ratio:.3f} p50_before={p50_before:.2f} "
                 f"before: {before.note()} after: {after.note()}",
-            }
+            )
         )
 
 
 def main() -> None:
     """Parse and run."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--tokens", type=int, default=1_000_000, help="to fill the store with")
-    parser.add_argument("--stations", type=int, default=100)
-    parser.add_argument("--seconds", type=float, default=4.0, help="per measurement")
-    parser.add_argument("--rounds", type=int, default=5, help="on each, in turn, before and after")
-    parser.add_argument("--no-record", action="store_true", help="do not touch results.csv")
-    uvloop.run(run(parser.parse_args()))
+    options = parser(__doc__)
+    options.add_argument("--tokens", type=int, default=1_000_000, help="to fill the store with")
+    options.add_argument("--stations", type=int, default=100)
+    options.add_argument("--seconds", type=float, default=4.0, help="per measurement")
+    options.add_argument("--rounds", type=int, default=5, help="on each, in turn, before and after")
+    uvloop.run(run(options.parse_args()))
 
 
 if __name__ == "__main__":
