@@ -62,7 +62,7 @@ def serve(handler: type[Handler]) -> None:
 
 
 @asynccontextmanager
-async def running(*arguments: str, deadline_s: float = 10) -> AsyncIterator[str]:
+async def running(*arguments: str, deadline_s: float = 60) -> AsyncIterator[str]:
     """Python with these arguments, until the end of the block; the first line that it prints."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, *arguments, cwd=_TESTS, stdout=asyncio.subprocess.PIPE

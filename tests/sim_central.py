@@ -177,7 +177,7 @@ class Central:
 
     async def session(self) -> Session:
         """Return the next socket that opened, with a deadline."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             return await self.arrivals.get()
 
     def asked(self, action: str) -> list[Payload]:

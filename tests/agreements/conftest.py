@@ -155,7 +155,7 @@ async def make_replica(
         outbox = Outbox(database["outbox"], bus, settings.instance_id)
         store = Store(database, outbox, source=source)
         await store.prepare()
-        clock = Clock(store, policy=policy, now=hands, longest_s=5)
+        clock = Clock(store, policy=policy, now=hands, longest_s=3600)
         count = itertools.count(1)
         desk = api.Desk(
             store, policy, clock, now=hands, entropy=lambda size: next(count).to_bytes(size, "big")

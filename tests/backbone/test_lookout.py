@@ -131,4 +131,4 @@ async def test_a_real_rest_ends_with_a_wake_or_with_its_time(after_s: float) -> 
 
 
 async def _soon(waited_for: Awaitable[None]) -> None:
-    await asyncio.wait_for(waited_for, 10)
+    await asyncio.wait_for(waited_for, 60)

@@ -107,9 +107,7 @@ async def test_b02_fr_09_a_triggered_message_is_let_through(
         await carried_out(
             operator, station.station_id, "trigger", {"message": "status", "evse_id": 1}
         )
-        await station.wait_until(
-            lambda: station.sent[-1].action == "StatusNotification", deadline=5.0
-        )
+        await station.wait_until(lambda: station.sent[-1].action == "StatusNotification")
         await station.status(1, "Available")
         with pytest.raises(CallFailedError):
             await station.heartbeat()

@@ -338,7 +338,7 @@ async def test_a18_no_empty_optionals(operator: Operator, ready: Ready, protocol
             ("change_availability", {"operative": True}),
             ("remote_start", {"id_token": "AA01"}),
         ):
-            made = await order(operator, raw.name, action, payload, timeout_s=0.2)
+            made = await order(operator, raw.name, action, payload)
             call = await raw.frame(lambda frame: frame[0] == 2)
             assert "null" not in json.dumps(call)
             assert not [value for value in call[3].values() if value in ({}, [])]

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 PASSWORD = "example-password-0001"
 SALT = "00112233"
 GATEWAY_ID = "gateway-1"
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 def verifier(password: str | bytes) -> auth.PasswordVerifier:

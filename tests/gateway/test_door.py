@@ -218,17 +218,20 @@ async def test_guessing_makes_the_station_wait_but_not_its_neighbour(start: Any)
         pass
 
 
-async def test_more_than_the_rate_waits_in_line_and_then_gets_503(start: Any) -> None:
+@pytest.mark.parametrize(("rate", "let_in"), [(0.001, 3), (50, 6)])
+async def test_more_than_the_rate_waits_in_line_or_gets_503(
+    start: Any, rate: float, let_in: int
+) -> None:
     """A reconnect storm is admitted at a bounded rate; who would wait too long hears when."""
-    stage: Stage = await start(connect_rate_per_s=20, connect_burst=1, connect_longest_wait_s=0.11)
+    stage: Stage = await start(connect_rate_per_s=rate, connect_burst=2, connect_longest_wait_s=60)
     names = [f"CP-{number}" for number in range(6)]
     for name in names:
         stage.services.logins[name] = known_station()
     results = await asyncio.gather(*(stage.socket(name) for name in names), return_exceptions=True)
     refused = [result for result in results if isinstance(result, InvalidStatus)]
-    assert {one.response.status_code for one in refused} == {503}
+    assert len(refused) == 6 - let_in
+    assert all(one.response.status_code == 503 for one in refused)
     assert all("Retry-After" in one.response.headers for one in refused)
-    assert len(refused) in {2, 3}
     for result in results:
         if not isinstance(result, BaseException):
             await result.close()
@@ -259,7 +262,7 @@ async def test_a_plain_http_request_gets_426(stage: Stage) -> None:
         f"GET /ocpp/CP-1 HTTP/1.1\r\nHost: x\r\nAuthorization: {header}\r\n"
         "Sec-WebSocket-Protocol: ocpp1.6\r\n\r\n".encode()
     )
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         answer = await reader.read()
     assert answer.startswith(b"HTTP/1.1 426")
     writer.close()

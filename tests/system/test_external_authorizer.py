@@ -68,6 +68,7 @@ async def http(
                 "VOLTBUS_EXTERNAL_URL": partner.url,
                 "VOLTBUS_EXTERNAL_TOKEN_FILE": str(folder / "token"),
                 "VOLTBUS_EXTERNAL_SILENCE": "refuse",
+                "VOLTBUS_EXTERNAL_DEADLINE_S": "4",
             },
         )
         yield partner
@@ -76,7 +77,7 @@ async def http(
 @asynccontextmanager
 async def example(stack: Stack, *known: str) -> AsyncIterator[None]:
     """The provider of the documentation, as a process."""
-    async with running(str(EXAMPLE), stack.kafka, *known, deadline_s=20) as said:
+    async with running(str(EXAMPLE), stack.kafka, *known) as said:
         assert said == "ready"
         yield
 

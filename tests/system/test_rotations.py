@@ -148,7 +148,7 @@ async def test_dies_after_taking_it(operator: Operator, protocol: Protocol) -> N
 
         station.answers[CARRIER[protocol]] = dies
         rotation = await rotate(operator, name)
-        await asyncio.wait_for(cut.wait(), 10)
+        await asyncio.wait_for(cut.wait(), 60)
         await station.drop()
         new = given(station, protocol)
     assert await operator.lets_in(protocol, name, new)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 pytestmark = pytest.mark.stack
-DEADLINE_S = 120
+DEADLINE_S = 300
 
 
 def processes_of(session: int) -> list[str]:

@@ -58,7 +58,7 @@ async def test_nobody_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     process = await _command("--kafka", f"127.0.0.1:{port}")
-    out, err = await asyncio.wait_for(process.communicate(), 30)
+    out, err = await asyncio.wait_for(process.communicate(), 120)
     assert process.returncode == 2
     assert not out
     assert err.decode().count("\n") == 1
@@ -88,7 +88,7 @@ async def test_what_was_published_is_shown(
         "--kafka", kafka_settings.bootstrap, "--prefix", topic_prefix, "--from-beginning",
         "--station", "EV-2", "--json", "--count", "1",
     )  # fmt: skip
-    out, err = await asyncio.wait_for(process.communicate(), 30)
+    out, err = await asyncio.wait_for(process.communicate(), 120)
     assert (process.returncode, err) == (0, b"")
     assert json.loads(out)["data"]["station_id"] == "EV-2"
 
@@ -98,10 +98,10 @@ async def test_sigterm_ends_it_quietly(kafka_settings: KafkaSettings, topic_pref
     """What comes while it watches is shown at once, and SIGTERM is an orderly end."""
     process = await _command("--kafka", kafka_settings.bootstrap, "--prefix", topic_prefix)
     assert process.stdout is not None
-    assert b"what it says" in await asyncio.wait_for(process.stdout.readline(), 30)
+    assert b"what it says" in await asyncio.wait_for(process.stdout.readline(), 120)
     await _publish(kafka_settings, topic_prefix, "EV-3")
-    row = await asyncio.wait_for(process.stdout.readline(), 30)
+    row = await asyncio.wait_for(process.stdout.readline(), 120)
     assert row.decode().split()[1:] == ["station.booted", "EV-3", "Accepted,", "M"]
     process.send_signal(signal.SIGTERM)
-    _, err = await asyncio.wait_for(process.communicate(), 30)
+    _, err = await asyncio.wait_for(process.communicate(), 120)
     assert (process.returncode, err) == (0, b"")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from voltbus.simulator import Protocol
 
 pytestmark = pytest.mark.stack
-DEADLINE_S = 60
+DEADLINE_S = 120
 
 
 async def voltbus(*arguments: str) -> tuple[int | None, str, str]:

@@ -51,7 +51,7 @@ class Up:
 
     async def end(self) -> tuple[int, str, str]:
         """Wait for its end: exit code, the rest of stdout, and stderr."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             out, err = await self.process.communicate()
         assert self.process.returncode is not None
         return self.process.returncode, out.decode(), err.decode()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Body = dict[str, Any]
-PATIENCE_S = 15.0
+PATIENCE_S = 60.0
 
 
 class Operator:

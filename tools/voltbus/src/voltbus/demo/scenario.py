@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from voltbus.demo.errors import DemoError
 from voltbus.demo.hours import always_open, closed_at
+from voltbus.demo.watching import PATIENCE_S, Watching
 from voltbus.simulator import (
     Options,
     RefusedError,
@@ -30,10 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from voltbus.demo.operator import Operator
-    from voltbus.demo.watching import Watching
     from voltbus.simulator import Protocol
 
-PATIENCE_S = 20.0
 UNAUTHORIZED = 401
 LIMIT_W = 11_000
 MEASURED = 50
@@ -160,7 +159,7 @@ class Scenario:
         for actor in self._actors:
             await self._operator.set_up(actor.id, _settings(always_open()))
         for actor in self._actors:
-            await actor.station.wait_for("SetChargingProfile", PATIENCE_S)
+            await actor.station.wait_for("SetChargingProfile")
             await self._in_sync(actor, "charging_speed")
 
     async def authorize(self) -> None:
@@ -198,7 +197,7 @@ class Scenario:
             await self._operator.set_up(actor.id, _settings(hours))
         for actor in self._actors:
             station = actor.station
-            await station.wait_until(partial(_is_closed, station), PATIENCE_S)
+            await station.wait_until(partial(_is_closed, station))
             await self._in_sync(actor, "opening_hours")
         for actor in self._actors:
             expected = REFUSED_WHEN_CLOSED[actor.protocol]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from voltbus_backbone.envelope import Event
     from voltbus_backbone.settings import KafkaSettings
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 class Watching:

@@ -36,7 +36,7 @@ USERS = ("auth", "config", "agreements")  # one for each service that has a data
 DATABASE_PREFIX = "voltbus_"
 ELECTION_MILLISECONDS = 1000
 EXISTING_SERVER_MILLISECONDS = 5000  # how long a server of --mongo has to answer
-PATIENCE = 20.0  # seconds until a replica set of one has elected itself
+PATIENCE = 60.0  # seconds until a replica set of one has elected itself
 
 # Error codes of the server.
 AUTHENTICATION_FAILED = 18

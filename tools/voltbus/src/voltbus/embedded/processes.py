@@ -37,7 +37,7 @@ class Part:
     directory: Path
     log: Path
     ready: Callable[[], Awaitable[bool]]
-    patience: float = 60.0  # seconds until it must be ready
+    patience: float = 120.0  # seconds until it must be ready
     layer: int = 0  # higher layers are stopped first
     grace: float = 9.0  # seconds from SIGTERM to SIGKILL
 

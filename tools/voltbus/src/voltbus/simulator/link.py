@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from websockets.asyncio.client import ClientConnection
 
+PATIENCE_S = 60.0  # how long to wait for what is to come, unless another deadline is given
+
 
 @dataclass(frozen=True, slots=True)
 class Sent:
@@ -201,7 +203,9 @@ class Link(abc.ABC):
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def wait_until(self, condition: Callable[[], object], deadline: float = 10.0) -> None:
+    async def wait_until(
+        self, condition: Callable[[], object], deadline: float = PATIENCE_S
+    ) -> None:
         """Return as soon as ``condition()`` is true; checked whenever the station changes."""
         try:
             async with asyncio.timeout(deadline):
@@ -210,7 +214,7 @@ class Link(abc.ABC):
         except TimeoutError:
             raise AnswerTimeoutError(f"the condition did not come true in {deadline:g} s") from None
 
-    async def wait_for(self, action: str, deadline: float = 10.0) -> Payload:
+    async def wait_for(self, action: str, deadline: float = PATIENCE_S) -> Payload:
         """Return the next call named ``action`` from the central system, each call once."""
         found: Payload = {}
 
@@ -229,11 +233,11 @@ class Link(abc.ABC):
             raise AnswerTimeoutError(f"no {action} came within {deadline:g} s") from None
         return found
 
-    async def wait_online(self, deadline: float = 10.0) -> None:
+    async def wait_online(self, deadline: float = PATIENCE_S) -> None:
         """Return when the station is connected."""
         await self.wait_until(lambda: self.online, deadline)
 
-    async def wait_offline(self, deadline: float = 10.0) -> int | None:
+    async def wait_offline(self, deadline: float = PATIENCE_S) -> int | None:
         """Return the close code when the connection has ended."""
         await self.wait_until(lambda: not self.online, deadline)
         return self.close_code
@@ -285,7 +289,7 @@ class Link(abc.ABC):
         """Send any text, however wrong."""
         await self._open_wire().send_text(text)
 
-    async def receive_raw(self, deadline: float = 10.0) -> str:
+    async def receive_raw(self, deadline: float = PATIENCE_S) -> str:
         """Return the next frame that answers no call of ours."""
         return await self._open_wire().receive_text(deadline)
 
