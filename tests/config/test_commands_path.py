@@ -231,6 +231,18 @@ async def test_two_replicas_never_have_two_calls_out_to_a_station(
     assert [each["status"] for each in listed] == ["answered"] * 12
 
 
+async def test_a_command_asked_for_while_the_last_one_ends_goes_out(
+    here: Replica, make_replica: Any
+) -> None:
+    """Neither transaction sees the other's change: one must begin again, or nobody would send."""
+    other: Replica = await make_replica()
+    await here.command("CS-1", "ClearCache")
+    for count in range(1, 31):
+        call = await here.call("CS-1", "ClearCache")
+        assert len(here.calls("CS-1")) == count
+        await asyncio.gather(here.end(call, ACCEPTED), other.command("CS-1", "ClearCache"))
+
+
 # Over Kafka.
 
 

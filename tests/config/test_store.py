@@ -14,12 +14,14 @@ from voltbus_config.domain.connections import Presence
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from datetime import datetime
 
     from config.conftest import Replica
     from voltbus_config.store import Session
 
 pytestmark = pytest.mark.stack
 LEASE = timedelta(seconds=30)
+LATER = NOW + timedelta(seconds=40)
 
 
 async def test_a_mark_is_never_lost_to_a_look_that_began_before_it(replica: Replica) -> None:
@@ -38,6 +40,32 @@ async def test_a_mark_is_never_lost_to_a_look_that_began_before_it(replica: Repl
 
     await store.transact(look)
     assert looks == 2
+
+
+@pytest.mark.parametrize("after", [None, NOW, LATER])
+@pytest.mark.parametrize("meanwhile", [None, NOW, LATER])
+@pytest.mark.parametrize("before", [None, NOW])
+async def test_of_two_looks_at_once_one_begins_again(
+    replica: Replica, before: datetime | None, meanwhile: datetime | None, after: datetime | None
+) -> None:
+    """Neither has seen what the other brought: a queued command, or the end of the last one."""
+    store = replica.store
+    if before is not None:
+        await store.due.mark({"CS-1": before})
+    looks = 0
+
+    async def look(session: Session) -> None:
+        nonlocal looks
+        looks += 1
+        await store.stations.one("CS-1", session)  # the snapshot is taken
+        if looks == 1:
+            await store.transact(lambda other: store.due.set({"CS-1": meanwhile}, other))
+        await store.due.set({"CS-1": after}, session)
+
+    await store.transact(look)
+    assert looks == 2
+    due = await store.due.take(LATER, LEASE, 10)
+    assert due == ([] if after is None else ["CS-1"])
 
 
 async def test_what_is_taken_and_left_is_due_again_after_its_lease(replica: Replica) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pymongo import DeleteOne, UpdateOne
+from pymongo import UpdateOne
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,20 +32,24 @@ class Due:
         A mark is always a write, also where an earlier time stands: whoever looks at the station
         from a snapshot of before must meet a conflict, or the mark would be lost with its cause.
         """
-        writes = [
-            UpdateOne({"_id": station_id}, {"$min": {"at": at}, "$inc": {"marks": 1}}, upsert=True)
-            for station_id, at in times.items()
-        ]
-        if writes:
-            await self._collection.bulk_write(writes, ordered=False, session=session)
+        await self._write({name: {"$min": {"at": at}} for name, at in times.items()}, session)
 
     async def set(self, times: Mapping[str, datetime | None], session: Session) -> None:
-        """These stations were looked at: the next times, or None for none."""
+        """These stations were looked at: the next times, or None for none.
+
+        It is always a write too, so that of two looks at a station at the same time one begins
+        again: neither has seen what the other one's transaction brought.
+        """
+        steps: dict[str, dict[str, Any]] = {
+            name: {"$unset": {"at": ""}} if at is None else {"$set": {"at": at}}
+            for name, at in times.items()
+        }
+        await self._write(steps, session)
+
+    async def _write(self, steps: Mapping[str, dict[str, Any]], session: Session | None) -> None:
         writes = [
-            DeleteOne({"_id": station_id})
-            if at is None
-            else UpdateOne({"_id": station_id}, {"$set": {"at": at}}, upsert=True)
-            for station_id, at in times.items()
+            UpdateOne({"_id": station_id}, {**step, "$inc": {"writes": 1}}, upsert=True)
+            for station_id, step in steps.items()
         ]
         if writes:
             await self._collection.bulk_write(writes, ordered=False, session=session)
