@@ -213,3 +213,40 @@ async def test_hours_that_nobody_understands_shape_nothing(replica: Replica) -> 
     hours = OpeningHours(timezone="Mars/Olympus", weekly={})
     await agreed(replica, terms=StationTerms(opening_hours=hours))
     assert await replica.settings("CS-1") == {}
+
+
+async def test_a_station_joins_while_its_layer_changes(
+    replica: Replica, make_replica: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The layer commits within the station's transaction, which does not see it: it comes."""
+    other: Replica = await make_replica()
+    tend = replica.tending.tend
+
+    async def meanwhile(station_ids: Any, session: Any) -> None:
+        monkeypatch.undo()
+        await put(other, "group:G-1", speed(11_000))
+        await tend(station_ids, session)
+
+    monkeypatch.setattr(replica.tending, "tend", meanwhile)
+    await replica.register("CS-1", group_id="G-1")
+    await replica.settle()
+    assert await wanted(replica) == (11_000, "group:G-1")
+
+
+async def test_a_layer_changes_while_a_station_joins(
+    replica: Replica, make_replica: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The station comes within the layer's transaction, and is looked at before that commits."""
+    other: Replica = await make_replica()
+    found = replica.store.stations_of_layer
+
+    async def meanwhile(name: str, session: Any) -> list[str]:
+        monkeypatch.undo()
+        stations = await found(name, session)
+        await other.register("CS-1", group_id="G-1")
+        await other.settle()
+        return stations
+
+    monkeypatch.setattr(replica.store, "stations_of_layer", meanwhile)
+    await put(replica, "group:G-1", speed(11_000))
+    assert await wanted(replica) == (11_000, "group:G-1")

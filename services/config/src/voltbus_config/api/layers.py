@@ -80,10 +80,16 @@ async def _write(shell: Shell, tending: Tending, name: str, settings: Settings |
         if settings is None and name not in await shell.store.layers([name], session):
             raise not_found("layer")
         await shell.store.put_layer(name, settings, session)
+        await mark(session)
+
+    async def mark(session: Session | None = None) -> None:
         affected = await shell.store.stations_of_layer(name, session)
         await shell.store.due.mark(dict.fromkeys(affected, shell.now()), session)
 
     await shell.store.transact(work)
+    # Behind the commit too: a station that joined meanwhile was not among them.
+    with shell.store.reachable.watching():
+        await mark()
     tending.wake()
 
 

@@ -130,6 +130,7 @@ class Stations:
             await self._write(None, station, session)
 
         await self._commit(work)
+        await self._look_again(body.id)
         _, shown = await self.see(body.id)
         return StoredAnswer(
             "",
@@ -192,6 +193,7 @@ class Stations:
                 await self._write(before, after, session)
 
         await self._commit(work)
+        await self._look_again(station_id)
 
     async def remove(self, station_id: str, if_match: str | None) -> None:
         """Forget a station, its settings layer and its queue."""
@@ -264,6 +266,12 @@ class Stations:
         if connection is not None and connection.open and standing(before, policy).ocpp != status:
             emissions.append(registration_changed(known.id, status, connection, revision))
         await shell.tell(emissions, now, session)
+
+    async def _look_again(self, station_id: str) -> None:
+        """Behind the commit: a layer or an agreement that came meanwhile was seen by neither."""
+        with self._shell.store.reachable.watching():
+            await self._shell.store.due.mark({station_id: self._shell.now()})
+        self._tending.wake()
 
     async def _commit(self, work: Any) -> None:
         await self._shell.store.transact(work)

@@ -153,7 +153,7 @@ class Store:
         found, more = await self._layers.page(query, limit=limit, after=after, before=before)
         return [(layer.id, layer.settings) for layer in found], more
 
-    async def stations_of_layer(self, name: str, session: Session) -> list[str]:
+    async def stations_of_layer(self, name: str, session: Session | None) -> list[str]:
         """The ids of the stations that a shared layer shapes."""
         kind, _, value = name.partition(":")
         vendor, _, model = value.partition("/")
