@@ -336,6 +336,28 @@ def test_a_list_that_somebody_else_sent_is_replaced() -> None:
     assert set(station.entries) == {ref(1)}
 
 
+@pytest.mark.parametrize("heard_of", ["before the time-out", "after it"])
+def test_a_foreign_list_of_the_same_version_is_not_taken_for_ours(heard_of: str) -> None:
+    """Our update was lost, and the list that somebody else sent took its number: ours comes again."""
+    station, central = ModelStation(), Central()
+    look = central.look(wanted(1))
+    while look.order is not None and look.order.kind is not Kind.FULL:
+        cause = central.send(look.order)
+        status, told = station.answer(look.order)
+        central.hear(ended(cause, ANSWERED, status, told=told))
+        look = central.look(wanted(1))
+    assert look.order is not None
+    cause = central.send(look.order)
+    station.version, station.entries = look.order.version, {ref(7): {}}
+    if heard_of == "before the time-out":
+        central.state = overwritten(central.state)
+    central.hear(ended(cause, CommandStatus.TIMED_OUT))
+    if heard_of == "after it":
+        central.state = overwritten(central.state)
+    central.converse(station, wanted(1))
+    assert set(station.entries) == {ref(1)}
+
+
 def test_resend_forces_a_full_list() -> None:
     """Whatever the station is thought to hold; and one that was unsupported is asked again."""
     station = ModelStation()

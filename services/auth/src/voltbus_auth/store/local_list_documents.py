@@ -156,6 +156,7 @@ def _flight_document(flight: Flight | None) -> Document | None:
         "give_up_at": flight.give_up_at,
         "version": flight.version,
         "published": flight.published,
+        "contested": flight.contested,
         "changes": [[ref, info] for ref, info in flight.changes],
         "digests": [Binary(digest) for digest in flight.digests],
     }
@@ -170,6 +171,7 @@ def _flight_of(document: Document | None) -> Flight | None:
         give_up_at=document["give_up_at"],
         version=document["version"],
         published=document["published"],
+        contested=document.get("contested", False),
         changes=tuple((ref, info) for ref, info in document["changes"]),
         digests=tuple(bytes(digest) for digest in document["digests"]),
     )

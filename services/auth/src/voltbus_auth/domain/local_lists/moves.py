@@ -164,12 +164,12 @@ def sent(state: ListState, order: Order, cause: str, now: datetime) -> ListState
 def unheard(state: ListState, now: datetime) -> ListState:
     """Nothing was heard of the call: the station may have taken the update or not.
 
-    Its list's version tells, so it is asked for that next.
+    Its list's version tells, unless someone else's may have the same, so it is asked for next.
     """
     flight = state.flight
     assert flight is not None  # noqa: S101 - the caller has seen it
     state = replace(state, flight=None, checked=False)
-    if flight.kind in UPDATES:
+    if flight.kind in UPDATES and not flight.contested:
         state = replace(state, lost=flight)
     return state.said(Status.CHECKING, "The station did not answer.", now)
 

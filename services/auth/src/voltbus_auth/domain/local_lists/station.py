@@ -58,7 +58,8 @@ class Flight:
     """The one call that is out. ``cause`` names it in the command's events.
 
     ``changes``: token references and their new info, None to remove. ``published`` once the record
-    is known to be on Kafka; until then it may have to be written again.
+    is known to be on Kafka; until then it may have to be written again. ``contested``: someone
+    else sent a list meanwhile, which may have the same version.
     """
 
     kind: Kind
@@ -68,6 +69,7 @@ class Flight:
     changes: tuple[Change, ...] = ()
     digests: tuple[bytes, ...] = ()
     published: bool = False
+    contested: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +170,13 @@ def returned(state: ListState, absent: timedelta) -> ListState:
 
 
 def overwritten(state: ListState) -> ListState:
-    """Someone else sent the station a list: ours is sent in full again."""
-    return replace(state, known=False, checked=False)
+    """Someone else sent the station a list: ours is sent in full again.
+
+    Whether an update of ours came through can no longer be told by the version alone: theirs is
+    likely to be the next one after the last, as ours was.
+    """
+    flight = replace(state.flight, contested=True) if state.flight is not None else None
+    return replace(state, known=False, checked=False, flight=flight, lost=None)
 
 
 def resend(state: ListState) -> ListState:
