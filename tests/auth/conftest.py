@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import secrets
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 import httpx
@@ -62,6 +63,8 @@ class Shelf(Knowing, Doors, Projections, Remembering, Protocol):
     async def add_token(self, token: Token, refs: Sequence[str]) -> None: ...
 
     async def change_token(self, token: Token) -> None: ...
+
+    async def forget_transactions(self) -> None: ...
 
     async def transaction_records(self) -> list[Record]: ...
 
@@ -127,6 +130,7 @@ class Replica:
         authorizer: Asking | None = None,
         ev_certificate_provider: bool = False,
         key: TokenKey = KEY,
+        kept: timedelta = timedelta(),
     ) -> None:
         self.shelf = shelf
         self.books = books
@@ -141,6 +145,7 @@ class Replica:
             key=key,
             source=source,
             now=clock,
+            kept=kept,
         )
         self._requests = Requests(
             doors=shelf,
@@ -216,6 +221,10 @@ class MongoShelf(Store):
     async def transaction_records(self) -> list[Record]:
         documents = await self._database["transactions"].find().to_list(None)
         return [record_of(document) for document in documents]
+
+    async def forget_transactions(self) -> None:
+        """Delete all of them."""
+        await self._database["transactions"].delete_many({})
 
     async def remember(self, answers: Any) -> None:
         await self.external.remember(answers)
@@ -348,9 +357,11 @@ def replica_on(
     authorizer: Asking | None = None,
     ev_certificate_provider: bool = False,
     key: TokenKey = KEY,
+    kept: timedelta = timedelta(),
 ) -> Replica:
     """Another replica, or the same one after a restart."""
     chosen: dict[str, Any] = {
+        "kept": kept,
         "policy": policy,
         "authorizer": authorizer,
         "ev_certificate_provider": ev_certificate_provider,

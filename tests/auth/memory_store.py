@@ -188,6 +188,9 @@ class MemoryStore:
     def note(self, decided: Iterable[Decided]) -> None:
         self.decided.extend(decided)
 
+    async def forget_transactions(self) -> None:
+        self.transactions.clear()
+
     async def transaction_records(self) -> list[Record]:
         return list(self.transactions.values())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,6 +51,13 @@ SLOPPY = tuple(
     )
     for message in SESSION
 )
+# And one whose start names no EVSE, and whose later messages name it with more or less.
+VAGUE = tuple(
+    msgspec.structs.replace(message, evse_id=evse_id, connector_id=connector_id)
+    for message, (evse_id, connector_id) in zip(
+        SESSION, [(None, None), (1, 1), (1, None), (None, None), (1, 2)], strict=True
+    )
+)
 
 
 def entered(messages: Sequence[TransactionMessage], *, batches: int = 1) -> list[Record]:
@@ -88,7 +96,7 @@ def test_one_session_is_one_record(session: tuple[TransactionMessage, ...]) -> N
     assert record.flags == frozenset()
 
 
-@given(st.permutations(range(5)), st.integers(1, 5), st.sampled_from([SESSION, SLOPPY]))
+@given(st.permutations(range(5)), st.integers(1, 5), st.sampled_from([SESSION, SLOPPY, VAGUE]))
 def test_every_order_gives_the_same_record(
     order: list[int], batches: int, session: tuple[TransactionMessage, ...]
 ) -> None:

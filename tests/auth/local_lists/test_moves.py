@@ -338,7 +338,7 @@ def test_a_list_that_somebody_else_sent_is_replaced() -> None:
 
 @pytest.mark.parametrize("heard_of", ["before the time-out", "after it"])
 def test_a_foreign_list_of_the_same_version_is_not_taken_for_ours(heard_of: str) -> None:
-    """Our update was lost, and the list that somebody else sent took its number: ours comes again."""
+    """Our update was lost, and a list of somebody else took its number: ours comes again."""
     station, central = ModelStation(), Central()
     look = central.look(wanted(1))
     while look.order is not None and look.order.kind is not Kind.FULL:

@@ -60,6 +60,7 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
         key=key,
         source=runtime.source,
         now=now,
+        kept=timedelta(days=settings.transactions_kept_days),
     )
     asked = requests.Requests(
         doors=store,

@@ -33,9 +33,10 @@ ENDED = "ended"
 CORRECTED = "corrected"
 
 _EVENT = {Phase.STARTED: STARTED, Phase.UPDATED: UPDATED, Phase.ENDED: ENDED}
-# How many changes a record remembers having told, so that a crash between storing and telling
-# loses none: more than a station's transaction sees between two commits of the consumer.
+# How many changes a record remembers having told at least, so that a crash between storing and
+# telling loses none; and how long it remembers them all (consumers commit five times a second).
 _REMEMBERED = 24
+_REMEMBERED_S = 60
 # By how much a station's clock may be set back within a transaction.
 _SKEW = timedelta(days=1)
 
@@ -51,16 +52,21 @@ class Entry:
 
 @dataclass(slots=True)
 class Ledger:
-    """The records that a batch touches, by reference and by what stations call them."""
+    """The records that a batch touches, by reference and by what stations call them.
 
+    ``now_s``: seconds since 1970. ``era``: see `record.open_record`.
+    """
+
+    now_s: int = 0
+    era: str = ""
     by_ref: dict[str, Record] = field(default_factory=dict)
     _by_key: dict[str, list[str]] = field(default_factory=dict)
     loaded: dict[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, records: Iterable[Record]) -> Ledger:
+    def of(cls, records: Iterable[Record], *, now_s: int = 0, era: str = "") -> Ledger:
         """A ledger of what the store has."""
-        ledger = cls()
+        ledger = cls(now_s, era)
         for record in records:
             ledger.loaded[record.ref] = record.revision
             ledger._put(record)
@@ -83,6 +89,14 @@ class Ledger:
         """Mark a record that is being changed."""
         record = self.by_ref[ref]
         self.by_ref[ref] = replace(record, flags=record.flags | {flag})
+
+    def correct(self, ref: str) -> Entry:
+        """Tell a change that would have gone without an event."""
+        record = self.by_ref[ref]
+        last = replace(record.recent[-1], event=CORRECTED)
+        record = replace(record, recent=(*record.recent[:-1], last))
+        self.by_ref[ref] = record
+        return Entry(record, CORRECTED, record.revision)
 
     def find(self, message: TransactionMessage) -> Record | None:
         """The record that a message with a transaction id belongs to."""
@@ -109,34 +123,61 @@ class Ledger:
         if record is None:
             uses = self._uses(message)
             generation = max((use.generation for use in uses), default=-1) + 1
-            record = open_record(message, generation=generation)
+            record = open_record(message, generation=generation, era=self.era)
         folded = fold(record, message, presented)
+        event: str | None = _EVENT[message.phase] if record.stop is None else CORRECTED
         if folded is record and record.revision:
-            return self._known(record, cause)
-        event = _EVENT[message.phase] if record.stop is None else CORRECTED
-        revision = record.revision + 1
-        told = Told(cause, revision, event)
+            known = self._known(record, message, cause)
+            if known is not None:
+                return known
+            event = None
+        told = Told(cause, record.revision + 1, event, self.now_s)
         after = replace(
             folded,
-            revision=revision,
-            recent=(*record.recent[1 - _REMEMBERED :], told),
+            revision=told.revision,
+            recent=_remembered(record.recent, told),
             holds=holds or record.holds,
         )
         self._put(after)
-        return Entry(after, event, revision)
+        return Entry(after, event, told.revision)
 
-    def _known(self, record: Record, cause: str) -> Entry:
+    def _known(self, record: Record, message: TransactionMessage, cause: str) -> Entry | None:
+        """What a message came to that the record knows already; None: it is written all the same.
+
+        So are samples without a sequence number, between others: they may be new, and whoever ends
+        the transaction at this moment has to see them. Only a writing makes the other look again.
+        """
         self._put(record)
         for told in record.recent:
             if told.cause == cause:
                 return Entry(record, told.event, told.revision)
+        if message.samples and message.seq_no is None and message.phase is Phase.UPDATED:
+            return None
         return Entry(record, None, record.revision)
+
+
+def _remembered(recent: tuple[Told, ...], told: Told) -> tuple[Told, ...]:
+    lately = told.at - _REMEMBERED_S
+    older = [one for one in recent[: 1 - _REMEMBERED] if one.at and one.at > lately]
+    return (*older, *recent[1 - _REMEMBERED :], told)
 
 
 def doubted(entry: Entry, flag: str) -> Entry:
     """The entry with a doubt more, for what only the whole transaction shows."""
     record = entry.record
     return replace(entry, record=replace(record, flags=record.flags | {flag}))
+
+
+def era(now: datetime, kept: timedelta) -> str:
+    """A name for this stretch of time, as long as ended transactions are kept; "" if for ever.
+
+    A transaction id that is used again once its earlier uses are forgotten counts from the
+    beginning; the era keeps its references and events apart from theirs.
+    """
+    if not kept:
+        return ""
+    length = kept.total_seconds()
+    return f"{length:g}:{int(now.timestamp() // length)}"
 
 
 def owner(uses: list[Record], message: TransactionMessage) -> Record | None:
@@ -152,7 +193,11 @@ def owner(uses: list[Record], message: TransactionMessage) -> Record | None:
             return None  # of a use that is no longer looked up
     else:
         return None
-    return None if _is_over(use, message) else use
+    if not _is_over(use, message):
+        return use
+    # Of the use that came next: it may have been heard of by what came later in it.
+    later = [one for one in uses if one.start is None and message.at < _begin(one)]
+    return min(later, key=_begin, default=None)
 
 
 def _start_of(uses: list[Record], message: TransactionMessage) -> Record | None:
@@ -168,11 +213,14 @@ def _begin(use: Record) -> datetime:
 
 
 def _is_over(use: Record, message: TransactionMessage) -> bool:
-    """Whether this use of the id had ended when the message's own use began."""
+    """Whether this use of the id had ended when the message's own use began.
+
+    Nothing but the end itself, sent again, has its number, and nothing has a higher one (2.x).
+    """
     stop = use.stop
     if stop is None or message.at <= stop.at:
         return False
     if message.seq_no is None or stop.seq_no is None:
         # 1.6 ids are ours and never reused; one that we never gave ("0", "-1") may be.
         return use.start is None
-    return message.seq_no < stop.seq_no
+    return message.phase is not Phase.ENDED or message.seq_no != stop.seq_no

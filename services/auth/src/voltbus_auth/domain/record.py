@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", int, str)
 _DEAUTHORIZED = "Deauthorized"  # OCPP 2.x TriggerReasonEnumType; 1.6 has no word for it
+_STOP_AUTHORIZED = "StopAuthorized"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,11 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Presented:
-    """A token that was presented in this transaction, and what was decided then."""
+    """A token that was presented in this transaction, and what was decided then.
+
+    ``ending``: it was presented to stop. It says who stopped, not who pays (1.6 StopTransaction,
+    OCPP 2.0.1 C16: a master pass stops what others began).
+    """
 
     at: datetime
     seq_no: int
@@ -52,6 +57,7 @@ class Presented:
     status: AuthorizationStatus
     agreement_id: str | None = None
     authorization_reference: str | None = None
+    ending: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +71,15 @@ class Live:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A change that was told: the record that caused it, the revision it made, the event's type."""
+    """A change: the record that caused it, the revision it made, the type of the event, if any.
+
+    ``at``: when it was handled, in seconds since 1970; 0 where that was not kept.
+    """
 
     cause: str
     revision: int
-    event: str
+    event: str | None
+    at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +88,7 @@ class Record:
     ``generation`` counts its uses. ``seqs`` are closed ranges. ``holds`` are the limits that it
     counts against while it is open. ``recent`` lets a redelivered message be told from a resent
     one. ``flags`` are doubts that a single message raised. ``deauthorized_at``: when the station
-    first said that its token is no longer accepted.
+    first said that its token is no longer accepted. ``placed``: the start named the EVSE.
     """  # noqa: D205 - the fields read best in one paragraph
 
     ref: str
@@ -90,6 +100,7 @@ class Record:
     last_at: datetime
     evse_id: int | None = None
     connector_id: int | None = None
+    placed: bool = False
     reservation_id: int | None = None
     remote_start_id: int | None = None
     offline: bool = False
@@ -146,13 +157,27 @@ def start_ref(message: TransactionMessage, token_ref: str) -> str:
     )
 
 
+def is_ending(message: TransactionMessage) -> bool:
+    """Whether the token in it was presented to stop."""
+    return message.phase is Phase.ENDED or message.trigger == _STOP_AUTHORIZED
+
+
 def open_record(
-    message: TransactionMessage, *, ref: str | None = None, generation: int = 0, wire_id: str = ""
+    message: TransactionMessage,
+    *,
+    ref: str | None = None,
+    generation: int = 0,
+    wire_id: str = "",
+    era: str = "",
 ) -> Record:
-    """An empty record for a message that belongs to none."""
+    """An empty record for a message that belongs to none.
+
+    ``era`` keeps its reference apart from those of earlier uses of the id that are forgotten.
+    """
     wire_id = wire_id or message.transaction_id or ""
+    names = (era,) if era else ()
     return Record(
-        ref=ref or short_id("wire", message.station_id, wire_id, generation),
+        ref=ref or short_id("wire", message.station_id, wire_id, generation, *names),
         station_id=message.station_id,
         protocol=message.protocol,
         wire_id=wire_id,
@@ -225,17 +250,17 @@ def _stop(record: Record, stop: Stop, flags: set[str]) -> Stop:
     )
 
 
-def _where(record: Record, message: TransactionMessage) -> dict[str, int | None]:
+def _where(record: Record, message: TransactionMessage) -> dict[str, int | bool | None]:
     """EVSE and connector: the start's word counts, else the lowest that was named."""
-    if message.phase is Phase.STARTED and message.evse_id is not None:
-        return {"evse_id": message.evse_id, "connector_id": message.connector_id}
-    if record.start is not None and record.evse_id is not None:
+    placed = message.phase is Phase.STARTED and message.evse_id is not None
+    if placed and not record.placed:
+        evse_id, connector_id = message.evse_id, message.connector_id
+    elif placed == record.placed:
+        evse_id = _lowest(record.evse_id, message.evse_id)
+        connector_id = _lowest(record.connector_id, message.connector_id)
+    else:
         return {}
-    evse_id = _lowest(record.evse_id, message.evse_id)
-    return {
-        "evse_id": evse_id,
-        "connector_id": _lowest(record.connector_id, message.connector_id),
-    }
+    return {"evse_id": evse_id, "connector_id": connector_id, "placed": placed}
 
 
 def _live(known: Live | None, message: TransactionMessage) -> Live | None:
@@ -254,15 +279,18 @@ def _deauthorized(known: datetime | None, message: TransactionMessage) -> dateti
 
 
 def _payer(known: Presented | None, told: Presented | None) -> Presented | None:
-    """Who charges: the first accepted presentation, else the first; its first verdict stays."""
+    """Who charges: the first accepted presentation, else the first; its first verdict stays.
+
+    Who only stopped counts where nobody else is known.
+    """
     if told is None or known is None:
         return known or told
     return told if _precedence(told) < _precedence(known) else known
 
 
-def _precedence(presented: Presented) -> tuple[bool, datetime, int, str]:
+def _precedence(presented: Presented) -> tuple[bool, bool, datetime, int, str]:
     refused = presented.status is not AuthorizationStatus.ACCEPTED
-    return refused, presented.at, presented.seq_no, presented.token_ref
+    return presented.ending, refused, presented.at, presented.seq_no, presented.token_ref
 
 
 def _with_seq(seqs: tuple[tuple[int, int], ...], number: int | None) -> tuple[tuple[int, int], ...]:

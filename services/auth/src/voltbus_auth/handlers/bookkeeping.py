@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import TYPE_CHECKING, TypeGuard
 
 from voltbus_auth.domain import account, ledger
 from voltbus_auth.domain.decision import deauthorized, one_too_many
 from voltbus_auth.domain.external import still_accepted
 from voltbus_auth.domain.intake import clean
-from voltbus_auth.domain.ledger import Ledger
+from voltbus_auth.domain.ledger import Ledger, era
 from voltbus_auth.domain.record import (
     Presented,
     is_closed_to,
+    is_ending,
     open_record,
     start_ref,
     wire_key,
@@ -74,7 +76,9 @@ class Bookkeeping:
         key: TokenKey,
         source: str,
         now: Callable[[], datetime],
+        kept: timedelta = timedelta(),
     ) -> None:
+        """Set up. ``kept``: how long ended transactions are remembered; 0 is for ever."""
         self._books = books
         self._occupancy = occupancy
         self._journal = journal
@@ -82,6 +86,7 @@ class Bookkeeping:
         self._key = key
         self._source = source
         self._now = now
+        self._kept = kept
 
     async def handle(
         self, events: Sequence[Event], *, knowledge: Knowledge | None = None
@@ -194,13 +199,12 @@ class Bookkeeping:
         pages = self._enter(jobs, knowledge, records, wire_ids, opens=opens)
         while await reserve(jobs, self._occupancy):
             pages = self._enter(jobs, knowledge, records, wire_ids, opens=opens)
-        await self._look_back(jobs, pages)
-        changed = pages.changed()
+        # Before the record: whoever changes that at the same time begins again, and sees them.
         samples = sample_sets(jobs)
-        lost, _ = await asyncio.gather(
-            self._books.write(changed, pages.loaded), self._books.keep_samples(samples)
-        )
-        return lost
+        if samples:
+            await self._books.keep_samples(samples)
+        await self._look_back(jobs, pages)
+        return await self._books.write(pages.changed(), pages.loaded)
 
     async def _look_back(self, jobs: Sequence[Job], pages: Ledger) -> None:
         """Once a transaction has ended, see whether its register ever went backwards.
@@ -216,15 +220,17 @@ class Bookkeeping:
         if not ended:
             return
         kept = await self._books.samples(ended)
-        for job in jobs:
-            if job.entry is not None and job.entry.record.ref in ended:
-                kept.setdefault(job.entry.record.ref, []).extend(job.message.samples)
         falling = {ref for ref, samples in kept.items() if falls(samples)}
         for ref in falling:
             pages.doubt(ref, flag)
         for job in jobs:
             entry = job.entry
-            if entry is not None and entry.record.ref in falling and entry.record.stop is not None:
+            if entry is None or entry.record.ref not in falling or entry.record.stop is None:
+                continue
+            last = pages.by_ref[entry.record.ref]
+            if entry.event is None and entry.revision == last.revision:
+                job.entry = pages.correct(last.ref)
+            else:
                 job.entry = ledger.doubted(entry, flag)
 
     def _enter(
@@ -237,8 +243,8 @@ class Bookkeeping:
         opens: bool,
     ) -> Ledger:
         """Fold every message in, in order. Pure: may be done again from the same records."""
-        pages = Ledger.of(records)
         now = self._now()
+        pages = Ledger.of(records, now_s=int(now.timestamp()), era=era(now, self._kept))
         for job in jobs:
             message = job.message
             record = pages.by_ref.get(job.ref) if job.ref is not None else pages.find(message)
@@ -271,9 +277,12 @@ class Bookkeeping:
         job.starting = (known is None or known.status is not AuthorizationStatus.ACCEPTED) and (
             record is None or record.stop is None
         )
+        ending = is_ending(message)
+        if ending and known is not None:
+            job.starting = False
         question = Question(
             type=message.id_token.type,
-            at=judged_at(message.at, now),
+            at=judged_at(message, now),
             evse_id=evse_of(message.protocol, message.evse_id, message.connector_id),
             starting=job.starting,
             of_transaction=True,
@@ -299,6 +308,7 @@ class Bookkeeping:
             status=verdict.decision.status,
             agreement_id=verdict.agreement_id,
             authorization_reference=verdict.authorization_reference,
+            ending=ending,
         )
 
     def _reply(self, job: Job, now: datetime) -> envelope.Record | None:

@@ -157,7 +157,7 @@ class Certificates:
         """The decision; None when nobody who knows the contract said anything in time."""
         question = Question(
             type=message.id_token.type,
-            at=judged_at(message.at, self._now()),
+            at=judged_at(message, self._now()),
             evse_id=evse_of(message.protocol, message.evse_id, message.connector_id),
         )
         ref = self._key.presented(message.id_token)

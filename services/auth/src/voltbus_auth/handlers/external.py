@@ -176,7 +176,7 @@ class External:
     ) -> Verdict:
         question = Question(
             type=message.id_token.type if message.id_token is not None else "",
-            at=judged_at(message.at, self._now()),
+            at=judged_at(message, self._now()),
             evse_id=evse_of(message.protocol, message.evse_id, message.connector_id),
             of_transaction=isinstance(message, TransactionMessage),
         )
@@ -190,7 +190,7 @@ class External:
         now = self._now()
         decided.append(
             Decided(
-                judged_at(message.at, now),
+                judged_at(message, now),
                 message.station_id,
                 message.protocol,
                 AUTHORIZED,

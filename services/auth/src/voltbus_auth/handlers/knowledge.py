@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from voltbus_auth.domain import external
 from voltbus_auth.domain.decision import decide
 from voltbus_auth.domain.places import Place
+from voltbus_backbone.contract.auth import TransactionMessage
 from voltbus_backbone.contract.providers import Keep
 from voltbus_backbone.contract.values import Protocol
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from voltbus_auth.domain.tokens import Token
     from voltbus_auth.domain.verdict import Policy, Question, Verdict
     from voltbus_auth.handlers.ports import Knowing
+    from voltbus_backbone.contract.auth import Authorize
 
 _HINTS = 100_000
 
@@ -144,14 +146,19 @@ def evse_of(protocol: Protocol, evse_id: int | None, connector_id: int | None) -
     return evse_id
 
 
-def judged_at(said: datetime, now: datetime) -> datetime:
+def judged_at(message: Authorize | TransactionMessage, now: datetime) -> datetime:
     """The time at which a message is judged: when it happened, if its clock can be believed.
 
     An offline session is judged by the hours and contracts of its own time, and a message that is
-    handled twice gets the same answer.
+    handled twice gets the same answer. What a 2.x station did not say to be from offline can only
+    be old because it was sent again; a clock that is further behind is wrong.
     """
-    age = (now - said).total_seconds()
-    return said if 0 <= age <= _BELIEVED_S else now
+    age = (now - message.at).total_seconds()
+    queued = message.protocol is Protocol.OCPP16 or (
+        isinstance(message, TransactionMessage) and message.offline
+    )
+    return message.at if 0 <= age <= (_BELIEVED_S if queued else _BELIEVED_LIVE_S) else now
 
 
 _BELIEVED_S = 60 * 24 * 3600.0
+_BELIEVED_LIVE_S = 24 * 3600.0

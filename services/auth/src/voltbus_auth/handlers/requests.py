@@ -126,7 +126,7 @@ class Requests:
         for event, message, ref in zip(events, asked, refs, strict=True):
             question = Question(
                 type=message.id_token.type,
-                at=judged_at(message.at, now),
+                at=judged_at(message, now),
                 evse_id=evse_of(message.protocol, message.evse_id, message.connector_id),
             )
             if message.id_token.type.casefold() == KEY_CODE:

@@ -24,6 +24,7 @@ _PLAIN = (
     "last_at",
     "evse_id",
     "connector_id",
+    "placed",
     "reservation_id",
     "remote_start_id",
     "offline",
@@ -37,6 +38,7 @@ _PRESENTED = (
     "status",
     "agreement_id",
     "authorization_reference",
+    "ending",
 )
 _READINGS = ("first", "last", "begin", "end")
 
@@ -73,7 +75,7 @@ def record_document(record: Record) -> Document:
         "seqs": [list(one) for one in record.seqs],
         "flags": sorted(record.flags),
         "holds": list(record.holds),
-        "recent": [[told.cause, told.revision, told.event] for told in record.recent],
+        "recent": [[one.cause, one.revision, one.event, one.at] for one in record.recent],
     }
     document |= {name: _fields(getattr(record, name), "at", "wh") for name in _READINGS}
     return {name: value for name, value in document.items() if value is not None}
@@ -82,6 +84,9 @@ def record_document(record: Record) -> Document:
 def record_of(document: Document) -> Record:
     """A stored transaction."""
     token = document.get("token")
+    # Before it was kept, a start's EVSE counted as soon as there was a start.
+    placed = "start" in document and document.get("evse_id") is not None
+    document = {"placed": placed, **document}
     fields: dict[str, Any] = {name: document.get(name) for name in _PLAIN}
     fields |= {name: Reading(**document[name]) for name in _READINGS if name in document}
     return Record(

@@ -132,7 +132,7 @@ class TransactionStore:
         """Which of these writes did not take place, told by what the stored record remembers."""
         query = {"_id": {"$in": [record.ref for record in replaced]}}
         stored = {
-            document["_id"]: {(cause, revision) for cause, revision, _ in document["recent"]}
+            document["_id"]: {(cause, revision) for cause, revision, *_ in document["recent"]}
             for document in await self._transactions.find(query, {"recent": 1}).to_list(None)
         }
         return {
