@@ -4,16 +4,39 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from auth.auth_examples import HOUR, MINUTE, NOW, STATION
-from voltbus_auth.domain.patience import Patience
+import msgspec
+import pytest
+
+from auth.auth_examples import HOUR, MINUTE, NOW, STATION, said, token
+from voltbus_auth.domain.patience import Patience, Try, is_live
+from voltbus_auth.domain.verdict import Rule, Verdict
+from voltbus_backbone.contract.auth import Decision, Phase
+from voltbus_backbone.contract.values import AuthorizationStatus
+
+UNKNOWN = Verdict(Decision(status=AuthorizationStatus.UNKNOWN), Rule.UNKNOWN, "")
+ACCEPTED = Verdict(Decision(status=AuthorizationStatus.ACCEPTED), Rule.ACCEPTED, "")
+CODE = token(ref="right", type="KeyCode")
+CARD = token()
+
+
+def shown(number: int | str, kind: str = "KeyCode") -> Try:
+    return Try(STATION, kind, f"ref-{number}")
+
+
+def tired(kind: str = "KeyCode", number: int = 3) -> Patience:
+    """Patience with a station that tried so many wrong values."""
+    patience = Patience()
+    for one in range(number):
+        patience.judge(shown(one, kind), None, UNKNOWN, NOW)
+    return patience
 
 
 def test_each_wrong_one_doubles_the_wait() -> None:
-    """Two are free; from the third on the wait doubles, up to a quarter of an hour."""
+    """C04.FR.06: two are free; from the third on the wait doubles, up to a quarter of an hour."""
     patience = Patience()
     waits = []
-    for _ in range(15):
-        patience.wrong(STATION, NOW)
+    for number in range(20):
+        patience.wrong(shown(number), NOW)
         wait = timedelta()
         while patience.waits(STATION, NOW + wait):
             wait += timedelta(seconds=5)
@@ -22,18 +45,72 @@ def test_each_wrong_one_doubles_the_wait() -> None:
     assert waits[-1] == 900
 
 
-def test_the_right_one_forgives() -> None:
-    """After the right key code counting begins anew."""
+def test_a_value_counts_once() -> None:
+    """A resend, or the start after an Authorize, is no new try: it teaches nobody anything."""
     patience = Patience()
-    for _ in range(4):
-        patience.wrong(STATION, NOW)
-    patience.right(STATION)
+    for _ in range(9):
+        patience.wrong(shown("same"), NOW)
     assert not patience.waits(STATION, NOW)
 
 
+def test_the_right_one_does_not_forgive() -> None:
+    """C04.FR.06: one's own code between the tries buys no more tries, and counts as none."""
+    patience = tired(number=2)
+    for _ in range(5):
+        assert patience.judge(shown("right"), CODE, ACCEPTED, NOW) is ACCEPTED
+    assert patience.judge(shown(9), None, UNKNOWN, NOW) is UNKNOWN
+    assert patience.waits(STATION, NOW)
+
+
 def test_an_hour_forgives() -> None:
-    """Wrong ones an hour apart are different drivers."""
+    """Each wrong one is forgotten after an hour, also while others come."""
     patience = Patience()
     for number in range(10):
-        patience.wrong(STATION, NOW + number * (HOUR + MINUTE))
-    assert not patience.waits(STATION, NOW + 9 * (HOUR + MINUTE))
+        patience.wrong(shown(number), NOW + number * 31 * MINUTE)
+    assert not patience.waits(STATION, NOW + 9 * 31 * MINUTE)
+    burst = tired(number=9)
+    assert burst.waits(STATION, NOW)
+    burst.wrong(shown("later"), NOW + HOUR + MINUTE)
+    assert not burst.waits(STATION, NOW + HOUR + MINUTE)
+
+
+@pytest.mark.parametrize("kind", ["KeyCode", "keycode", ""])
+def test_the_right_one_is_answered_as_a_wrong_one(kind: str) -> None:
+    """C04.FR.06: while a station waits, no answer tells that a key code is right (1.6 as well)."""
+    patience = tired(kind)
+    right = patience.judge(shown("right", kind), CODE, ACCEPTED, NOW)
+    wrong = patience.judge(shown("wrong", kind), None, UNKNOWN, NOW)
+    assert right.rule is Rule.TOO_MANY_TRIES
+    assert right.decision == wrong.decision
+
+
+@pytest.mark.parametrize("kind", ["ISO14443", ""])
+def test_cards_never_wait(kind: str) -> None:
+    """Who holds up unknown cards or tries key codes keeps no driver's card from charging."""
+    patience = tired("", 9)
+    assert patience.judge(shown("card", kind), CARD, ACCEPTED, NOW) is ACCEPTED
+
+
+def test_cards_of_a_type_are_not_counted() -> None:
+    """An unknown card that says that it is one was no try at a key code."""
+    assert not tired("ISO14443", 9).waits(STATION, NOW)
+
+
+def test_another_systems_card_is_taken_back() -> None:
+    """An idTag that the external authorizer accepted was no try at a key code."""
+    patience = Patience()
+    asked_elsewhere = msgspec.structs.replace(UNKNOWN, elsewhere=True)
+    for number in range(3):
+        assert patience.judge(shown(number, ""), None, asked_elsewhere, NOW) is asked_elsewhere
+    assert patience.waits(STATION, NOW)
+    assert patience.judge(shown(1, ""), None, ACCEPTED, NOW) is ACCEPTED
+    assert not patience.waits(STATION, NOW)
+
+
+def test_what_is_told_afterwards_is_not_live() -> None:
+    """A message of an offline station, or from the past, answers nobody who stands there now."""
+    message = said(Phase.STARTED, NOW, 0)
+    assert is_live(message, NOW + MINUTE)
+    assert is_live(message, NOW - HOUR)
+    assert not is_live(message, NOW + HOUR)
+    assert not is_live(said(Phase.STARTED, NOW, 0, offline=True), NOW)

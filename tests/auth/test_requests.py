@@ -10,7 +10,6 @@ from auth.auth_examples import (
     CARD,
     HOUR,
     KEY,
-    MINUTE,
     NOW,
     OFFICE_HOURS,
     STATION,
@@ -151,20 +150,6 @@ async def test_log_in(replica: Replica) -> None:
         told = await replica.handle(asked(StationLogin(station_id=STATION, security_profile=2)))
         assert told.answer.allowed
         assert told.answer.verifiers == (made,)
-
-
-async def test_key_codes_are_slowed_down(replica: Replica, clock: Clock) -> None:
-    """C04.FR.06: after some wrong key codes even the right one must wait, at that station only."""
-    await replica.token("483920", "KeyCode")
-    for _ in range(3):
-        assert await status(replica, "KeyCode", "000000") is S.UNKNOWN
-    assert await status(replica, "KeyCode", "483920") is S.INVALID
-    elsewhere = authorize(card("483920", "KeyCode"), station_id=OTHER)
-    told = await replica.handle(asked(elsewhere))
-    assert told.answer.decision.status is S.ACCEPTED
-    clock.time = NOW + MINUTE
-    told = await replica.handle(asked(authorize(card("483920", "KeyCode"), at=clock.time)))
-    assert told.answer.decision.status is S.ACCEPTED
 
 
 async def test_removed_station(replica: Replica) -> None:

@@ -117,3 +117,20 @@ async def test_no_answer_is_kept_of_a_contract_in_another_spelling(
     told = await through(roaming, asked(started16(id_token=spelled)))
     assert told.answer.decision.status is S.ACCEPTED
     assert len(provider.asked) == 2
+
+
+async def test_cards_of_others_do_not_slow_down_key_codes(
+    roaming: Replica, provider: Provider
+) -> None:
+    """C04.FR.06: an idTag of 1.6 counts as a try until the start that it was accepted for."""
+    await roaming.token("483920", "KeyCode")
+    code = authorize(card("483920", ""), protocol=Protocol.OCPP16)
+    provider.answer = ProviderAuthorizeAnswer(allowed=Allowed.UNKNOWN)
+    for value in ("000000", "000001"):
+        await through(roaming, asked(authorize(card(value, ""), protocol=Protocol.OCPP16)))
+    provider.answer = ProviderAuthorizeAnswer(allowed=Allowed.ALLOWED)
+    await through(roaming, asked(authorize(card(kind=""), protocol=Protocol.OCPP16)))
+    assert (await roaming.handle(asked(code))).answer.decision.status is S.UNKNOWN
+    started = await roaming.handle(asked(started16()))
+    assert started.answer.decision.status is S.ACCEPTED
+    assert (await roaming.handle(asked(code))).answer.decision.status is S.ACCEPTED

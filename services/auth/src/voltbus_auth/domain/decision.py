@@ -90,10 +90,14 @@ def deauthorized(verdict: Verdict) -> Verdict:
     )
 
 
-def too_many_tries() -> Verdict:
-    """The verdict on a key code from a station that tries too many (C04.FR.06)."""
+def too_many_tries(*, typed: bool) -> Verdict:
+    """The verdict on a key code from a station that tries too many (C04.FR.06).
+
+    Without a type (1.6) it might be a card, and is answered as an unknown one is: otherwise the
+    answer would tell that the code is right, and the station's cache might keep the refusal.
+    """
     return Verdict(
-        Decision(status=AuthorizationStatus.INVALID),
+        Decision(status=AuthorizationStatus.INVALID if typed else AuthorizationStatus.UNKNOWN),
         Rule.TOO_MANY_TRIES,
         "Too many wrong key codes came from this station: it must wait before the next.",
     )

@@ -11,6 +11,7 @@ from voltbus_auth.domain.decision import deauthorized, one_too_many
 from voltbus_auth.domain.external import still_accepted
 from voltbus_auth.domain.intake import clean
 from voltbus_auth.domain.ledger import Ledger, era
+from voltbus_auth.domain.patience import Patience, Try, is_live, may_be_key_code
 from voltbus_auth.domain.record import (
     Presented,
     is_closed_to,
@@ -64,7 +65,10 @@ class ContendedError(VoltbusError):
 
 
 class Bookkeeping:
-    """Handles the transaction messages of a batch."""
+    """Handles the transaction messages of a batch.
+
+    ``patience`` counts the key codes that were tried in them, and in Authorize too.
+    """
 
     def __init__(
         self,
@@ -79,6 +83,7 @@ class Bookkeeping:
         kept: timedelta = timedelta(),
     ) -> None:
         """Set up. ``kept``: how long ended transactions are remembered; 0 is for ever."""
+        self.patience = Patience()
         self._books = books
         self._occupancy = occupancy
         self._journal = journal
@@ -114,6 +119,8 @@ class Bookkeeping:
         found, records = await asyncio.gather(
             self._known(jobs) if knowledge is None else _at_once(knowledge), self._load(jobs)
         )
+        if knowledge is None:
+            self._slow_down(jobs, found, records)
         if self._library.policy.external:
             jobs = self._here(jobs, found, records)
         for _ in range(_TRIES):
@@ -179,11 +186,33 @@ class Bookkeeping:
         pages = Ledger.of(records)
         now = self._now()
         for job in jobs:
-            record = pages.by_ref.get(job.ref) if job.ref is not None else pages.find(job.message)
-            self._decide(job, record, knowledge, now)
+            self._decide(job, _begun(job, pages), knowledge, now)
             job.elsewhere = job.verdict is not None and job.verdict.elsewhere
             job.verdict = None
         return [job for job in jobs if not job.elsewhere]
+
+    def _slow_down(self, jobs: Sequence[Job], knowledge: Knowledge, records: list[Record]) -> None:
+        """Count wrong key codes and refuse those that must wait: once, as deciding is done again.
+
+        Whoever charges already does not suffer from who tries now.
+        """
+        now, pages = self._now(), None
+        for job in jobs:
+            shown, ref = job.message.id_token, job.presented_ref
+            if shown is None or ref is None:
+                continue
+            token = knowledge.tokens.get(ref)
+            if not may_be_key_code(shown.type, token) or not is_live(job.message, now):
+                continue
+            pages = pages or Ledger.of(records)
+            record = _begun(job, pages)
+            self._decide(job, record, knowledge, now)
+            known = record.token if record is not None else None
+            if job.verdict is None or _was_accepted(known, knowledge.token_ref(ref)):
+                continue
+            tried = Try(job.message.station_id, shown.type, ref)
+            verdict = self.patience.judge(tried, token, job.verdict, now)
+            job.slowed = verdict if verdict is not job.verdict else None
 
     async def _attempt(
         self, jobs: Sequence[Job], knowledge: Knowledge, records: list[Record], *, opens: bool
@@ -247,7 +276,7 @@ class Bookkeeping:
         pages = Ledger.of(records, now_s=int(now.timestamp()), era=era(now, self._kept))
         for job in jobs:
             message = job.message
-            record = pages.by_ref.get(job.ref) if job.ref is not None else pages.find(message)
+            record = _begun(job, pages)
             if record is None and not opens:
                 job.entry = None
                 continue
@@ -292,6 +321,8 @@ class Bookkeeping:
         )
         if verdict.elsewhere and _was_accepted(known, token_ref):
             job.verdict = verdict = still_accepted(known.agreement_id, question)
+        if job.slowed is not None:
+            job.verdict = verdict = job.slowed
         if message.id_token.type == NO_AUTHORIZATION:
             return None
         if known is not None and _was_one_too_many(known, token_ref):
@@ -325,6 +356,10 @@ class Bookkeeping:
 
 def _is_16_start(message: TransactionMessage) -> bool:
     return message.protocol is Protocol.OCPP16 and message.phase is Phase.STARTED
+
+
+def _begun(job: Job, pages: Ledger) -> Record | None:
+    return pages.by_ref.get(job.ref) if job.ref is not None else pages.find(job.message)
 
 
 def _transaction_id(job: Job) -> int | None:

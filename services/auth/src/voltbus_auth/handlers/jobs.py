@@ -28,7 +28,7 @@ class Job:
     ``ref`` is that of a 1.6 start, ``other_ref`` the same under the other token key, if any.
     ``starting``: its token is the first to be accepted in the transaction, or would be.
     ``denied``: the limits that had no room for it. ``elsewhere``: another system must be asked
-    about its token first.
+    about its token first. ``slowed``: the verdict on a key code whose station must wait.
     """
 
     event: Event
@@ -42,6 +42,7 @@ class Job:
     entry: Entry | None = None
     starting: bool = False
     elsewhere: bool = False
+    slowed: Verdict | None = None
 
 
 async def reserve(jobs: Sequence[Job], occupancy: Occupancy) -> bool:

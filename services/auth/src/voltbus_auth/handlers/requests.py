@@ -6,11 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from voltbus_auth.domain import credentials
-from voltbus_auth.domain.decision import too_many_tries
 from voltbus_auth.domain.journal import AUTHORIZE as AUTHORIZED
 from voltbus_auth.domain.journal import Decided
-from voltbus_auth.domain.patience import KEY_CODE, Patience
-from voltbus_auth.domain.verdict import Question, Rule, Verdict
+from voltbus_auth.domain.patience import Try
+from voltbus_auth.domain.verdict import Question
 from voltbus_auth.handlers import forwarding
 from voltbus_auth.handlers.ev_certificates import FAILED
 from voltbus_auth.handlers.knowledge import evse_of, judged_at
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 
     from voltbus_auth.domain.identifiers import TokenKey
     from voltbus_auth.handlers.bookkeeping import Bookkeeping
-    from voltbus_auth.handlers.knowledge import Knowledge, Library
+    from voltbus_auth.handlers.knowledge import Library
     from voltbus_auth.handlers.ports import Doors, Journal
     from voltbus_backbone.envelope import Event, Record
 
@@ -64,7 +63,7 @@ class Requests:
         self._library = library
         self._bookkeeping = bookkeeping
         self._journal = journal
-        self._patience = Patience()
+        self._patience = bookkeeping.patience
         self._key = key
         self._source = source
         self._now = now
@@ -129,10 +128,12 @@ class Requests:
                 at=judged_at(message, now),
                 evse_id=evse_of(message.protocol, message.evse_id, message.connector_id),
             )
-            if message.id_token.type.casefold() == KEY_CODE:
-                verdict = self._patiently(knowledge, ref, message.station_id, question)
-            else:
-                verdict = knowledge.verdict(ref, message.station_id, question)
+            verdict = self._patience.judge(
+                Try(message.station_id, message.id_token.type, ref),
+                knowledge.tokens.get(ref),
+                knowledge.verdict(ref, message.station_id, question),
+                now,
+            )
             if verdict.elsewhere:
                 passed_on = forward(event, EXTERNAL_AUTHORIZE, source=self._source, now=now)
                 records.append(passed_on)
@@ -152,16 +153,3 @@ class Requests:
             )
         self._journal.note(decided)
         return [record for record in records if record is not None]
-
-    def _patiently(
-        self, knowledge: Knowledge, ref: str, station_id: str, question: Question
-    ) -> Verdict:
-        """Judge a key code, unless the station has tried too many."""
-        if self._patience.waits(station_id, question.at):
-            return too_many_tries()
-        verdict = knowledge.verdict(ref, station_id, question)
-        if verdict.rule is Rule.UNKNOWN:
-            self._patience.wrong(station_id, question.at)
-        else:
-            self._patience.right(station_id)
-        return verdict
