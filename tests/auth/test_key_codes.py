@@ -16,7 +16,7 @@ from auth.auth_examples import (
     started16,
     stopped16,
 )
-from voltbus_backbone.contract.auth import Phase
+from voltbus_backbone.contract.auth import OcspHash, Phase
 from voltbus_backbone.contract.values import AuthorizationStatus, Protocol
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 S = AuthorizationStatus
 OTHER = "CS-2"
 RIGHT = "483920"
+HASHES = OcspHash("SHA256", "name", "key", "01", "http://ocsp.example")
 
 
 async def held_up(replica: Replica, value: str, kind: str = "KeyCode", **fields: Any) -> S:
@@ -85,6 +86,13 @@ async def test_an_own_code_between(replica: Replica) -> None:
         assert await held_up(replica, "999999") is S.ACCEPTED
         assert await held_up(replica, f"00000{number}") is S.UNKNOWN
     assert await held_up(replica, RIGHT) is S.INVALID
+
+
+async def test_with_certificates(replica: Replica) -> None:
+    """C04.FR.06: certificates beside a key code are no way around the count (C07 is eMAIDs')."""
+    await replica.token(RIGHT, "KeyCode")
+    await tire(replica, certificate_hashes=(HASHES,))
+    assert await held_up(replica, RIGHT, certificate_hashes=(HASHES,)) is S.INVALID
 
 
 async def test_in_transactions(replica: Replica) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from voltbus_auth.domain.patience import is_key_code
 from voltbus_auth.domain.plug_and_charge.outcome import has_certificate
 from voltbus_backbone.contract.registry import (
     AUTHORIZE,
@@ -13,6 +14,7 @@ from voltbus_backbone.contract.registry import (
 )
 
 if TYPE_CHECKING:
+    from voltbus_backbone.contract.auth import Authorize
     from voltbus_backbone.contract.registry import MessageType
     from voltbus_backbone.envelope import Event
 
@@ -26,5 +28,15 @@ def forwarded_as(event: Event) -> MessageType[Any] | None:
     certificate (M01, M02) for a provider, if there is one (the caller looks to that).
     """
     if event.type == AUTHORIZE.name:
-        return CONTRACT_AUTHORIZE if has_certificate(event.message) else None
+        return CONTRACT_AUTHORIZE if _is_of_a_contract(event.message) else None
     return EXTERNAL_EV_CERTIFICATE if event.type == EV_CERTIFICATE.name else None
+
+
+def _is_of_a_contract(message: Authorize) -> bool:
+    """Whether a certificate vouches for the token.
+
+    None does for a key code, which is judged where wrong ones are counted; nor for what has no
+    type and so may mean one.
+    """
+    kind = message.id_token.type
+    return has_certificate(message) and bool(kind) and not is_key_code(kind)
