@@ -88,6 +88,14 @@ async def test_what_is_refused_here_is_not_asked_about(
     assert provider.asked == []
 
 
+async def test_a_key_code_never_leaves(roaming: Replica, provider: Provider) -> None:
+    """Registered as KeyCode it is ours to decide, also when 1.6 presents it without a type."""
+    await roaming.token("483920", "KeyCode", whitelist=Whitelist.NEVER)
+    code = authorize(card("483920", ""), protocol=Protocol.OCPP16)
+    assert (await roaming.handle(asked(code))).answer.decision.status is S.ACCEPTED
+    assert provider.asked == []
+
+
 async def test_never_without_an_external_authorizer(replica: Replica) -> None:
     """Nobody can be asked: the registration decides."""
     await replica.token(whitelist=Whitelist.NEVER)

@@ -125,12 +125,15 @@ def _fitting(text: str | None, longest: int) -> str | None:
 def concerns(token: Token | None, local: Verdict, question: Question, policy: Policy) -> bool:
     """Whether the token is another system's to decide: unknown here, or to be asked about always.
 
-    OCPI's whitelist NEVER is the latter: what is refused here already is not asked about.
+    OCPI's whitelist NEVER is the latter: what is refused here already is not asked about. Of a
+    token that is registered its own type counts: an idTag of 1.6 has none.
     """
     if not policy.external or question.type.casefold() in _OURS:
         return False
     if token is None:
         return True
+    if token.type.casefold() in _OURS:
+        return False
     accepted = local.decision.status is AuthorizationStatus.ACCEPTED
     return accepted and token.whitelist is Whitelist.NEVER
 
