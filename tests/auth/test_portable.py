@@ -135,3 +135,24 @@ def test_a_line_that_is_no_text() -> None:
     first, second = read(b'\xff\xfe\n{"id_token": "04A1"}', Format.NDJSON)
     assert (first.number, first.problem) == (1, "is not UTF-8")
     assert second.fields == {"id_token": "04A1"}
+
+
+@pytest.mark.parametrize(
+    "cell", ["--5", "9" * 5000, "\N{SUPERSCRIPT TWO}", "\N{ARABIC-INDIC DIGIT FIVE}"]
+)
+def test_what_only_looks_like_a_number(cell: str) -> None:
+    """It stays a text, which the check of the line refuses; the file goes on."""
+    content = f"id_token,max_concurrent\n04A1,{cell}\n04A2,1\n".encode()
+    first, second = read(content, Format.CSV)
+    assert first.fields == {"id_token": "04A1", "max_concurrent": cell}
+    assert second.fields == {"id_token": "04A2", "max_concurrent": 1}
+
+
+@given(st.lists(st.text(st.sampled_from('ab;," \\'), min_size=1, max_size=6), max_size=4))
+def test_names_with_separators_come_back(names: list[str]) -> None:
+    """A list of a token is the same after export and import, whatever its names contain."""
+    wanted = [name.strip() for name in names if name.strip()]
+    content = write([{"id_token": "04A1", "sites": wanted}], Format.CSV, header=True)
+    (line,) = read(content.encode(), Format.CSV)
+    assert line.fields is not None
+    assert line.fields.get("sites", []) == wanted

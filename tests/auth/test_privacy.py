@@ -30,6 +30,7 @@ from voltbus_auth.rotate import rotate
 from voltbus_auth.settings import Settings
 from voltbus_auth.store import Store, Value
 from voltbus_backbone.contract.auth import Phase
+from voltbus_backbone.contract.values import Protocol
 from voltbus_backbone.errors import SettingsError
 from voltbus_backbone.testing import MemoryBus
 
@@ -96,6 +97,54 @@ async def test_erasure(served: Served, clock: Clock) -> None:
     assert (await served.client.get("/v1/erasures")).json()["data"] == [done]
     events = await served.events("tokens.events")
     assert [event.type.split(".")[2] for event in events] == ["created", "erased"]
+
+
+async def test_erasure_of_what_it_was_before(served: Served, clock: Clock) -> None:
+    """1.6 knew the card by its value alone before it was registered: that name goes too."""
+    replica = replica_on(served.store, clock)
+    unknown = authorize(card(kind=""), protocol=Protocol.OCPP16)
+    await replica.handle(asked(unknown), asked(started16(NOW - HOUR)))
+    await lived(served, clock)
+    refs = KEY.all_of("ISO14443", CARD)
+    assert len(refs) > 1
+    done = (await served.client.post(f"/v1/tokens/{REF}/erase")).json()
+    assert (done["transactions"], done["decisions"]) == (3, 5)
+    for name in ("tokens", "transactions", "decisions"):
+        documents = await served.database[name].find().to_list(None)
+        assert not any(ref in str(documents) for ref in refs), name
+
+
+async def test_a_resent_start_does_not_name_who_was_erased(served: Served, clock: Clock) -> None:
+    """A refused start that comes again after the erasure keeps the name that leads nowhere."""
+    replica = replica_on(served.store, clock)
+    refused = said(Phase.STARTED, NOW, 0, id_token=card(kind="ISO15693"))
+    await replica.handle(asked(refused))
+    made = await served.client.post("/v1/tokens", json={"id_token": CARD, "type": "ISO15693"})
+    ref = made.json()["ref"]
+    await served.client.post(f"/v1/tokens/{ref}/erase")
+    later = said(Phase.UPDATED, NOW - HOUR, 1, id_token=card(kind="ISO15693"))
+    await replica.handle(asked(refused), asked(later))
+    (record,) = await served.store.transaction_records()
+    assert record.token is not None
+    assert record.token.token_ref.startswith("erased:")
+
+
+async def test_the_audit_has_pages(served: Served) -> None:
+    """However many were erased, each can be read, in both directions, as in every other list."""
+    ids: list[str] = []
+    for number in range(3):
+        made = await served.client.post("/v1/tokens", json={"id_token": f"04A1B2C{number}"})
+        done = await served.client.post(f"/v1/tokens/{made.json()['ref']}/erase")
+        ids.insert(0, done.json()["id"])
+    first = (await served.client.get("/v1/erasures", params={"limit": 2})).json()
+    assert ([one["id"] for one in first["data"]], first["has_more"]) == (ids[:2], True)
+    rest = (await served.client.get("/v1/erasures", params={"starting_after": ids[1]})).json()
+    assert ([one["id"] for one in rest["data"]], rest["has_more"]) == (ids[2:], False)
+    back = (await served.client.get("/v1/erasures", params={"ending_before": ids[2]})).json()
+    assert [one["id"] for one in back["data"]] == ids[:2]
+    wrong = await served.client.get("/v1/erasures", params={"starting_after": "nothing"})
+    assert wrong.status_code == 422
+    assert wrong.headers["content-type"] == "application/problem+json"
 
 
 async def test_erased_while_charging(served: Served, clock: Clock) -> None:

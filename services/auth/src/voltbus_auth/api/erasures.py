@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Annotated
 
 import jwt
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Depends, Header, Response
 from pydantic import BaseModel
 
 from voltbus_auth.api.token_bodies import IdempotencyKey, IfMatch, TokenRef
@@ -17,7 +17,7 @@ from voltbus_auth.domain.tokens import Token
 from voltbus_auth.store import Store
 from voltbus_backbone.errors import Problem, not_found
 from voltbus_backbone.http import scope
-from voltbus_backbone.rest import StoredAnswer, require_match
+from voltbus_backbone.rest import Paging, StoredAnswer, page, require_match
 
 
 class ErasureAnswer(BaseModel):
@@ -31,9 +31,10 @@ class ErasureAnswer(BaseModel):
 
 
 class Erasures(BaseModel):
-    """The audit."""
+    """The audit, the newest first."""
 
     data: list[ErasureAnswer]
+    has_more: bool
 
 
 def erasures_router(store: Store, now: Callable[[], datetime]) -> APIRouter:
@@ -68,9 +69,14 @@ def erasures_router(store: Store, now: Callable[[], datetime]) -> APIRouter:
         return answer.response()
 
     @router.get("/erasures", summary="List erasures, the newest first", dependencies=[may_read])
-    async def list_erasures(limit: Annotated[int, Query(ge=1, le=100)] = 20) -> Erasures:
-        found = await store.erasure.latest(limit)
-        return Erasures(data=[ErasureAnswer(**asdict(one)) for one in found])
+    async def list_erasures(paging: Annotated[Paging, Depends()]) -> Erasures:
+        try:
+            found, more = await store.erasure.page(
+                limit=paging.limit, after=paging.starting_after, before=paging.ending_before
+            )
+        except ValueError:
+            raise Problem(422, "invalid-request", "The cursor names no erasure.") from None
+        return Erasures(**page([ErasureAnswer(**asdict(one)) for one in found], has_more=more))
 
     return router
 

@@ -1,7 +1,8 @@
 """Tokens in files: NDJSON (one object a line) and CSV (a header, then one token a line).
 
 A line is the same object that `POST /v1/tokens` takes (`lines` reads them). In CSV an empty cell
-means "not given", and a list (``sites``, ``evse_kinds``) is separated by ``;``.
+means "not given", and a list (``sites``, ``evse_kinds``) is separated by ``;``, with quotes around
+a name that contains one.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 LISTS = frozenset({"sites", "evse_kinds"})
 _NUMBERS = frozenset({"max_concurrent", "charging_priority"})
+_WHOLE = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 COLUMNS = (
     "ref",
     "id_token",
@@ -50,14 +53,22 @@ def fields_of(header: list[str], cells: list[str]) -> dict[str, Any]:
         if cell == "":
             continue
         if name in LISTS:
-            fields[name] = [part.strip() for part in cell.split(";") if part.strip()]
-        elif name in _NUMBERS and cell.lstrip("-").isdecimal():
+            fields[name] = _parts(cell)
+        elif name in _NUMBERS and _WHOLE.fullmatch(cell):
             fields[name] = int(cell)
         elif name == "credit":
             fields[name] = _decimal(cell)
         else:
             fields[name] = cell
     return fields
+
+
+def _parts(cell: str) -> list[str] | str:
+    rows = csv.reader(io.StringIO(cell, newline=""), delimiter=";", skipinitialspace=True)
+    try:
+        return [part.strip() for row in rows for part in row if part.strip()]
+    except csv.Error:
+        return cell
 
 
 def _decimal(cell: str) -> float | str:
@@ -91,5 +102,7 @@ def _cell(name: str, value: Any) -> str:
     if value is None:
         return ""
     if name in LISTS:
-        return ";".join(value)
+        out = io.StringIO()
+        csv.writer(out, delimiter=";", lineterminator="").writerow(value)
+        return out.getvalue()
     return str(value)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T", int, str)
 _DEAUTHORIZED = "Deauthorized"  # OCPP 2.x TriggerReasonEnumType; 1.6 has no word for it
 _STOP_AUTHORIZED = "StopAuthorized"
+ERASED = "erased:"  # begins the name that an erased token's transactions bear
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,10 +282,12 @@ def _deauthorized(known: datetime | None, message: TransactionMessage) -> dateti
 def _payer(known: Presented | None, told: Presented | None) -> Presented | None:
     """Who charges: the first accepted presentation, else the first; its first verdict stays.
 
-    Who only stopped counts where nobody else is known.
+    Who only stopped counts where nobody else is known. One who was erased is not named again.
     """
     if told is None or known is None:
         return known or told
+    if known.token_ref.startswith(ERASED):
+        return known
     return told if _precedence(told) < _precedence(known) else known
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from bson import ObjectId
 
+from voltbus_auth.domain.record import ERASED
 from voltbus_auth.domain.tokens import changed
 from voltbus_auth.store import journal
 from voltbus_auth.store.external import COLLECTION
@@ -55,8 +56,11 @@ class ErasureStore:
 
         Transactions get a revision more, so that one that is being written at the same moment is
         folded again instead of bringing the reference back.
+
+        Before it was registered, or when OCPP 1.6 presented it without its type, it was known by
+        the other references of its value: what names those goes as well.
         """
-        name = f"erased:{secrets.token_hex(16)}"
+        name = f"{ERASED}{secrets.token_hex(16)}"
         gone = replace(token, revision=token.revision + 1)
         told = event(
             TOKEN_ERASED,
@@ -75,11 +79,12 @@ class ErasureStore:
                 )
                 if deleted is None:
                     return None
+                refs = list({token.ref, *deleted["refs"]})
                 await self._database[COLLECTION].delete_many(
-                    {"ref": {"$in": deleted["refs"]}}, session=session
+                    {"ref": {"$in": refs}}, session=session
                 )
                 renamed = await self._database["transactions"].update_many(
-                    {"token.token_ref": token.ref},
+                    {"token.token_ref": {"$in": refs}},
                     {
                         "$set": {"token.token_ref": name},
                         # Its provider could tell whose it is.
@@ -89,7 +94,7 @@ class ErasureStore:
                     },
                     session=session,
                 )
-                decisions = await journal.forget(self._database, token.ref, session)
+                decisions = await journal.forget(self._database, refs, session)
                 await self._database["open_transactions"].delete_one(
                     {"_id": f"token:{token.ref}"}, session=session
                 )
@@ -105,11 +110,28 @@ class ErasureStore:
         self._outbox.wake()
         return _erasure(document)
 
-    async def latest(self, limit: int) -> list[Erasure]:
-        """The audit, the newest first."""
+    async def page(
+        self, *, limit: int, after: str | None, before: str | None
+    ) -> tuple[list[Erasure], bool]:
+        """A page of the audit, the newest first, and whether there is more in its direction.
+
+        Raises:
+            ValueError: ``after`` or ``before`` is no id of an erasure.
+        """
+        query: Document = {}
+        edge = after or before
+        if edge is not None:
+            if not ObjectId.is_valid(edge):
+                raise ValueError(edge)
+            query = {"_id": {"$lt" if after is not None else "$gt": ObjectId(edge)}}
+        order = 1 if before is not None else -1
         with self._reachable.watching():
-            documents = await self._erasures.find().sort("_id", -1).limit(limit).to_list(None)
-        return [_erasure(document) for document in documents]
+            cursor = self._erasures.find(query).sort("_id", order).limit(limit + 1)
+            documents = await cursor.to_list(None)
+        found = [_erasure(document) for document in documents[:limit]]
+        if before is not None:
+            found.reverse()
+        return found, len(documents) > limit
 
 
 def _erasure(document: Document) -> Erasure:

@@ -123,20 +123,23 @@ class JournalStore:
         return found, len(documents) > limit
 
 
-async def forget(database: Database, token_ref: str, session: AsyncIOMotorClientSession) -> int:
-    """Cross out every line that names this token; how many there were."""
+async def forget(
+    database: Database, refs: Sequence[str], session: AsyncIOMotorClientSession
+) -> int:
+    """Cross out every line that names this token, by any of its references; how many there were."""
     sheets = database["decisions"]
-    named = {"token_refs": token_ref}
+    these = {"$in": list(refs)}
+    named = {"token_refs": these}
     steps: list[Document] = [
         {"$match": named},
         {"$unwind": "$lines"},
-        {"$match": {"lines.token_ref": token_ref}},
+        {"$match": {"lines.token_ref": these}},
         {"$count": "lines"},
     ]
     counted = await sheets.aggregate(steps, session=session).to_list(None)
     await sheets.update_many(
         named,
-        {"$pull": {"lines": {"token_ref": token_ref}, "token_refs": token_ref}},
+        {"$pull": {"lines": {"token_ref": these}, "token_refs": these}},
         session=session,
     )
     return sum(one["lines"] for one in counted)
