@@ -175,11 +175,11 @@ class Kept:
         )
         return found
 
-    async def token(self, value: str, kind: str = "ISO14443", **fields: Any) -> str:
+    async def token(self, value: str, **fields: Any) -> str:
         """Register a token; its reference."""
-        refs = KEY.all_of(kind, value)
-        token = Token(ref=refs[0], type=kind, **fields)
-        kept = Value(value, masked(kind, value), refs, KEY.id, KEY.identities(kind, value))
+        refs = KEY.all_of("ISO14443", value)
+        token = Token(ref=refs[0], type="ISO14443", **fields)
+        kept = Value(value, masked("ISO14443", value), refs, KEY.id)
         assert await self.served.store.token.create(token, kept, self.clock())
         await self.token_events()
         return refs[0]

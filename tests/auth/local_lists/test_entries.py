@@ -31,6 +31,7 @@ def candidate(subject: Token | None = None, *coverages: Any, **fields: Any) -> C
     return Candidate(
         **{
             "token": subject or token(),
+            "tag_ref": "tag",
             "length": 8,
             "coverages": coverages,
             **fields,
@@ -158,29 +159,15 @@ def test_some_of_the_evses() -> None:
     assert compiled(subject, protocol=V16, evse_kinds=kinds).left_out == {"some_evses": 1}
 
 
-@pytest.mark.parametrize("status", TokenStatus)
-def test_one_line_for_each_tag_in_16(status: TokenStatus) -> None:
-    """1.6 has no types: of two tokens with one value, the one that Authorize would mean.
-
-    Whatever becomes of that one: when it is blocked, so is the tag (rule B, local lists).
-    """
-    meant = token(status=status)
+def test_one_line_for_each_tag_in_16() -> None:
+    """1.6 has no types: of two tokens with one value, the one that Authorize would mean."""
+    card = token()
     local = token(ref=KEY.ref("Local", "04A1B2C3D4"), type="Local")
-    both = Wanted(tokens=frozenset({meant.ref, local.ref}))
-    candidates = (candidate(local, namesakes=(meant,)), candidate(meant, namesakes=(local,)))
-    found = compiled(*candidates, wanted=both, protocol=V16)
-    accepted = [meant.ref] if status is TokenStatus.ACCEPTED else []
-    assert list(found.entries) == accepted
-    assert found.left_out["same_tag"] == 1
-    assert local.ref in compiled(*candidates, wanted=both).entries
-
-
-def test_a_namesake_that_is_on_no_list() -> None:
-    """1.6: the token that Authorize would mean counts also where no plan wants it."""
-    local = token(ref=KEY.ref("Local", "04A1B2C3D4"), type="Local")
-    wanted = Wanted(tokens=frozenset({local.ref}))
-    found = compiled(candidate(local, namesakes=(token(),)), wanted=wanted, protocol=V16)
-    assert (found.entries, found.left_out) == ({}, {"same_tag": 1})
+    both = Wanted(tokens=frozenset({card.ref, local.ref}))
+    found = compiled(candidate(local), candidate(card), wanted=both, protocol=V16)
+    assert list(found.entries) == [card.ref]
+    assert found.left_out == {"same_tag": 1}
+    assert len(compiled(candidate(local), candidate(card), wanted=both).entries) == 2
 
 
 def test_what_finds_no_room() -> None:
@@ -194,7 +181,7 @@ def test_what_finds_no_room() -> None:
         token_groups=frozenset({"G"}),
         whitelist=frozenset({Whitelist.ALWAYS, Whitelist.ALLOWED}),
     )
-    candidates = [candidate(one) for one in (named[2], always, named[1], named[0])]
+    candidates = [candidate(one, tag_ref=one.ref) for one in (named[2], always, named[1], named[0])]
     found = compiled(*candidates, wanted=wanted, most=3)
     assert list(found.entries) == [named[0].ref, named[1].ref, always.ref]
     assert found.left_out == {"over_limit": 1}

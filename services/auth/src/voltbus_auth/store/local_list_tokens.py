@@ -13,18 +13,16 @@ from voltbus_auth.store.documents import token_of
 from voltbus_auth.store.tokens import RIGHTS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping
     from datetime import datetime
 
     from voltbus_auth.domain.local_lists.plans import Wanted
-    from voltbus_auth.domain.tokens import Token
     from voltbus_auth.store.projections import ProjectionStore
     from voltbus_auth.store.vault import Vault
     from voltbus_backbone.store import Database, Document, Reachable
 
 # Whether there is a value, without reading it.
 _KEPT = RIGHTS | {"length": 1, "kept": {"$gt": ["$value", None]}}
-_NAMES = {"type": 1, "status": 1, "revision": 1, "refs": 1}
 
 
 class ListedTokenStore:
@@ -84,39 +82,16 @@ class ListedTokenStore:
             cursor = self._tokens.find({"_id": {"$in": list(refs)}}, _KEPT)
             documents: list[Document] = await cursor.to_list(None)
         coverages = await self._projections.coverages([one["_id"] for one in documents])
-        namesakes = await self._namesakes(documents)
         return {
             one["_id"]: Candidate(
                 token=token_of(one),
+                tag_ref=_tag_ref(one),
                 readable=bool(one["kept"]) and self._vault is not None,
                 length=one.get("length"),
                 coverages=tuple(coverages.get(one["_id"], ())),
-                namesakes=tuple(namesakes.get(one["_id"], ())),
             )
             for one in documents
         }
-
-    async def namesakes(self, refs: Collection[str]) -> set[str]:
-        """The tokens that have the same value as one of these, which are not among them."""
-        with self._reachable.watching():
-            cursor = self._tokens.find({"_id": {"$in": list(refs)}}, {"refs": 1})
-            documents: list[Document] = await cursor.to_list(None)
-        found = await self._namesakes(documents)
-        return {token.ref for several in found.values() for token in several}.difference(refs)
-
-    async def _namesakes(self, documents: Sequence[Document]) -> dict[str, list[Token]]:
-        """By reference, the other tokens with which each shares one: that of the untyped value."""
-        owners: dict[str, list[str]] = {}
-        for one in documents:
-            for ref in one["refs"]:
-                owners.setdefault(ref, []).append(one["_id"])
-        found: dict[str, dict[str, Token]] = {}
-        with self._reachable.watching():
-            async for other in self._tokens.find({"refs": {"$in": list(owners)}}, _NAMES):
-                names = {name for ref in other["refs"] for name in owners.get(ref, ())}
-                for name in names - {other["_id"]}:
-                    found.setdefault(name, {})[other["_id"]] = token_of(other)
-        return {name: list(several.values()) for name, several in found.items()}
 
     async def readable(self, refs: Collection[str]) -> set[str]:
         """Those of these tokens whose values are there."""
@@ -145,3 +120,9 @@ class ListedTokenStore:
         if steps:
             with self._reachable.watching():
                 await self._tokens.bulk_write(steps, ordered=False)
+
+
+def _tag_ref(document: Document) -> str:
+    """The reference of the value without a type: the second, where the first is not it already."""
+    refs = document["refs"]
+    return str(refs[1] if len(refs) > 1 else refs[0])

@@ -51,15 +51,15 @@ _REASONS = {
 class Candidate:
     """A token that may belong on a list.
 
-    ``length``: how many characters its value has (None: not known). Without ``readable`` there is
-    no value to send. ``namesakes``: all other tokens with the same value, wanted or not.
+    ``tag_ref`` is the reference of its value without a type, ``length`` how many characters that
+    has (None: not known). Without ``readable`` there is no value to send.
     """
 
     token: Token
+    tag_ref: str
     readable: bool = True
     length: int | None = None
     coverages: Sequence[Coverage] = ()
-    namesakes: Sequence[Token] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class Compilation:
         self._protocol = protocol
         self._at = at
         self._policy = replace(policy, cache=_FOR_EVER)
-        self._found: list[Entry] = []
+        self._found: list[tuple[Candidate, Entry]] = []
         self._left_out: Counter[str] = Counter()
         self._changes: list[datetime] = []
         self._timeless: dict[str, Coverage] = {}
@@ -109,18 +109,18 @@ class Compilation:
             if rank is None:
                 continue
             self._changes.extend(changes(candidate.token, coverages, self._at))
-            if self._protocol is Protocol.OCPP16 and _means_another(candidate):
-                self._left_out["same_tag"] += 1
-                continue
             entry = self._entry(candidate, coverages, rank)
             if isinstance(entry, str):
                 self._left_out[entry] += 1
             else:
-                self._found.append(entry)
+                self._found.append((candidate, entry))
 
     def done(self, most: int) -> Desired:
         """The list, cut to what the station holds."""
-        entries = sorted(self._found, key=lambda one: (one.rank, one.ref))
+        found = self._found
+        if self._protocol is Protocol.OCPP16:
+            found = self._one_for_each_tag()
+        entries = sorted((entry for _, entry in found), key=lambda one: (one.rank, one.ref))
         if len(entries) > most:
             self._left_out["over_limit"] = len(entries) - most
         return Desired(
@@ -171,6 +171,19 @@ class Compilation:
             known = self._timeless[coverage.terms.id] = replace(coverage, schedule=None)
         return known
 
+    def _one_for_each_tag(self) -> list[tuple[Candidate, Entry]]:
+        """1.6 has no types: of tokens with the same value, the one that Authorize would mean."""
+        by_tag: dict[str, list[tuple[Candidate, Entry]]] = {}
+        for candidate, entry in self._found:
+            by_tag.setdefault(candidate.tag_ref, []).append((candidate, entry))
+        result: list[tuple[Candidate, Entry]] = []
+        for same in by_tag.values():
+            meant = likeliest(candidate.token for candidate, _ in same)
+            result.extend(one for one in same if one[0].token is meant)
+            if len(same) > 1:
+                self._left_out["same_tag"] += len(same) - 1
+        return result
+
 
 def changes(token: Token, coverages: Iterable[Coverage], at: datetime) -> list[datetime]:
     """When the clock alone may change what is decided about the token."""
@@ -178,15 +191,6 @@ def changes(token: Token, coverages: Iterable[Coverage], at: datetime) -> list[d
     for coverage in coverages:
         times += [coverage.terms.valid_from, coverage.terms.valid_to]
     return [time for time in times if time is not None and time > at]
-
-
-def _means_another(candidate: Candidate) -> bool:
-    """Whether Authorize, told the value without a type (1.6), would decide about another token.
-
-    Whatever may become of that one: a list must not accept what Authorize refuses.
-    """
-    token = candidate.token
-    return bool(candidate.namesakes) and likeliest([token, *candidate.namesakes]) is not token
 
 
 def _line(ref: str, info: dict[str, Any], rank: int) -> Entry:

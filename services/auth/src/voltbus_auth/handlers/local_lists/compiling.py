@@ -81,10 +81,7 @@ class Compiling:
 
 
 def _members(candidates: dict[str, Candidate], plans: Sequence[Plan]) -> Iterator[tuple[str, str]]:
-    """Which token is wanted by which plan. By an agreement: each that wants covered tokens.
-
-    With it those of the same value, because without them 1.6 would mean it.
-    """
+    """Which token is wanted by which plan. By an agreement: each that wants covered tokens."""
     for plan in plans:
         alone = merged([plan])
         assert alone is not None  # noqa: S101 - of one plan
@@ -92,7 +89,6 @@ def _members(candidates: dict[str, Candidate], plans: Sequence[Plan]) -> Iterato
             covered = bool(candidate.coverages)
             if alone.rank(candidate.token, covered=covered) is not None:
                 yield ref, plan.key
-                yield from ((other.ref, plan.key) for other in candidate.namesakes)
 
 
 def _names_stations(candidates: dict[str, Candidate]) -> bool:

@@ -32,7 +32,6 @@ class Marking:
         self._plans = store.plan
         self._lists = store.local_list
         self._tokens = store.token
-        self._listed = store.listed_token
         self._agreements = store.projection
         self._now = now
         self._settle = settle
@@ -46,11 +45,9 @@ class Marking:
         """Tokens were registered, changed, deleted; or erased, and are forgotten here as well."""
         if not refs:
             return
-        tokens = await self._tokens.there(refs)
-        # 1.6 has no types: another token of the same value may mean that those are not meant now.
-        touched = {*refs, *await self._listed.namesakes(refs)}
+        tokens = await self._tokens.known(refs)
         await self._mark(
-            await self._plans.naming(list(tokens.values()), refs) | await self._plans.noted(touched)
+            await self._plans.naming(list(tokens.values()), refs) | await self._plans.noted(refs)
         )
         coverages = await self._agreements.coverages(refs)
         where = {
