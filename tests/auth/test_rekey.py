@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +12,9 @@ from auth.conftest import replica_on
 from auth.one_off_commands import one_off
 from voltbus_auth.api.token_bodies import TokenRequest, entry
 from voltbus_auth.domain.identifiers import TokenKey
+from voltbus_auth.domain.local_lists.plans import Plan
 from voltbus_auth.domain.tokens import Token
+from voltbus_auth.handlers.local_lists.marking import Marking
 from voltbus_auth.rekey import rekey
 from voltbus_auth.store import Value
 from voltbus_backbone.contract.values import AuthorizationStatus
@@ -38,6 +41,20 @@ async def registered(served: Served, value: str, key: TokenKey, kind: str = "ISO
     return made.token.ref if made is not None else ""
 
 
+async def is_followed(served: Served, ref: str) -> bool:
+    """Whether a change of this token marks the list of a station whose plan wants its group."""
+    stations = served.database["local_list_stations"]
+    await served.store.plan.create(Plan("group:north", token_groups=("FLEET",)), NOW)
+    await stations.replace_one({"_id": "CS-1"}, {"plans": ["group:north"], "marks": 0}, upsert=True)
+    await served.database["tokens"].update_one({"_id": ref}, {"$set": {"group_id": "FLEET"}})
+    marking = Marking(
+        served.store, now=lambda: NOW, settle=timedelta(seconds=1), wake=lambda _: None
+    )
+    await marking.tokens_changed([ref])
+    marked = await stations.find_one({"_id": "CS-1"})
+    return marked is not None and marked["marks"] == 1
+
+
 async def status(served: Served, clock: Clock, key: TokenKey, value: str, kind: str) -> S:
     """What a replica with this key answers to a token."""
     told = await replica_on(served.store, clock, key=key).handle(
@@ -48,7 +65,10 @@ async def status(served: Served, clock: Clock, key: TokenKey, value: str, kind: 
 
 
 async def test_from_the_old_key_to_the_new_one(served: Served, clock: Clock) -> None:
-    """At each step every replica accepts every token, with or without its type, under one name."""
+    """At each step every replica accepts every token, with or without its type, under one name.
+
+    Local lists follow it by that name all the time (ADR 10).
+    """
     emaid = "NL-TNM-C00122045-K"
     first = await registered(served, FIRST, KEY)
     contract = await registered(served, emaid, KEY, "eMAID")
@@ -58,6 +78,7 @@ async def test_from_the_old_key_to_the_new_one(served: Served, clock: Clock) -> 
         for key in keys:
             for value, kind in known:
                 assert await status(served, clock, key, value, kind) is S.ACCEPTED
+        assert await is_followed(served, first)
 
     assert await status(served, clock, NEW_FIRST, FIRST, "") is S.UNKNOWN
     assert await rekey(served.store, OLD_FIRST) == 0

@@ -45,7 +45,7 @@ class Marking:
         """Tokens were registered, changed, deleted; or erased, and are forgotten here as well."""
         if not refs:
             return
-        tokens = await self._tokens.known(refs)
+        tokens = await self._tokens.there(refs)
         await self._mark(
             await self._plans.naming(list(tokens.values()), refs) | await self._plans.noted(refs)
         )
