@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from auth.conftest import Clock, Served
+    from voltbus_auth.domain.identifiers import TokenKey
     from voltbus_backbone.contract.agreements import AgreementSnapshot
     from voltbus_backbone.contract.values import Message
 
@@ -175,11 +176,13 @@ class Kept:
         )
         return found
 
-    async def token(self, value: str, **fields: Any) -> str:
+    async def token(
+        self, value: str, kind: str = "ISO14443", key: TokenKey = KEY, **fields: Any
+    ) -> str:
         """Register a token; its reference."""
-        refs = KEY.all_of("ISO14443", value)
-        token = Token(ref=refs[0], type="ISO14443", **fields)
-        kept = Value(value, masked("ISO14443", value), refs, KEY.id)
+        refs = key.all_of(kind, value)
+        token = Token(ref=refs[0], type=kind, **fields)
+        kept = Value(value, masked(kind, value), refs, key.id)
         assert await self.served.store.token.create(token, kept, self.clock())
         await self.token_events()
         return refs[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from voltbus_auth.domain.decision import decide
 from voltbus_auth.domain.local_lists import wire
 from voltbus_auth.domain.local_lists.entries import Candidate, Compilation, Desired
 from voltbus_auth.domain.local_lists.plans import Blocked, Plan, Wanted, keys_of, merged
-from voltbus_auth.domain.tokens import TokenStatus, Whitelist
+from voltbus_auth.domain.tokens import TokenStatus, Whitelist, likeliest
 from voltbus_auth.domain.verdict import Policy, Question, Rule
 from voltbus_backbone.contract.agreements import AgreementStatus, Limits, Scope
 from voltbus_backbone.contract.values import Protocol
@@ -168,6 +169,75 @@ def test_one_line_for_each_tag_in_16() -> None:
     assert list(found.entries) == [card.ref]
     assert found.left_out == {"same_tag": 1}
     assert len(compiled(candidate(local), candidate(card), wanted=both).entries) == 2
+
+
+@pytest.mark.parametrize(
+    ("meant", "reason"),
+    [
+        ({"status": TokenStatus.BLOCKED}, "blocked"),
+        ({"expires_at": NOW}, "expired"),
+        ({"whitelist": Whitelist.NEVER}, "never"),
+        ({"credit": 12.5}, "prepaid"),
+    ],
+)
+@pytest.mark.parametrize("named", [True, False], ids=["named", "not named"])
+def test_a_refused_token_takes_the_tag_with_it_in_16(
+    meant: dict[str, Any], reason: str, *, named: bool
+) -> None:
+    """1.6: no line for a tag whose likeliest token has none, wanted by the plan or not."""
+    card = token(**meant)
+    central = token(ref=KEY.ref("Central", "04A1B2C3D4"), type="Central")
+    wanted = Wanted(tokens=frozenset({central.ref, card.ref} if named else {central.ref}))
+    either = candidate(central, rivals=() if named else (card,))
+    candidates = [either, candidate(card)] if named else [either]
+    found = compiled(*candidates, wanted=wanted, protocol=V16)
+    assert found.entries == {}
+    assert found.left_out == {"same_tag": 1} | ({reason: 1} if named else {})
+    assert list(compiled(*candidates, wanted=wanted).entries) == [central.ref]
+
+
+def test_a_blocked_token_may_speak_for_its_tag_in_16() -> None:
+    """1.6 with `"blocked": "list"`: the tag's one line says Blocked, as Authorize does."""
+    card = token(status=TokenStatus.BLOCKED)
+    central = token(ref=KEY.ref("Central", "04A1B2C3D4"), type="Central")
+    wanted = Wanted(tokens=frozenset({card.ref, central.ref}), blocked=Blocked.LIST)
+    found = compiled(candidate(central), candidate(card), wanted=wanted, protocol=V16)
+    assert {ref: entry.info["status"] for ref, entry in found.entries.items()} == {REF: "Blocked"}
+
+
+_MANY = [
+    token(ref=f"{number:064x}", type=kind)
+    for number, kind in enumerate(("ISO14443", "Central", "KeyCode", "MacAddress", "VIN"))
+]
+
+
+@settings(deadline=None)  # the machine may be busy
+@given(
+    blocked=st.sets(st.sampled_from(range(len(_MANY)))),
+    named=st.sets(st.sampled_from(range(len(_MANY))), min_size=1),
+    listed=st.sampled_from(Blocked),
+)
+def test_a_list_of_16_never_says_more_than_authorize(
+    blocked: set[int], named: set[int], listed: Blocked
+) -> None:
+    """1.6: of any tokens with one value, at most one line, and that of the one that is meant."""
+    stored = [
+        replace(one, status=TokenStatus.BLOCKED if number in blocked else TokenStatus.ACCEPTED)
+        for number, one in enumerate(_MANY)
+    ]
+    wanted = Wanted(tokens=frozenset(stored[number].ref for number in named), blocked=listed)
+    candidates = [
+        candidate(stored[number], rivals=[one for one in stored if one is not stored[number]])
+        for number in sorted(named, reverse=True)
+    ]
+    found = compiled(*candidates, wanted=wanted, protocol=V16)
+    meant = likeliest(stored)
+    assert meant is not None
+    question = Question(type="", at=NOW)
+    status = decide(meant, (), place(), question, POLICY).decision.status
+    has_line = 0 in named and (0 not in blocked or listed is Blocked.LIST)
+    lines = {ref: entry.info["status"] for ref, entry in found.entries.items()}
+    assert lines == ({meant.ref: status} if has_line else {})
 
 
 def test_what_finds_no_room() -> None:

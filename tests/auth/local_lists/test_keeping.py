@@ -457,6 +457,8 @@ async def test_agreements_from_before_there_were_lists(kept: Kept) -> None:
         ("local_list_stations", {"plans": {"$in": ["group:north", "station:CS-1"]}}),
         ("local_list_stations", {"due": {"$lte": NOW}}),
         ("local_list_plans", {"tokens": {"$in": ["a", "b"]}}),
+        ("tokens", {"refs": {"$in": ["a", "b"]}}),
+        ("tokens", {"$or": [{"_id": {"$in": ["a"]}}, {"identities": {"$in": ["a"]}}]}),
         ("tokens", {"whitelist": None, "status": "accepted"}),
         ("tokens", {"group_id": {"$in": ["FLEET"]}, "status": "accepted"}),
         ("agreements", {"where": {"$in": ["*", "site:a"]}, "status": {"$in": ["active"]}}),

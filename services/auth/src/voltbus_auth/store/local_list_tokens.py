@@ -13,14 +13,16 @@ from voltbus_auth.store.documents import token_of
 from voltbus_auth.store.tokens import RIGHTS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import AsyncIterator, Collection, Iterable, Mapping
     from datetime import datetime
 
     from voltbus_auth.domain.local_lists.plans import Wanted
+    from voltbus_auth.domain.tokens import Token
     from voltbus_auth.store.projections import ProjectionStore
     from voltbus_auth.store.vault import Vault
     from voltbus_backbone.store import Database, Document, Reachable
 
+_PORTION = 10_000  # references in one query, which MongoDB limits to 16 MB
 # Whether there is a value, without reading it.
 _KEPT = RIGHTS | {"length": 1, "kept": {"$gt": ["$value", None]}}
 
@@ -76,12 +78,16 @@ class ListedTokenStore:
             cursor = self._tokens.find(query, {"_id": 1}).sort("_id", 1).limit(2 * most + 1)
             return [one["_id"] async for one in cursor]
 
-    async def candidates(self, refs: Collection[str]) -> dict[str, Candidate]:
-        """These tokens, as far as they exist, with the agreements that name them."""
+    async def candidates(self, refs: Collection[str], *, untyped: bool) -> dict[str, Candidate]:
+        """These tokens, as far as they exist, with the agreements that name them.
+
+        ``untyped``: with their rivals too, for a station that tells no types apart.
+        """
         with self._reachable.watching():
             cursor = self._tokens.find({"_id": {"$in": list(refs)}}, _KEPT)
             documents: list[Document] = await cursor.to_list(None)
         coverages = await self._projections.coverages([one["_id"] for one in documents])
+        rivals = await self._rivals(documents) if untyped else {}
         return {
             one["_id"]: Candidate(
                 token=token_of(one),
@@ -89,9 +95,47 @@ class ListedTokenStore:
                 readable=bool(one["kept"]) and self._vault is not None,
                 length=one.get("length"),
                 coverages=tuple(coverages.get(one["_id"], ())),
+                rivals=rivals.get(one["_id"], ()),
             )
             for one in documents
         }
+
+    async def of_same_value(self, refs: Collection[str]) -> set[str]:
+        """These tokens, as far as they exist, and all that 1.6 cannot tell from them."""
+        with self._reachable.watching():
+            cursor = self._tokens.find({"_id": {"$in": list(refs)}}, {"refs": 1})
+            documents: list[Document] = await cursor.to_list(None)
+        return {one["_id"] async for one in self._found_like(documents, {"_id": 1})}
+
+    async def _rivals(self, documents: Collection[Document]) -> dict[str, tuple[Token, ...]]:
+        """Of each of these tokens the others that are found under a reference of its value."""
+        by_ref: dict[str, dict[str, Document]] = {}
+        async for other in self._found_like(documents, RIGHTS):
+            for ref in other["refs"]:
+                by_ref.setdefault(ref, {})[other["_id"]] = other
+        rivals: dict[str, tuple[Token, ...]] = {}
+        for document in documents:
+            others = {
+                name: other
+                for ref in _values(document)
+                for name, other in by_ref.get(ref, {}).items()
+                if name != document["_id"]
+            }
+            if others:
+                rivals[document["_id"]] = tuple(token_of(one) for one in others.values())
+        return rivals
+
+    async def _found_like(
+        self, documents: Iterable[Document], fields: Document
+    ) -> AsyncIterator[Document]:
+        """All tokens that are found as these are, these among them; some perhaps more than once."""
+        refs = [ref for one in documents for ref in _values(one)]
+        for start in range(0, len(refs), _PORTION):
+            query = {"refs": {"$in": refs[start : start + _PORTION]}}
+            with self._reachable.watching():
+                found: list[Document] = await self._tokens.find(query, fields).to_list(None)
+            for one in found:
+                yield one
 
     async def readable(self, refs: Collection[str]) -> set[str]:
         """Those of these tokens whose values are there."""
@@ -124,5 +168,10 @@ class ListedTokenStore:
 
 def _tag_ref(document: Document) -> str:
     """The reference of the value without a type: the second, where the first is not it already."""
-    refs = document["refs"]
-    return str(refs[1] if len(refs) > 1 else refs[0])
+    return _values(document)[0]
+
+
+def _values(document: Document) -> list[str]:
+    """All references but the first, its own: of the value without a type, under either key."""
+    refs: list[str] = document["refs"]
+    return refs[1:] or refs

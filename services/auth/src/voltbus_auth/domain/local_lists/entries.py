@@ -52,7 +52,8 @@ class Candidate:
     """A token that may belong on a list.
 
     ``tag_ref`` is the reference of its value without a type, ``length`` how many characters that
-    has (None: not known). Without ``readable`` there is no value to send.
+    has (None: not known). Without ``readable`` there is no value to send. ``rivals`` are all other
+    stored tokens of that value, wanted or not: in 1.6 a tag may mean one of them instead.
     """
 
     token: Token
@@ -60,6 +61,7 @@ class Candidate:
     readable: bool = True
     length: int | None = None
     coverages: Sequence[Coverage] = ()
+    rivals: Sequence[Token] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ class Compilation:
         self._at = at
         self._policy = replace(policy, cache=_FOR_EVER)
         self._found: list[tuple[Candidate, Entry]] = []
+        self._meant: dict[str, Token] = {}
         self._left_out: Counter[str] = Counter()
         self._changes: list[datetime] = []
         self._timeless: dict[str, Coverage] = {}
@@ -103,6 +106,8 @@ class Compilation:
     def add(self, candidates: Iterable[Candidate]) -> None:
         """Decide about these."""
         for candidate in candidates:
+            if self._protocol is Protocol.OCPP16:
+                self._weigh(candidate)
             coverages = [self._without_schedule(one) for one in candidate.coverages]
             covered = any(self._covers(one) for one in coverages)
             rank = self._wanted.rank(candidate.token, covered=covered)
@@ -119,7 +124,9 @@ class Compilation:
         """The list, cut to what the station holds."""
         found = self._found
         if self._protocol is Protocol.OCPP16:
-            found = self._one_for_each_tag()
+            found = [one for one in found if self._meant[one[0].tag_ref].ref == one[1].ref]
+            if len(found) < len(self._found):
+                self._left_out["same_tag"] = len(self._found) - len(found)
         entries = sorted((entry for _, entry in found), key=lambda one: (one.rank, one.ref))
         if len(entries) > most:
             self._left_out["over_limit"] = len(entries) - most
@@ -128,6 +135,15 @@ class Compilation:
             left_out=dict(self._left_out),
             next_change=min(self._changes, default=None),
         )
+
+    def _weigh(self, candidate: Candidate) -> None:
+        """1.6 has no types: of all tokens with a value, Authorize means the likeliest.
+
+        That may be one which is refused, or which no plan wants; then the tag has no line at all.
+        """
+        meant = self._meant.get(candidate.tag_ref, candidate.token)
+        same = (meant, candidate.token, *candidate.rivals)
+        self._meant[candidate.tag_ref] = likeliest(same) or meant
 
     def _entry(self, candidate: Candidate, coverages: Sequence[Coverage], rank: int) -> Entry | str:
         """The token's line, or why it has none."""
@@ -170,19 +186,6 @@ class Compilation:
         if known is None:
             known = self._timeless[coverage.terms.id] = replace(coverage, schedule=None)
         return known
-
-    def _one_for_each_tag(self) -> list[tuple[Candidate, Entry]]:
-        """1.6 has no types: of tokens with the same value, the one that Authorize would mean."""
-        by_tag: dict[str, list[tuple[Candidate, Entry]]] = {}
-        for candidate, entry in self._found:
-            by_tag.setdefault(candidate.tag_ref, []).append((candidate, entry))
-        result: list[tuple[Candidate, Entry]] = []
-        for same in by_tag.values():
-            meant = likeliest(candidate.token for candidate, _ in same)
-            result.extend(one for one in same if one[0].token is meant)
-            if len(same) > 1:
-                self._left_out["same_tag"] += len(same) - 1
-        return result
 
 
 def changes(token: Token, coverages: Iterable[Coverage], at: datetime) -> list[datetime]:

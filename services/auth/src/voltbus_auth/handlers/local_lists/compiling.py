@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from voltbus_auth.domain.local_lists.entries import Compilation, Desired
 from voltbus_auth.domain.local_lists.plans import merged
 from voltbus_auth.domain.places import place_of
+from voltbus_backbone.contract.values import Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from voltbus_auth.domain.local_lists.plans import Plan, Wanted
     from voltbus_auth.domain.verdict import Policy
     from voltbus_auth.store import Store
+
+# The plans, where agreements may hold, how many find room, and whether tags have no types.
+_Name = tuple[tuple[str, ...], tuple[str, ...], int, bool]
 
 _SLICE = 50  # decisions, of about 10 µs each
 
@@ -35,7 +39,7 @@ class Compiling:
         self._plans = store.plan
         self._policy = policy
         self._at = at
-        self._candidates: dict[Any, dict[str, Candidate]] = {}
+        self._candidates: dict[_Name, dict[str, Candidate]] = {}
         self._desired: dict[Any, Desired] = {}
 
     async def of(self, station: Station, plans: Sequence[Plan]) -> Desired:
@@ -48,7 +52,8 @@ class Compiling:
         most = station.list.most_entries
         # Agreements may name single stations; then nothing is shared.
         where = station.plan_keys if wanted.covered else ()
-        candidates = await self._candidates_of(wanted, plans, (keys, where, most), most)
+        name = (keys, where, most, protocol is Protocol.OCPP16)
+        candidates = await self._candidates_of(wanted, plans, name)
         alike = (
             keys,
             protocol,
@@ -68,20 +73,24 @@ class Compiling:
         return self._desired[alike]
 
     async def _candidates_of(
-        self, wanted: Wanted, plans: Sequence[Plan], name: Any, most: int
+        self, wanted: Wanted, plans: Sequence[Plan], name: _Name
     ) -> dict[str, Candidate]:
         if name not in self._candidates:
-            refs = await self._tokens.wanted(wanted, name[1], most, self._at)
-            found = await self._tokens.candidates(refs)
+            _, where, most, untyped = name
+            refs = await self._tokens.wanted(wanted, where, most, self._at)
+            found = await self._tokens.candidates(refs, untyped=untyped)
             # Noted before it is read for good: whoever changes a token from now on marks this list.
             if await self._plans.note(_members(found, plans)):
-                found = await self._tokens.candidates(refs)
+                found = await self._tokens.candidates(refs, untyped=untyped)
             self._candidates[name] = found
         return self._candidates[name]
 
 
 def _members(candidates: dict[str, Candidate], plans: Sequence[Plan]) -> Iterator[tuple[str, str]]:
-    """Which token is wanted by which plan. By an agreement: each that wants covered tokens."""
+    """Which token is wanted by which plan. By an agreement: each that wants covered tokens.
+
+    A rival is noted with the token whose line it may take: it is led to that list when it goes.
+    """
     for plan in plans:
         alone = merged([plan])
         assert alone is not None  # noqa: S101 - of one plan
@@ -89,6 +98,8 @@ def _members(candidates: dict[str, Candidate], plans: Sequence[Plan]) -> Iterato
             covered = bool(candidate.coverages)
             if alone.rank(candidate.token, covered=covered) is not None:
                 yield ref, plan.key
+                for rival in candidate.rivals:
+                    yield rival.ref, plan.key
 
 
 def _names_stations(candidates: dict[str, Candidate]) -> bool:

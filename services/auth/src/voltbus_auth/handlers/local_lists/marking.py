@@ -2,7 +2,8 @@
 
 One update per batch of changes, whatever the size of the fleet: stations are found by the plans
 they may have. A token leads to the plans that want it now and to those it was ever found under, so
-that leaving a plan, being deleted and being erased are noticed too.
+that leaving a plan, being deleted and being erased are noticed too. So do the tokens of the same
+value: in 1.6, which has no types, it may take their line.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class Marking:
         self._plans = store.plan
         self._lists = store.local_list
         self._tokens = store.token
+        self._listed = store.listed_token
         self._agreements = store.projection
         self._now = now
         self._settle = settle
@@ -46,8 +48,10 @@ class Marking:
         if not refs:
             return
         tokens = await self._tokens.there(refs)
+        same = await self._listed.of_same_value(refs)
         await self._mark(
-            await self._plans.naming(list(tokens.values()), refs) | await self._plans.noted(refs)
+            await self._plans.naming(list(tokens.values()), refs)
+            | await self._plans.noted(same.union(refs))
         )
         coverages = await self._agreements.coverages(refs)
         where = {
