@@ -113,3 +113,16 @@ def test_a_station_that_tells_its_key_when_asked_does_not_get_it_stored() -> Non
     assert PASSWORD not in str(found)
     assert [each["value"] for each in found["configurationKey"]] == [secrecy.HIDDEN, "60"]
     assert found["getVariableResult"][1]["attributeValue"] == "60"
+
+
+@pytest.mark.parametrize("name", ["Token", "VehicleId", "VpnKey"])
+def test_who_stands_there_is_not_kept(name: str) -> None:
+    """GetVariables of a reader's token or a vehicle's id: its value is not stored (ocpp-rules A6)."""
+    result = {
+        "attributeStatus": "Accepted",
+        "component": {"name": "TokenReader"},
+        "variable": {"name": name},
+        "attributeValue": "04A1B2C3D4E5F6",
+    }
+    stored = kept({"getVariableResult": [result]}, secret=False)
+    assert "04A1B2C3D4E5F6" not in str(stored)

@@ -12,8 +12,10 @@ from typing import Any
 
 HIDDEN = "(secret)"
 # The ends of names whose values are never shown, in any writing.
-SECRET_ENDINGS = ("password", "sharedsecret", "secret", "privatekey", "pin")
+SECRET_ENDINGS = ("password", "sharedsecret", "secret", "privatekey", "vpnkey", "pin")
 _SECRET_NAMES = frozenset({"authorizationkey"})
+# Standardized 2.x variables that hold what identifies a person: TokenReader's, ConnectedEV's.
+_PERSONAL = frozenset({"token", "vehicleid"})
 _SECRET_ACTIONS = frozenset({"set_password"})
 _OF_A_RESULT = ("attributeStatus", "attributeType", "component", "variable")
 
@@ -75,6 +77,8 @@ def _named_secret(item: dict[str, Any]) -> str | None:
     match item:
         case {"key": str(name), "value": _} if is_secret_name(name):
             return "value"
-        case {"variable": {"name": str(name)}, "attributeValue": _} if is_secret_name(name):
+        case {"variable": {"name": str(name)}, "attributeValue": _} if (
+            is_secret_name(name) or name.casefold() in _PERSONAL
+        ):
             return "attributeValue"
     return None

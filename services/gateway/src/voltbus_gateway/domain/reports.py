@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from voltbus_gateway.domain.frames import Payload
     from voltbus_gateway.domain.route import Context, ToContract
 
-_SECRET = re.compile("password|secret|authorizationkey", re.IGNORECASE)
+_SECRET = re.compile("password|secret|authorizationkey|privatekey|vpnkey|pin$", re.IGNORECASE)
+# Standardized variables that hold what identifies a person: TokenReader's, ConnectedEV's.
+_PERSONAL = frozenset({"token", "vehicleid"})
 
 
 def reported(
@@ -78,7 +80,7 @@ def _variable_told(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def event_told(payload: Payload) -> Payload:
-    """NotifyEvent without the values of secrets."""
+    """NotifyEvent without the values of secrets, tokens and vehicles."""
     events = [
         {**one, "actualValue": ""} if _is_secret(one) else one for one in payload["eventData"]
     ]
@@ -86,4 +88,5 @@ def event_told(payload: Payload) -> Payload:
 
 
 def _is_secret(entry: dict[str, Any]) -> bool:
-    return bool(_SECRET.search(entry["variable"]["name"]))
+    name = entry["variable"]["name"]
+    return name.casefold() in _PERSONAL or bool(_SECRET.search(name))
