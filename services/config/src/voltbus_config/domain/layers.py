@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
+from voltbus_backbone import hidden
 from voltbus_backbone.contract.agreements import AgreementSnapshot, AgreementStatus
 from voltbus_backbone.contract.values import ChargingSpeed, Message, OpeningHours
-from voltbus_config.domain.secrecy import is_secret_name
 from voltbus_config.domain.stations import Station
 
 CHARGING_SPEED = "charging_speed"
@@ -186,4 +186,4 @@ def projected(snapshot: AgreementSnapshot) -> StationAgreement | None:
 
 def is_secret(key: str) -> bool:
     """Whether the value of a setting must never be shown (ocpp-rules C)."""
-    return key.startswith(KEY_PREFIX) and is_secret_name(key.removeprefix(KEY_PREFIX))
+    return key.startswith(KEY_PREFIX) and hidden.is_secret(key.removeprefix(KEY_PREFIX))

@@ -10,20 +10,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from voltbus_backbone.hidden import is_hidden, is_secret
+
 HIDDEN = "(secret)"
-# The ends of names whose values are never shown, in any writing.
-SECRET_ENDINGS = ("password", "sharedsecret", "secret", "privatekey", "vpnkey", "pin")
-_SECRET_NAMES = frozenset({"authorizationkey"})
-# Standardized 2.x variables that hold what identifies a person: TokenReader's, ConnectedEV's.
-_PERSONAL = frozenset({"token", "vehicleid"})
 _SECRET_ACTIONS = frozenset({"set_password"})
 _OF_A_RESULT = ("attributeStatus", "attributeType", "component", "variable")
-
-
-def is_secret_name(name: str) -> bool:
-    """Whether what a station calls so is a secret."""
-    folded = name.casefold()
-    return folded in _SECRET_NAMES or folded.endswith(SECRET_ENDINGS)
 
 
 def carries_secret(action: str, payload: Any) -> bool:
@@ -34,7 +25,7 @@ def carries_secret(action: str, payload: Any) -> bool:
         if _named_secret(payload) is not None:
             return True
         return any(
-            (is_secret_name(name) and isinstance(value, str)) or carries_secret("", value)
+            (is_secret(name) and isinstance(value, str)) or carries_secret("", value)
             for name, value in payload.items()
         )
     return isinstance(payload, list) and any(carries_secret("", each) for each in payload)
@@ -75,10 +66,8 @@ def _hidden(value: Any) -> Any:
 def _named_secret(item: dict[str, Any]) -> str | None:
     """Which member holds the secret of a 1.6 key or a 2.x variable; None: it is of no secret."""
     match item:
-        case {"key": str(name), "value": _} if is_secret_name(name):
+        case {"key": str(name), "value": _} if is_secret(name):
             return "value"
-        case {"variable": {"name": str(name)}, "attributeValue": _} if (
-            is_secret_name(name) or name.casefold() in _PERSONAL
-        ):
+        case {"variable": {"name": str(name)}, "attributeValue": _} if is_hidden(name):
             return "attributeValue"
     return None

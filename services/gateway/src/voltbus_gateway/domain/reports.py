@@ -6,10 +6,10 @@ id tokens, customer data, contract requests, and the values of variables that ho
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from voltbus_backbone.contract.stations import StationReported
+from voltbus_backbone.hidden import is_hidden
 from voltbus_gateway.domain.limits import storable
 from voltbus_gateway.domain.times import parse_time
 
@@ -18,10 +18,6 @@ if TYPE_CHECKING:
 
     from voltbus_gateway.domain.frames import Payload
     from voltbus_gateway.domain.route import Context, ToContract
-
-_SECRET = re.compile("password|secret|authorizationkey|privatekey|vpnkey|pin$", re.IGNORECASE)
-# Standardized variables that hold what identifies a person: TokenReader's, ConnectedEV's.
-_PERSONAL = frozenset({"token", "vehicleid"})
 
 
 def reported(
@@ -69,10 +65,10 @@ def report_told(payload: Payload) -> Payload:
 
 
 def _variable_told(entry: dict[str, Any]) -> dict[str, Any]:
-    secret = _is_secret(entry)
+    hidden = is_hidden(entry["variable"]["name"])
     attributes = [
         {name: value for name, value in attribute.items() if name != "value"}
-        if secret or attribute.get("mutability") == "WriteOnly"
+        if hidden or attribute.get("mutability") == "WriteOnly"
         else attribute
         for attribute in entry["variableAttribute"]
     ]
@@ -82,11 +78,7 @@ def _variable_told(entry: dict[str, Any]) -> dict[str, Any]:
 def event_told(payload: Payload) -> Payload:
     """NotifyEvent without the values of secrets, tokens and vehicles."""
     events = [
-        {**one, "actualValue": ""} if _is_secret(one) else one for one in payload["eventData"]
+        {**one, "actualValue": ""} if is_hidden(one["variable"]["name"]) else one
+        for one in payload["eventData"]
     ]
     return {**payload, "eventData": events}
-
-
-def _is_secret(entry: dict[str, Any]) -> bool:
-    name = entry["variable"]["name"]
-    return name.casefold() in _PERSONAL or bool(_SECRET.search(name))
