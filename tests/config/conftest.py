@@ -167,6 +167,7 @@ class Replica:
     ) -> None:
         """The gateway reports on a call, and what follows happens."""
         fields.setdefault("outcome", CallOutcome.ANSWERED)
+        fields.setdefault("attempt", call.attempt)
         message = CallEnded(
             command_id=call.command_id,
             station_id=call.station_id,

@@ -42,13 +42,15 @@ def queued(name: str = "cmd-1", **fields: object) -> Command:
     return msgspec.structs.replace(made, **fields)
 
 
-def end(outcome: CallOutcome, connection_id: str = "c-1") -> CallEnded:
+def end(outcome: CallOutcome, attempt: int = 0, *, late: bool = False) -> CallEnded:
     return CallEnded(
         command_id="cmd-1",
         station_id="CS-1",
-        connection_id=connection_id,
+        connection_id="c-1",
         outcome=outcome,
         at=NOW,
+        attempt=attempt,
+        late=late,
     )
 
 
@@ -100,16 +102,39 @@ def test_nothing_is_heard_of_what_is_not_out() -> None:
         assert life.heard(over, end(outcome), NOW) is None
 
 
-def test_an_absent_station_s_command_goes_back_once_per_connection() -> None:
+@pytest.mark.parametrize("late", [False, True])
+def test_what_was_not_sent_goes_back_once_per_attempt(*, late: bool) -> None:
     """The report of an earlier attempt, delivered again, does not take back the new one."""
     first = life.sent(queued(), CONNECTION, NOW, MARGIN)
-    back = life.heard(first, end(CallOutcome.NOT_CONNECTED), NOW)
+    back = life.heard(first, end(CallOutcome.NOT_CONNECTED, 1, late=late), NOW)
     assert back is not None
-    other = msgspec.structs.replace(CONNECTION, connection_id="c-2")
-    second = life.sent(back, other, NOW, MARGIN)
+    assert back.status is CommandStatus.QUEUED
+    second = life.sent(back, CONNECTION, NOW, MARGIN)
     assert second.attempt == 2
-    assert life.heard(second, end(CallOutcome.NOT_CONNECTED), NOW) is None
-    assert life.heard(second, end(CallOutcome.NOT_CONNECTED, "c-3"), NOW) is not None
+    assert life.heard(second, end(CallOutcome.NOT_CONNECTED, 1, late=late), NOW) is None
+    assert life.heard(second, end(CallOutcome.NOT_CONNECTED, 2, late=late), NOW) is not None
+
+
+def test_a_call_may_be_sent_only_while_its_end_is_waited_for() -> None:
+    """Sent at the last moment and unanswered, it is reported before it is given up (design 3)."""
+    out = life.sent(queued(timeout_s=30.0), CONNECTION, NOW, MARGIN)
+    assert out.not_after is not None
+    assert out.give_up_at is not None
+    assert out.not_after > NOW
+    assert out.not_after + timedelta(seconds=out.timeout_s) < out.give_up_at
+
+
+def test_a_command_that_always_comes_too_late_ends() -> None:
+    """Clocks that are apart: it is tried again, not for ever, and the operator reads why."""
+    command = queued()
+    for attempt in (1, 2, 3):
+        assert command.status is CommandStatus.QUEUED
+        out = life.sent(command, CONNECTION, NOW, MARGIN)
+        after = life.heard(out, end(CallOutcome.NOT_CONNECTED, attempt, late=True), NOW)
+        assert after is not None
+        command = after
+    assert command.status is CommandStatus.TIMED_OUT
+    assert "clocks" in (command.error_description or "")
 
 
 def test_the_queue_is_in_order_and_stops_while_one_is_out() -> None:

@@ -149,6 +149,22 @@ async def test_a_command_of_a_dead_gateway_times_out(here: Replica) -> None:
     assert told(here, made["id"]) == ["queued", "sent", "timed_out"]
 
 
+async def test_a_command_that_reached_its_gateway_too_late_goes_out_again(here: Replica) -> None:
+    """The gateway sent nothing: the command keeps its place, and its station its connection."""
+    made = await here.command("CS-1", "ClearCache")
+    await here.command("CS-1", "Reset")
+    first = await here.call("CS-1", "ClearCache")
+    assert first.not_after is not None
+    await here.end(first, outcome=CallOutcome.NOT_CONNECTED, late=True)
+    second = await here.call("CS-1", "ClearCache")
+    assert second.command_id == made["id"]
+    assert second.attempt == first.attempt + 1
+    assert second.not_after is not None
+    await here.end(second, ACCEPTED)
+    await here.call("CS-1", "Reset")
+    assert told(here, made["id"]) == ["queued", "sent", "queued", "sent", "answered"]
+
+
 async def test_a_command_expires_in_the_queue_only(replica: Replica) -> None:
     """expires_at: given up when not sent by then."""
     await replica.register("CS-1")

@@ -97,7 +97,12 @@ def test_a_remote_start_is_told_by_its_command() -> None:
 
 @pytest.mark.parametrize(
     ("action", "payload"),
-    [("reset", {"evse_id": 1}), ("remote_stop", {"transaction_id": "abc"})],
+    [
+        ("reset", {"evse_id": 1}),
+        ("remote_stop", {"transaction_id": "abc"}),
+        ("remote_stop", {"transaction_id": "\u00b2"}),  # a digit, but no number
+        ("remote_stop", {"transaction_id": -1}),
+    ],
 )
 def test_what_1_6_can_not_do_is_unsupported(action: str, payload: dict[str, Any]) -> None:
     """A whole-station reset only, and transaction ids that are numbers (1.6 §5.14, §5.12)."""
@@ -115,6 +120,11 @@ def test_what_1_6_can_not_do_is_unsupported(action: str, payload: dict[str, Any]
         ("trigger", {"message": "dance"}),
         ("update_firmware", {"location": "x", "retrieve_at": "tomorrow"}),
         ("remote_strat", {"id_token": "A"}),
+        ("remote_stop", {"transaction_id": "9" * 5000}),
+        ("get_log", {"location": "x", "since": "0001-01-01T00:00:00+05:00"}),
+        ("get_log", {"location": "x", "retries": 2**63}),
+        ("DataTransfer", {"data": -(2**64)}),
+        ("DataTransfer", {"a\0b": 1}),
     ],
 )
 def test_a_mistake_is_said_in_words_without_values(action: str, payload: dict[str, Any]) -> None:
@@ -129,3 +139,11 @@ def test_ocpp_s_own_actions_pass_as_they_are() -> None:
     assert problem("SetNetworkProfile", {"anything": 1}) is None
     made = as_call(command("GetVariables", {"a": 1}), Protocol.OCPP21)
     assert made == ("GetVariables", {"a": 1})
+
+
+@pytest.mark.parametrize("protocol", EVERY_PROTOCOL)
+def test_what_was_stored_before_a_rule_came_does_not_stop_the_queue(protocol: Protocol) -> None:
+    """A payload that makes no call ends its command (Unsupported), not the look at its station."""
+    for payload in ({"transaction_id": [1]}, {"no_such": 1}):
+        with pytest.raises(Unsupported):
+            as_call(command("remote_stop", payload), protocol)

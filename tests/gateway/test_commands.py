@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gateway.stage import GATEWAY_ID, Stage
+from gateway.stage import DEADLINE_S, GATEWAY_ID, Stage, soon
 from voltbus_backbone.contract import gateway, registry
 from voltbus_backbone.contract.config import CallOutcome
 from voltbus_backbone.contract.values import AuthorizationStatus
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from voltbus_backbone.contract.config import CallEnded
+    from voltbus_gateway.connection import Connection
 
 RESET = {"type": "Soft"}
 
@@ -131,6 +134,86 @@ async def test_commands_end_when_the_connection_does(stage: Stage) -> None:
         station.socket.transport.abort()
         assert (await stage.ended("c1")).outcome is CallOutcome.TIMED_OUT
         assert (await stage.ended("c2")).outcome is CallOutcome.NOT_CONNECTED
+
+
+async def test_a_command_that_comes_too_late_is_not_sent(stage: Stage) -> None:
+    """Config has given it up by then: no connector is unlocked that nobody waits for (design 3)."""
+    async with stage.station("CP-1") as station:
+        long_ago = datetime.now(UTC) - timedelta(hours=2)
+        await stage.command("CP-1", "Reset", RESET, "old", not_after=long_ago, attempt=2)
+        ended = await stage.ended("old")
+        assert (ended.outcome, ended.late, ended.attempt) == (CallOutcome.NOT_CONNECTED, True, 2)
+        soon_enough = datetime.now(UTC) + timedelta(hours=2)
+        await stage.command("CP-1", "ClearCache", {}, "new", not_after=soon_enough)
+        assert (await station.receive())[2] == "ClearCache"
+
+
+async def test_a_command_that_was_late_is_sent_when_it_comes_again(stage: Stage) -> None:
+    """Config sends it again with more time; what was not done is not taken for done."""
+    async with stage.station("CP-1") as station:
+        long_ago = datetime.now(UTC) - timedelta(hours=2)
+        await stage.command("CP-1", "Reset", RESET, not_after=long_ago, attempt=1)
+        await stage.ended()
+        await stage.command("CP-1", "Reset", RESET, attempt=2)
+        frame = await station.receive()
+        await station.send(3, frame[1], {"status": "Accepted"})
+        await stage.bus.changed(lambda: len(ends(stage)) == 2)
+    assert [(end.outcome, end.late) for end in ends(stage)] == [
+        (CallOutcome.NOT_CONNECTED, True),
+        (CallOutcome.ANSWERED, False),
+    ]
+
+
+@pytest.mark.parametrize("how", ["told", "taken over", "draining"])
+async def test_a_command_to_a_closing_socket_was_not_sent(
+    start: Callable[..., Awaitable[Stage]], how: str
+) -> None:
+    """A hanging peer keeps its old socket open for seconds; a command then waits for the next."""
+    stage = await start(close_timeout_s=DEADLINE_S, grace_s=2 * DEADLINE_S)
+    async with stage.station("CP-1") as station:
+        await station.call("Heartbeat", {})
+        (connection,) = stage.gateway.connections.current()
+        station.socket.transport.pause_reading()
+        ending = [asyncio.create_task(_close(stage, connection, how))]
+        await soon(lambda: connection.leaving)
+        if how != "taken over":  # the newer socket would take it
+            await stage.command("CP-1", "ClearCache", {}, "next")
+            assert (await stage.ended("next")).outcome is CallOutcome.NOT_CONNECTED
+        assert not connection.closed
+        station.socket.transport.abort()
+        await asyncio.gather(*ending)
+
+
+@pytest.mark.parametrize("how", ["told", "taken over"])
+async def test_a_command_ends_as_soon_as_its_socket_closes(
+    start: Callable[..., Awaitable[Stage]], how: str
+) -> None:
+    """The next command need not wait until a hanging peer is cut off (takeover in a second)."""
+    stage = await start(close_timeout_s=DEADLINE_S)
+    async with stage.station("CP-1") as station:
+        await stage.command("CP-1", "Reset", RESET, "out")
+        await station.receive()
+        await stage.command("CP-1", "ClearCache", {}, "behind")
+        (connection,) = stage.gateway.connections.current()
+        station.socket.transport.pause_reading()
+        await _close(stage, connection, how)
+        assert (await stage.ended("out")).outcome is CallOutcome.TIMED_OUT
+        assert (await stage.ended("behind")).outcome is CallOutcome.NOT_CONNECTED
+        assert not connection.closed
+        station.socket.transport.abort()
+
+
+async def _close(stage: Stage, connection: Connection, how: str) -> None:
+    if how == "told":
+        told = gateway.CloseConnection(
+            gateway_id=GATEWAY_ID, station_id="CP-1", connection_id=connection.connection_id
+        )
+        await stage.tell(told, registry.CLOSE_CONNECTION)
+    elif how == "draining":
+        await stage.stop()
+    else:
+        newer = await stage.socket("CP-1")
+        await newer.close()
 
 
 async def test_a_pending_station_gets_no_remote_start(stage: Stage) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -63,6 +64,28 @@ async def test_a_pending_station_may_send_what_it_was_asked_for(stage: Stage) ->
         _, id_, action, _ = await station.receive()
         assert action == "TriggerMessage"
         await station.send(3, id_, {"status": "Accepted"})
+        assert (await station.call("StatusNotification", status))[0] == 3
+
+
+@pytest.mark.parametrize("how", ["another boot", "a newer connection", "after a break"])
+async def test_what_a_pending_station_was_asked_for_stays_allowed(stage: Stage, how: str) -> None:
+    """B02.FR.09: the triggered message may come behind a repeated Boot, or a reconnection."""
+    stage.services.registrations["CP-1"] = "Pending"
+    status = {"connectorId": 1, "errorCode": "NoError", "status": "Available"}
+    async with stage.station("CP-1") as station, contextlib.AsyncExitStack() as stack:
+        assert (await station.call("BootNotification", BOOT))[2]["status"] == "Pending"
+        await stage.command("CP-1", "TriggerMessage", {"requestedMessage": "StatusNotification"})
+        _, id_, _, _ = await station.receive()
+        await station.send(3, id_, {"status": "Accepted"})
+        if how == "another boot":
+            assert (await station.call("BootNotification", BOOT))[2]["status"] == "Pending"
+        else:
+            if how == "after a break":
+                station.socket.transport.abort()
+                await stage.event(registry.STATION_DISCONNECTED, "CP-1")
+            newer = await stack.enter_async_context(stage.station("CP-1"))
+            await station.closed()
+            station.socket = newer.socket
         assert (await station.call("StatusNotification", status))[0] == 3
 
 

@@ -102,6 +102,14 @@ class TestCallsOfTheStation:
         ]
         assert dispatched(effects).id == "4"
 
+    @pytest.mark.parametrize("broken", ['[2,"2"]', '[2,"2","Heartbeat",[]]', '[2,"2",5,{}]'])
+    def test_what_is_no_call_is_refused_in_its_turn(self, broken: str) -> None:
+        """A13: its id is readable, so its CALLERROR doesn't overtake the answer before it."""
+        one = session(V201)
+        call = dispatched(one.receive(heartbeat("1"), 0.0))
+        assert one.receive(broken, 0.0) == ()
+        assert [frame[1] for frame in written(one.answer(call, TIME, 0.1))] == ["1", "2"]
+
     def test_an_invalid_call_alone_is_refused_at_once(self) -> None:
         """Nobody is before it."""
         one = session(V201)
@@ -258,6 +266,17 @@ class TestOurCalls:
         assert [frame[1] for frame in written(effects)] == ["m1"]
         assert one.counts["invalid_answer"] == 1
 
+    @pytest.mark.parametrize("value", ["9223372036854775808", '{"a\\u0000": 1}'])
+    def test_an_answer_that_nobody_can_store_ends_the_call(self, value: str) -> None:
+        """What JSON allows and a store can't hold is the station's error, and is not lost."""
+        one = session(V201)
+        payload = {"vendorId": "acme"}
+        one.call("c", "DataTransfer", payload, 0.0, 5.0)
+        answer = f'[3,"m0",{{"status":"Accepted","data":{value}}}]'
+        (end,) = ended(one.receive(answer, 1.0))
+        assert end.outcome is CallOutcome.REJECTED
+        assert one.idle
+
     def test_21_is_told_that_its_answer_is_invalid(self) -> None:
         """A17: CALLRESULTERROR reuses the id of the CALLRESULT."""
         one = session(V21)
@@ -287,6 +306,20 @@ class TestOurCalls:
         assert end.error_code
         assert one.idle
 
+    def test_a_call_whose_turn_comes_too_late_is_not_sent(self) -> None:
+        """Who asked for it has given it up by then; the next one is sent instead."""
+        one = session()
+        one.call("a", "ClearCache", {}, 0.0, 30.0)
+        one.call("b", "ClearCache", {}, 0.0, 30.0, not_after=8.0)
+        one.call("c", "ClearCache", {}, 0.0, 30.0)
+        effects = one.receive('[3,"m0",{"status":"Accepted"}]', 9.0)
+        assert [(end.command_id, end.outcome) for end in ended(effects)] == [
+            ("a", CallOutcome.ANSWERED),
+            ("b", CallOutcome.NOT_CONNECTED),
+        ]
+        assert [end.late for end in ended(effects)] == [False, True]
+        assert [effect.command_id for effect in effects if isinstance(effect, Write)] == ["c"]
+
     def test_too_many_calls(self) -> None:
         """Bounded memory: the one that finds no room was never sent."""
         one = session(command_limit=1)
@@ -312,6 +345,19 @@ class TestTheEnd:
         assert one.idle
         assert one.deadline is None
         assert one.close() == ()
+
+    def test_what_the_socket_did_not_take_was_not_sent(self) -> None:
+        """The other side closes: this call and those behind it can be sent on its next socket."""
+        one = session()
+        (write,) = one.call("a", "ClearCache", {}, 0.0, 5.0)
+        assert isinstance(write, Write)
+        assert write.command_id == "a"
+        one.call("b", "ClearCache", {}, 0.0, 5.0)
+        ends = ended(one.unsent("a"))
+        assert [(end.command_id, end.outcome) for end in ends] == [
+            ("a", CallOutcome.NOT_CONNECTED),
+            ("b", CallOutcome.NOT_CONNECTED),
+        ]
 
     def test_nothing_happens_afterwards(self) -> None:
         """Neither texts nor answers nor time; a new command ends at once."""

@@ -26,7 +26,11 @@ ANSWER_WITHIN = 20.0
 QUEUE_LIMIT = 3
 COMMAND_LIMIT = 4
 garbage = st.sampled_from(
-    ["", "{}", "[]", "[2]", '[2,"g"]', "[3]", '[3,"nobody",{}]', '[4,"nobody"]', '[9,"g"]', "[[]]"]
+    ["", "{}", "[]", "[2]", "[2,null]", "[3]", '[3,"nobody",{}]', '[4,"nobody"]', "[9]", "[[]]"]
+)
+# What is no call, but says which call it was meant to be.
+broken_calls = st.sampled_from(
+    ['[2,"%s"]', '[2,"%s","Heartbeat",[]]', '[2,"%s",1,{}]', '["2","%s"]']
 )
 
 
@@ -56,26 +60,36 @@ class SessionMachine(RuleBasedStateMachine):
         self.outstanding: str | None = None
         self.old_ids: list[str] = []
         self.sent: set[str] = set()
+        self.not_after: dict[str, float] = {}
+        # The socket takes nothing any more; our calls are over.
+        self.deaf = False
+        self.calls_over = False
 
     def take(self, effects: Effects) -> None:
         """Check each effect against the model, and follow it."""
         for effect in effects:
-            if isinstance(effect, Write):
-                self.take_frame(orjson.loads(effect.text))
+            if isinstance(effect, Write) and self.deaf and effect.command_id is not None:
+                self.calls_over = True
+                self.take(self.session.unsent(effect.command_id))
+                assert not self.commands, "what was not sent can be sent elsewhere, at once"
+            elif isinstance(effect, Write):
+                self.take_frame(orjson.loads(effect.text), effect.command_id)
             elif isinstance(effect, Dispatch):
                 self.take_dispatch(effect)
             else:
                 self.take_end(effect)
 
-    def take_frame(self, frame: list[Any]) -> None:
+    def take_frame(self, frame: list[Any], command_id: str | None) -> None:
         """A text goes out: a call of ours, an answer to the station, or a word about garbage."""
         kind, id_ = frame[0], frame[1]
         if kind == 2:
             assert self.outstanding is None, "one CALL of ours in flight (A13)"
             assert id_ not in self.sent, "message ids are fresh (A14)"
+            assert command_id == self.commands[0], "in the order of asking"
+            assert self.now <= self.not_after[command_id], "nothing leaves too late"
             self.sent.add(id_)
             self.outstanding = id_
-        elif id_ not in {"g", "-1"} and kind in {3, 4}:
+        elif id_ != "-1" and kind in {3, 4}:
             expected, sound = self.unanswered.popleft()
             assert id_ == expected, "answers in order of arrival"
             assert sound or kind == 4
@@ -95,6 +109,9 @@ class SessionMachine(RuleBasedStateMachine):
             assert self.outstanding is not None
             self.old_ids.append(self.outstanding)
             self.outstanding = None
+        if end.late:
+            assert self.outstanding is None
+            assert self.now > self.not_after[end.command_id]
         assert self.commands.popleft() == end.command_id
 
     @precondition(lambda self: self.session.wants_input)
@@ -106,6 +123,15 @@ class SessionMachine(RuleBasedStateMachine):
         if not self.closed:
             self.unanswered.append((id_, sound))
         self.take(self.session.receive(orjson.dumps([2, id_, action, {}]), self.now))
+
+    @precondition(lambda self: self.session.wants_input)
+    @rule(text=broken_calls)
+    def station_calls_brokenly(self, text: str) -> None:
+        """What can be told from its id is refused in its turn."""
+        id_ = f"s{next(self.numbers)}"
+        if not self.closed:
+            self.unanswered.append((id_, False))
+        self.take(self.session.receive(text % id_, self.now))
 
     @rule(text=garbage)
     def station_talks_nonsense(self, text: str) -> None:
@@ -131,18 +157,20 @@ class SessionMachine(RuleBasedStateMachine):
         """An answer to a call that is not in flight does nothing."""
         assert self.session.answer(Call("s0", "Heartbeat", {}), TIME, self.now) == ()
 
-    @rule(timeout=st.floats(1, 30))
-    def we_call(self, timeout: float) -> None:
-        """Somebody wants a call sent."""
+    @rule(timeout=st.floats(1, 30), patience=st.floats(-1, 40))
+    def we_call(self, timeout: float, patience: float) -> None:
+        """Somebody wants a call sent, and not too late."""
         command = f"k{next(self.numbers)}"
+        until = self.not_after[command] = self.now + patience
+        effects = self.session.call(command, "ClearCache", {}, self.now, timeout, not_after=until)
         full = len(self.commands) - (self.outstanding is not None) >= COMMAND_LIMIT
-        if full or self.closed:
-            (end,) = self.session.call(command, "ClearCache", {}, self.now, timeout)
+        if full or self.calls_over:
+            (end,) = effects
             assert isinstance(end, Ended)
             assert (end.command_id, end.outcome) == (command, CallOutcome.NOT_CONNECTED)
             return
         self.commands.append(command)
-        self.take(self.session.call(command, "ClearCache", {}, self.now, timeout))
+        self.take(effects)
 
     @rule()
     def we_call_wrongly(self) -> None:
@@ -161,9 +189,9 @@ class SessionMachine(RuleBasedStateMachine):
             "broken": [3, self.outstanding, None],
         }
         frame = frames[how]
-        commands = len(self.commands)
+        command = self.commands[0]
         self.take(self.session.receive(orjson.dumps(frame), self.now))
-        assert len(self.commands) == commands - 1
+        assert command not in self.commands
 
     @precondition(lambda self: bool(self.old_ids))
     @rule(data=st.data())
@@ -182,10 +210,22 @@ class SessionMachine(RuleBasedStateMachine):
         assert deadline is None or deadline > self.now
 
     @rule()
+    def socket_closes(self) -> None:
+        """The other side is closing: writing does nothing from now on."""
+        self.deaf = True
+
+    @rule()
+    def we_close(self) -> None:
+        """We are closing: our calls are over, the station's may still be answered."""
+        self.take(self.session.end_calls())
+        self.calls_over = True
+        assert not self.commands
+
+    @rule()
     def connection_ends(self) -> None:
         """Every command ends, the sent one as timed out; the station's calls are forgotten."""
         self.take(self.session.close())
-        self.closed = True
+        self.closed = self.calls_over = True
         assert not self.commands
         self.unanswered.clear()
         self.current = None

@@ -25,7 +25,7 @@ class Settings(StoreSettings):
     boot_lag_s: float = Field(default=0.2, ge=0)
     gateway_silence_s: float = Field(default=15.0, gt=0)
     command_ttl_s: float = Field(default=86_400.0, gt=0)
-    command_margin_s: float = Field(default=10.0, ge=0)
+    command_margin_s: float = Field(default=10.0, ge=1)
     commands_kept_days: int = Field(default=30, ge=1)
     setting_timeout_s: float = Field(default=30.0, gt=0)
     variables_per_call: int = Field(default=10, ge=4)  # what payment methods need together

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 class Link(Protocol):
     """The socket under a connection."""
 
-    def write(self, text: bytes) -> None:
-        """Send one text message; nothing happens when the socket is closing."""
+    def write(self, text: bytes) -> bool:
+        """Send one text message; False, and nothing happens, when the socket is closing."""
         ...
 
     def close(self, code: int, reason: str) -> None:
@@ -39,8 +39,10 @@ class Link(Protocol):
 class Carrier(Protocol):
     """Who carries out what a session wants."""
 
-    def dispatch(self, connection: Connection, message: Call | Send, extras: int) -> None:
-        """Handle a valid message of the station; ``extras`` unknown properties were let pass."""
+    def dispatch(
+        self, connection: Connection, message: Call | Send, extras: tuple[str, ...]
+    ) -> None:
+        """Handle a valid message of the station; ``extras``: where it goes beyond the schema."""
         ...
 
     def ended(self, connection: Connection, ended: Ended) -> None:
@@ -67,6 +69,7 @@ class Connection:
     __slots__ = (
         "_carrier",
         "_clock",
+        "_closing",
         "_leaving",
         "_link",
         "_loop",
@@ -118,6 +121,7 @@ class Connection:
         self._timer: asyncio.TimerHandle | None = None
         self._room: asyncio.Future[None] | None = None
         self._leaving: tuple[int, str] | None = None
+        self._closing = False
 
     @property
     def protocol(self) -> values.Protocol:
@@ -141,8 +145,8 @@ class Connection:
 
     @property
     def leaving(self) -> bool:
-        """The socket is closed as soon as it is idle: nothing new is begun."""
-        return self._leaving is not None
+        """The socket closes, at once or as soon as it is idle: nothing new is begun."""
+        return self._closing or self._leaving is not None
 
     @property
     def dropped(self) -> dict[str, int]:
@@ -161,18 +165,26 @@ class Connection:
         """A call of the station gets a CALLERROR."""
         self._carry_out(self._session.fail(call, failure, self._clock()))
 
-    def call(self, command: SendCall, timeout_s: float) -> None:
-        """Send a call to the station when its turn comes."""
+    def call(self, command: SendCall, timeout_s: float, within_s: float) -> None:
+        """Send a call to the station, if its turn comes within so many seconds."""
+        now = self._clock()
         self._carry_out(
             self._session.call(
-                command.command_id, command.action, command.payload, self._clock(), timeout_s
+                command.command_id,
+                command.action,
+                command.payload,
+                now,
+                timeout_s,
+                not_after=now + within_s,
             )
         )
 
     def close(self, code: int, reason: str) -> None:
-        """Close the socket now."""
+        """Close the socket now. Commands end at once: a peer that hangs may take its time."""
         self._leaving = None
+        self._closing = True
         self._link.close(code, reason)
+        self._carry_out(self._session.end_calls())
 
     def leave(self, code: int, reason: str) -> None:
         """Close the socket as soon as no call is in flight."""
@@ -203,9 +215,10 @@ class Connection:
     def _carry_out(self, effects: Effects) -> None:
         for effect in effects:
             if type(effect) is Write:
-                self._link.write(effect.text)
+                if not self._link.write(effect.text) and effect.command_id is not None:
+                    self._carry_out(self._session.unsent(effect.command_id))
             elif type(effect) is Dispatch:
-                self._carrier.dispatch(self, effect.call, len(effect.extras))
+                self._carrier.dispatch(self, effect.call, effect.extras)
             elif type(effect) is Ended:
                 self._carrier.ended(self, effect)
         if self.closed:

@@ -7,6 +7,7 @@ Every event names its connection, so the log's readers can tell a late end from 
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from voltbus_backbone.contract.gateway import CloseConnection, RegistrationChang
 from voltbus_backbone.contract.registry import STATION_CONNECTED, STATION_DISCONNECTED
 from voltbus_backbone.contract.stations import StationConnected, StationDisconnected
 from voltbus_gateway.connection import POLICY_VIOLATION, SERVICE_RESTART, Connection
+from voltbus_gateway.domain.registration import PENDING
 from voltbus_gateway.domain.session import Session
 from voltbus_gateway.metrics import CLOSED, CONNECTIONS, DROPPED
 
@@ -36,11 +38,14 @@ if TYPE_CHECKING:
     from voltbus_gateway.reports import Reports
     from voltbus_gateway.settings import Settings
     from voltbus_gateway.tls import ClientCertificate
+    from voltbus_gateway.unknown_properties import UnknownProperties
 
 log = structlog.get_logger(__name__)
 
 # Our session's own deadline is the last resort after the handlers' deadlines.
 _LAST_RESORT_S = 2.0
+# So many pending stations that have left are remembered with what they were asked for.
+_REMEMBERED = 10_000
 
 
 class Connections:
@@ -54,6 +59,7 @@ class Connections:
         publisher: Publishing,
         reports: Reports,
         calls: OutgoingCalls,
+        unknown_properties: UnknownProperties,
         source: str,
         partition: int,
         now: Callable[[], datetime],
@@ -70,6 +76,8 @@ class Connections:
         self._clock = clock
         self._by_station: dict[str, Connection] = {}
         self._open: dict[str, Connection] = {}
+        self._asked_for: OrderedDict[str, set[str]] = OrderedDict()
+        self._unknown_properties = unknown_properties
         self._last_id = 0
         self._empty = asyncio.Event()
         self._empty.set()
@@ -116,6 +124,8 @@ class Connections:
             clock=self._clock,
             certificate=certificate,
         )
+        # What a pending station was asked for may come on its next connection (B02.FR.09).
+        connection.asked_for |= self._asked_for.pop(station_id, set())
         older = self._by_station.get(station_id)
         self._by_station[station_id] = connection
         self._open[connection.connection_id] = connection
@@ -123,6 +133,7 @@ class Connections:
         CONNECTIONS.labels(protocol.value).inc()
         self._tell_connected(connection, now, credential_id)
         if older is not None:
+            connection.asked_for |= older.asked_for
             older.close(POLICY_VIOLATION, "The station has a newer connection")
         return connection
 
@@ -166,6 +177,7 @@ class Connections:
             return
         if self._by_station.get(connection.station_id) is connection:
             del self._by_station[connection.station_id]
+            self._remember(connection)
         connection.lost()
         CONNECTIONS.labels(connection.protocol.value).dec()
         CLOSED.labels(str(code)).inc()
@@ -192,12 +204,20 @@ class Connections:
         if not self._open:
             self._empty.set()
 
+    def _remember(self, connection: Connection) -> None:
+        if connection.asked_for and connection.registration == PENDING:
+            self._asked_for[connection.station_id] = connection.asked_for
+            if len(self._asked_for) > _REMEMBERED:
+                self._asked_for.popitem(last=False)
+
     # What the sessions want (Carrier).
 
-    def dispatch(self, connection: Connection, message: Call | Send, extras: int) -> None:
+    def dispatch(
+        self, connection: Connection, message: Call | Send, extras: tuple[str, ...]
+    ) -> None:
         """Hand a valid message of the station to the handlers."""
         if extras:
-            DROPPED.labels("unknown_property_passed").inc(extras)
+            self._unknown_properties.passed(connection, message.action, extras)
         self._handlers.handle(connection, message)
 
     def ended(self, connection: Connection, ended: Ended) -> None:

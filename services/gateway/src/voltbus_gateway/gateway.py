@@ -23,6 +23,7 @@ from voltbus_gateway.outgoing import OutgoingCalls
 from voltbus_gateway.pulse import Pulse
 from voltbus_gateway.reports import Reports
 from voltbus_gateway.sockets import Sockets
+from voltbus_gateway.unknown_properties import UnknownProperties
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -99,8 +100,10 @@ class Gateway:
             now=self._now,
             clock=self._clock,
         )
+        unknown_properties = UnknownProperties(self._clock)
         calls = OutgoingCalls(
             reports=self._reports,
+            unknown_properties=unknown_properties,
             source=self._source,
             longest_timeout_s=settings.longest_call_timeout_s,
             now=self._now,
@@ -111,6 +114,7 @@ class Gateway:
             publisher=self._bus,
             reports=self._reports,
             calls=calls,
+            unknown_properties=unknown_properties,
             source=self._source,
             partition=requester.partition,
             now=self._now,

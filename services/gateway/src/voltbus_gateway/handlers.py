@@ -243,7 +243,8 @@ class Handlers:
             connection.registering -= 1
             if isinstance(answer, BootAnswer):
                 connection.registration = answer.status
-                connection.asked_for.clear()
+                if answer.status != registration.PENDING:
+                    connection.asked_for.clear()
         self._answer(one, answer)
 
     def _silence(self, one: Handling) -> None:

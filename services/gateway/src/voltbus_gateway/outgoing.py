@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from math import inf
 from typing import TYPE_CHECKING
 
 from voltbus_backbone import envelope
@@ -11,6 +12,7 @@ from voltbus_backbone.contract.registry import CALL_ENDED
 from voltbus_gateway.domain import registration
 from voltbus_gateway.domain.effects import Ended
 from voltbus_gateway.domain.errors import ErrorCode
+from voltbus_gateway.domain.outbound import too_late
 from voltbus_gateway.metrics import COMMANDS
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from voltbus_backbone.envelope import Record
     from voltbus_gateway.connection import Connection
     from voltbus_gateway.reports import Reports
+    from voltbus_gateway.unknown_properties import UnknownProperties
 
 _REMEMBERED = 10_000
 
@@ -36,11 +39,13 @@ class OutgoingCalls:
         self,
         *,
         reports: Reports,
+        unknown_properties: UnknownProperties,
         source: str,
         longest_timeout_s: float,
         now: Callable[[], datetime],
     ) -> None:
         self._reports = reports
+        self._unknown_properties = unknown_properties
         self._source = source
         self._longest_timeout_s = longest_timeout_s
         self._now = now
@@ -54,6 +59,11 @@ class OutgoingCalls:
         reported = self._reported.get(command.command_id)
         if reported is not None:
             self._reports.tell(reported)
+            return
+        within_s = _left(command, self._now())
+        if within_s < 0:
+            # config may have given it up, and a station must not do what nobody waits for.
+            self._report(command, command.connection_id, too_late(command.command_id))
             return
         if connection is None or connection.leaving:
             # config sends it again on the station's next connection.
@@ -69,12 +79,13 @@ class OutgoingCalls:
         if asked is not None:
             connection.asked_for.add(asked)
         self._on_their_way[command.command_id] = command
-        connection.call(command, min(command.timeout_s, self._longest_timeout_s))
+        connection.call(command, min(command.timeout_s, self._longest_timeout_s), within_s)
 
     def ended(self, connection: Connection, ended: Ended) -> None:
         """A session says what became of a call."""
         command = self._on_their_way.pop(ended.command_id, None)
         if command is not None:
+            self._unknown_properties.passed(connection, command.action, ended.extras)
             self._report(command, connection.connection_id, ended)
 
     def _report(self, command: SendCall, connection_id: str, ended: Ended) -> None:
@@ -88,11 +99,13 @@ class OutgoingCalls:
             payload=ended.payload,
             error_code=ended.error_code,
             error_description=ended.error_description,
+            attempt=command.attempt,
+            late=ended.late,
         )
         record = envelope.event(
             CALL_ENDED,
             message,
-            id=f"{command.command_id}/{connection_id}/{ended.outcome}",
+            id=f"{command.command_id}/{command.attempt}/{connection_id}/{ended.outcome}",
             source=self._source,
             now=now,
         )
@@ -102,6 +115,11 @@ class OutgoingCalls:
             if len(self._reported) > _REMEMBERED:
                 self._reported.popitem(last=False)
         self._reports.tell(record)
+
+
+def _left(command: SendCall, now: datetime) -> float:
+    """Seconds in which the call may still be sent, or a negative number."""
+    return inf if command.not_after is None else (command.not_after - now).total_seconds()
 
 
 def _refused(command: SendCall, state: str) -> Ended:

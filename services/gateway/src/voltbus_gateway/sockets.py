@@ -21,6 +21,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHeader
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.frames import DATA_OPCODES, Frame, Opcode
 from websockets.headers import parse_subprotocol
+from websockets.protocol import State
 from websockets.typing import Subprotocol
 
 from voltbus_backbone.errors import SettingsError
@@ -98,10 +99,12 @@ class SocketLink:
         self._limit = limit
         self._closing: asyncio.Task[None] | None = None
 
-    def write(self, text: bytes) -> None:
-        """Send one text message."""
-        # Unlike send(), this neither waits nor raises; a closing socket is passed over.
-        broadcast(self._one, text, text=True)
+    def write(self, text: bytes) -> bool:
+        """Send one text message; False when the socket is closing."""
+        if self._socket.state is not State.OPEN:
+            return False
+        broadcast(self._one, text, text=True)  # unlike send(), this neither waits nor raises
+        return True
 
     def close(self, code: int, reason: str) -> None:
         """Begin the closing handshake; a peer that does not answer is cut off."""

@@ -74,7 +74,11 @@ class CallOutcome(StrEnum):
 
 
 class CallEnded(Message, frozen=True):
-    """A gateway reports what a station answered. (to `config.requests`, a fact)"""
+    """A gateway reports what a station answered. (to `config.requests`, a fact)
+
+    ``attempt`` is that of the SendCall; 0 where it had none. ``late``: it is not_connected only in
+    that it was not sent: SendCall, or its turn, came after its ``not_after``.
+    """
 
     command_id: str
     station_id: str
@@ -84,6 +88,8 @@ class CallEnded(Message, frozen=True):
     payload: dict[str, Any] | None = None
     error_code: str | None = None
     error_description: str | None = None
+    attempt: int = 0
+    late: bool = False
 
 
 class CommandStatus(StrEnum):

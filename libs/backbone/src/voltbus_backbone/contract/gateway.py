@@ -6,6 +6,7 @@ the record by its header.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from voltbus_backbone.contract.values import Message
@@ -16,6 +17,8 @@ class SendCall(Message, frozen=True):
 
     ``connection_id`` names the connection that config believes in; when the station is on another
     connection of the same gateway, that one is used. ``timeout_s`` in seconds from sending.
+    ``not_after``: a call that could only be sent later is not sent, and reported ``late``.
+    ``attempt`` counts how often config has sent this command; the report repeats it.
     """
 
     command_id: str
@@ -25,6 +28,8 @@ class SendCall(Message, frozen=True):
     action: str
     payload: dict[str, Any] = {}
     timeout_s: float = 30.0
+    not_after: datetime | None = None
+    attempt: int = 0
 
 
 class CloseConnection(Message, frozen=True):

@@ -34,6 +34,10 @@ MOVES: dict[CommandStatus, frozenset[CommandStatus]] = {
     ),
 }
 
+# How much of the margin a call may take to its gateway; its report needs the rest.
+_TO_THE_GATEWAY = 0.8
+_MOST_LATE = 3
+
 # While Pending: configuring and reporting, no starting or stopping (2.x B02.FR.01-05).
 WHILE_PENDING = frozenset(
     {
@@ -82,7 +86,9 @@ class Command(Message, frozen=True, rename={"id": "_id"}):
     ``settings``, ``notes`` and ``protocol`` are of a command that brings settings, compiled for
     that version. ``payload`` is dropped once the command has ended: it may hold an id token or
     a secret.
-    ``give_up_at``: a sent command of which nothing was heard by then has timed out.
+    ``not_after``: its gateway does not send it later than this, lest a station does what was given
+    up. ``give_up_at``: a sent command of which nothing was heard by then has timed out. ``late``:
+    how often it reached its gateway only after ``not_after``.
     """
 
     id: str
@@ -103,9 +109,10 @@ class Command(Message, frozen=True, rename={"id": "_id"}):
     timeout_s: float = 30.0
     attempt: int = 0
     connection_id: str | None = None
-    earlier_connections: tuple[str, ...] = ()
     sent_at: datetime | None = None
+    not_after: datetime | None = None
     give_up_at: datetime | None = None
+    late: int = 0
     ended_at: datetime | None = None
     answer: dict[str, Any] | None = None
     answer_status: str | None = None
@@ -159,18 +166,19 @@ def sent(command: Command, connection: Connection, now: datetime, margin: timede
         attempt=command.attempt + 1,
         connection_id=connection.connection_id,
         sent_at=now,
+        not_after=now + margin * _TO_THE_GATEWAY,
         give_up_at=now + timedelta(seconds=command.timeout_s) + margin,
     )
 
 
 def requeued(command: Command) -> Command:
-    """The station was not there: the command waits again, in its old place."""
+    """It was not sent: the command waits again, in its old place."""
     return _moved(
         command,
         QUEUED,
         connection_id=None,
-        earlier_connections=(*command.earlier_connections, command.connection_id or ""),
         sent_at=None,
+        not_after=None,
         give_up_at=None,
     )
 
@@ -214,9 +222,9 @@ def heard(command: Command, end: CallEnded, now: datetime) -> Command | None:
         case CallOutcome.ANSWERED:
             return ended(command, CommandStatus.ANSWERED, now, answer=end.payload or {})
         case CallOutcome.NOT_CONNECTED:
-            if end.connection_id in command.earlier_connections:
-                return None  # of an earlier attempt, delivered again
-            return requeued(command)
+            if _of_earlier(command, end):
+                return None
+            return _late(command, now) if end.late else requeued(command)
         case CallOutcome.TIMED_OUT:
             return ended(command, CommandStatus.TIMED_OUT, now)
         case _:
@@ -230,6 +238,20 @@ def heard(command: Command, end: CallEnded, now: datetime) -> Command | None:
                 error_code=code,
                 error_description=end.error_description,
             )
+
+
+def _of_earlier(command: Command, end: CallEnded) -> bool:
+    """Whether the report is of an earlier attempt, delivered again."""
+    return end.attempt not in {0, command.attempt}
+
+
+def _late(command: Command, now: datetime) -> Command:
+    """It reached its gateway too late: once more, but not for ever."""
+    late = command.late + 1
+    if late < _MOST_LATE:
+        return msgspec.structs.replace(requeued(command), late=late)
+    why = f"Never sent: it reached its gateway too late {late} times. Are the clocks apart?"
+    return ended(command, CommandStatus.TIMED_OUT, now, error_description=why)
 
 
 def overdue(command: Command, now: datetime) -> Command | None:

@@ -69,6 +69,8 @@ def send(
         action=action,
         payload=payload,
         timeout_s=command.timeout_s,
+        not_after=command.not_after,
+        attempt=command.attempt,
     )
     return Emission(
         SEND_CALL,

@@ -174,7 +174,7 @@ class Requests:
                 continue
             commands[end.command_id] = over[end.command_id] = after
             batch.emissions.append(changed(after, now))
-            if end.outcome is CallOutcome.NOT_CONNECTED:
+            if end.outcome is CallOutcome.NOT_CONNECTED and not end.late:
                 absent[command.station_id] = end.connection_id
         await store.commands.put(over.values(), session)
         await store.absent(absent, now, session)

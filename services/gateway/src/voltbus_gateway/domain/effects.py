@@ -12,9 +12,14 @@ if TYPE_CHECKING:
 
 
 class Write(msgspec.Struct, frozen=True):
-    """Send this as one WebSocket text message (UTF-8 already encoded)."""
+    """Send this as one WebSocket text message (UTF-8 already encoded).
+
+    ``command_id`` is of a call of ours: when the socket takes nothing any more, the session is told
+    so (``Session.unsent``), for what was never sent can be sent again elsewhere.
+    """
 
     text: bytes
+    command_id: str | None = None
 
 
 class Dispatch(msgspec.Struct, frozen=True):
@@ -33,7 +38,8 @@ class Ended(msgspec.Struct, frozen=True):
     ANSWERED with ``payload``; REJECTED with the station's code (in 2.x's spelling where it is
     known), or with ours when its answer breaks the schema; TIMED_OUT when it was sent and no answer
     came (also when the connection closed meanwhile: the station may have done it); NOT_CONNECTED
-    when it was never sent; INVALID when it can't be sent.
+    when it was never sent (``late``: its turn came too late); INVALID when it can't be sent.
+    ``extras`` are the places of unknown properties in the answer that the policy let pass.
     """
 
     command_id: str
@@ -41,6 +47,8 @@ class Ended(msgspec.Struct, frozen=True):
     payload: Payload | None = None
     error_code: str | None = None
     error_description: str | None = None
+    extras: tuple[str, ...] = ()
+    late: bool = False
 
 
 Effect = Write | Dispatch | Ended

@@ -18,11 +18,10 @@ if TYPE_CHECKING:
 
 
 class _Waiting(msgspec.Struct, frozen=True):
-    """A call whose turn has not come, or one that is owed an error in that order."""
+    """A call whose turn has not come, with its ``extras``."""
 
     call: Call
-    extras: tuple[str, ...] = ()
-    failure: CallFailed | None = None
+    extras: tuple[str, ...]
 
 
 class Inbound:
@@ -40,7 +39,8 @@ class Inbound:
         self._counts = counts
         self._extras = extras
         self._within = answer_within
-        self._queue: deque[_Waiting] = deque()
+        # What waits for its turn: sound calls, and errors that are owed in that order.
+        self._queue: deque[_Waiting | Write] = deque()
         self.current: Call | None = None
         self.deadline: float | None = None
 
@@ -57,14 +57,18 @@ class Inbound:
                 raise _not_a_call()
         except CallFailed as failure:
             self._counts["invalid_call"] += 1
-            if self.current is None:
-                return (self._error(call, failure),)
-            self._queue.append(_Waiting(call, failure=failure))
-            return ()
+            return self.refuse(self._error(call, failure))
         if self.current is not None:
             self._queue.append(_Waiting(call, extras))
             return ()
         return (self._begin(call, extras, now),)
+
+    def refuse(self, error: Write) -> Effects:
+        """A call came that gets this error, when it is its turn."""
+        if self.current is None:
+            return (error,)
+        self._queue.append(error)
+        return ()
 
     def sent(self, message: Send) -> Effects:
         """A SEND came (2.1): it waits for nothing and is never answered, also when wrong (A17)."""
@@ -134,10 +138,10 @@ class Inbound:
         effects: list[Effect] = []
         while self._queue:
             waiting = self._queue.popleft()
-            if waiting.failure is None:
+            if isinstance(waiting, _Waiting):
                 effects.append(self._begin(waiting.call, waiting.extras, now))
                 break
-            effects.append(self._error(waiting.call, waiting.failure))
+            effects.append(waiting)
         return tuple(effects)
 
     def _error(self, call: Call, failure: CallFailed) -> Write:

@@ -1,22 +1,18 @@
-"""What those behind the gateway can hold, where JSON and its schemas set no limit.
+"""What those behind the gateway can hold, as OCPP's errors.
 
-JSON Schema calls 3.0 an integer (draft 6, so 2.x), lets integers grow without end, and says nothing
-of what is nested in customData. Our stores hold 64 bits and readers follow so many levels. OCPP
-means 32 bits, but meters outgrow that: only what can't be kept is refused.
+JSON Schema calls 3.0 an integer (draft 6, so 2.x) and sets integers no limit. OCPP means 32 bits,
+but meters outgrow that: only what can't be kept is refused.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from voltbus_backbone import storable as keeping
 from voltbus_gateway.domain.errors import CallFailed, ErrorCode
 
 if TYPE_CHECKING:
     from voltbus_gateway.domain.frames import Payload
-
-_LARGEST = 2**63 - 1
-# The deepest message of OCPP has about ten levels.
-_DEEPEST = 64
 
 
 def integer(value: float) -> int:
@@ -25,11 +21,9 @@ def integer(value: float) -> int:
     Raises:
         CallFailed: PropertyConstraintViolation when it doesn't fit 64 bits.
     """
-    if -_LARGEST <= value <= _LARGEST:
+    if -keeping.LARGEST <= value <= keeping.LARGEST:
         return int(value)
-    raise CallFailed(
-        ErrorCode.PROPERTY_CONSTRAINT_VIOLATION, "An integer is out of the range of 64 bits"
-    )
+    raise _too_large()
 
 
 def optional_integer(value: Any) -> int | None:
@@ -41,20 +35,18 @@ def storable(payload: Payload) -> Payload:
     """The payload itself, when it can be kept and read as it is.
 
     Raises:
-        CallFailed: an integer is too large, or something is nested too deep.
+        CallFailed: an integer is too large, something is nested too deep, or a name holds a NUL.
     """
-    _look(payload, 0)
+    try:
+        keeping.check(payload)
+    except keeping.TooLargeError:
+        raise _too_large() from None
+    except keeping.NotStorableError as error:
+        raise CallFailed(ErrorCode.FORMAT_VIOLATION, f"payload: {error}") from None
     return payload
 
 
-def _look(value: Any, depth: int) -> None:
-    if depth > _DEEPEST:
-        raise CallFailed(ErrorCode.FORMAT_VIOLATION, "payload: nested too deep")
-    if type(value) is dict:
-        for inner in value.values():
-            _look(inner, depth + 1)
-    elif type(value) is list:
-        for inner in value:
-            _look(inner, depth + 1)
-    elif type(value) is int:
-        integer(value)
+def _too_large() -> CallFailed:
+    return CallFailed(
+        ErrorCode.PROPERTY_CONSTRAINT_VIOLATION, "An integer is out of the range of 64 bits"
+    )

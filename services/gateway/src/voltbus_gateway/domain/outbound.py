@@ -10,8 +10,9 @@ import msgspec
 from voltbus_backbone.contract.config import CallOutcome
 from voltbus_backbone.contract.values import Protocol
 from voltbus_gateway.domain import commands, frames
-from voltbus_gateway.domain.effects import Effects, Ended, Write
+from voltbus_gateway.domain.effects import Effect, Effects, Ended, Write
 from voltbus_gateway.domain.errors import DESCRIPTION_LIMIT, CallFailed, ErrorCode, read_code
+from voltbus_gateway.domain.limits import storable
 from voltbus_gateway.domain.schemas import Extras, check_response
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from voltbus_gateway.domain.frames import CallError, CallResult, Payload
 
+_CLOSED = "The connection is closed"
 # How many timed-out ids are remembered, to tell a late answer from an unknown one.
 _REMEMBERED = 8
 
@@ -28,6 +30,7 @@ class _Wanted(msgspec.Struct, frozen=True):
     action: str
     payload: Payload
     timeout: float
+    not_after: float
 
 
 class _Outstanding(msgspec.Struct, frozen=True):
@@ -42,6 +45,7 @@ class Outbound:
 
     __slots__ = (
         "_answered",
+        "_closed",
         "_counts",
         "_expired",
         "_extras",
@@ -69,6 +73,7 @@ class Outbound:
         self._outstanding: _Outstanding | None = None
         self._expired: deque[str] = deque(maxlen=_REMEMBERED)
         self._answered: str | None = None
+        self._closed = False
 
     @property
     def idle(self) -> bool:
@@ -81,11 +86,20 @@ class Outbound:
         return None if self._outstanding is None else self._outstanding.deadline
 
     def call(
-        self, command_id: str, action: str, payload: Payload, now: float, timeout: float
+        self,
+        command_id: str,
+        action: str,
+        payload: Payload,
+        now: float,
+        timeout: float,
+        *,
+        not_after: float,
     ) -> Effects:
-        """Send a call when its turn comes; one that can't be sent ends at once."""
+        """Send a call when its turn comes, if that is in time; one that can't be sent ends."""
+        if self._closed:
+            return (_not_sent(command_id, _CLOSED),)
         if len(self._wanted) >= self._limit:
-            return (not_sent(command_id, "Too many calls are waiting for this station"),)
+            return (_not_sent(command_id, "Too many calls are waiting for this station"),)
         try:
             frames.encode_call("", action, payload)
             commands.check_call(self._protocol, action, payload)
@@ -93,7 +107,7 @@ class Outbound:
             return (_invalid(command_id, failure.code, failure.description),)
         except TypeError:
             return (_invalid(command_id, ErrorCode.FORMAT_VIOLATION, "The payload is no JSON"),)
-        self._wanted.append(_Wanted(command_id, action, payload, timeout))
+        self._wanted.append(_Wanted(command_id, action, payload, timeout, not_after))
         return self._send_next(now)
 
     def resulted(self, result: CallResult, now: float) -> Effects:
@@ -102,12 +116,13 @@ class Outbound:
         if waiting is None:
             return ()
         try:
-            check_response(self._protocol, waiting.action, result.payload, self._extras)
+            extras = check_response(self._protocol, waiting.action, result.payload, self._extras)
+            storable(result.payload)
         except CallFailed as failure:
             return self.unreadable(result.id, failure.code, failure.description, now)
         return self._end(
             waiting,
-            Ended(waiting.command_id, CallOutcome.ANSWERED, payload=result.payload),
+            Ended(waiting.command_id, CallOutcome.ANSWERED, payload=result.payload, extras=extras),
             now,
         )
 
@@ -152,8 +167,17 @@ class Outbound:
         self._outstanding = None
         return (Ended(waiting.command_id, CallOutcome.TIMED_OUT), *self._send_next(now))
 
+    def unsent(self, command_id: str) -> Effects:
+        """The socket takes nothing any more: neither this call, just begun, nor those behind it."""
+        waiting = self._outstanding
+        if waiting is None or waiting.command_id != command_id:
+            return ()
+        self._outstanding = None
+        return (_not_sent(command_id, _CLOSED), *self.close())
+
     def close(self) -> Effects:
         """End everything: what was sent may have been done, what was not can be sent again."""
+        self._closed = True
         ended = []
         if self._outstanding is not None:
             ended.append(
@@ -164,7 +188,7 @@ class Outbound:
                 )
             )
             self._outstanding = None
-        ended += [not_sent(one.command_id, "The connection closed") for one in self._wanted]
+        ended += [_not_sent(one.command_id, _CLOSED) for one in self._wanted]
         self._wanted.clear()
         return tuple(ended)
 
@@ -187,17 +211,31 @@ class Outbound:
         return (ended, *self._send_next(now))
 
     def _send_next(self, now: float) -> Effects:
-        if self._outstanding is not None or not self._wanted:
+        if self._outstanding is not None:
             return ()
-        wanted = self._wanted.popleft()
-        message_id = self._new_id()
-        self._outstanding = _Outstanding(
-            wanted.command_id, wanted.action, message_id, now + wanted.timeout
-        )
-        return (Write(frames.encode_call(message_id, wanted.action, wanted.payload)),)
+        effects: list[Effect] = []
+        while self._wanted:
+            wanted = self._wanted.popleft()
+            if wanted.not_after < now:
+                # Who wanted it counts on nothing any more, and may have given it up.
+                effects.append(too_late(wanted.command_id))
+                continue
+            message_id = self._new_id()
+            self._outstanding = _Outstanding(
+                wanted.command_id, wanted.action, message_id, now + wanted.timeout
+            )
+            text = frames.encode_call(message_id, wanted.action, wanted.payload)
+            effects.append(Write(text, wanted.command_id))
+            break
+        return tuple(effects)
 
 
-def not_sent(command_id: str, why: str) -> Ended:
+def too_late(command_id: str) -> Ended:
+    """The call never left, since who wanted it may have given it up."""
+    return Ended(command_id, CallOutcome.NOT_CONNECTED, late=True)
+
+
+def _not_sent(command_id: str, why: str) -> Ended:
     """The call never left; it may be tried again on another connection."""
     return Ended(command_id, CallOutcome.NOT_CONNECTED, error_description=why)
 

@@ -8,6 +8,7 @@ or a random number: ``now`` is monotonic seconds, and message ids come from ``ne
 from __future__ import annotations
 
 from collections import Counter
+from math import inf
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -15,9 +16,17 @@ from voltbus_backbone.contract.values import Protocol
 from voltbus_gateway.domain import frames
 from voltbus_gateway.domain.effects import Dispatch, Effect, Effects, Ended, Write
 from voltbus_gateway.domain.errors import CallFailed, ErrorCode
-from voltbus_gateway.domain.frames import Call, CallError, CallResult, FrameError, Payload, Send
+from voltbus_gateway.domain.frames import (
+    UNREADABLE_ID,
+    Call,
+    CallError,
+    CallResult,
+    FrameError,
+    Payload,
+    Send,
+)
 from voltbus_gateway.domain.inbound import Inbound
-from voltbus_gateway.domain.outbound import Outbound, not_sent
+from voltbus_gateway.domain.outbound import Outbound
 from voltbus_gateway.domain.schemas import UNANSWERED, Extras, check_request
 
 if TYPE_CHECKING:
@@ -117,12 +126,28 @@ class Session:
         return self._inbound.fail(call, failure, now)
 
     def call(
-        self, command_id: str, action: str, payload: Payload, now: float, timeout: float
+        self,
+        command_id: str,
+        action: str,
+        payload: Payload,
+        now: float,
+        timeout: float,
+        *,
+        not_after: float = inf,
     ) -> Effects:
-        """Send a call to the station when its turn comes; ``timeout`` seconds from sending."""
-        if self._closed:
-            return (not_sent(command_id, "The connection is closed"),)
-        return self._outbound.call(command_id, action, payload, now, timeout)
+        """Send a call to the station when its turn comes; ``timeout`` seconds from sending.
+
+        ``not_after``: one whose turn comes later is not sent (monotonic seconds).
+        """
+        return self._outbound.call(command_id, action, payload, now, timeout, not_after=not_after)
+
+    def unsent(self, command_id: str) -> Effects:
+        """The socket did not take the call that was just written: it closes."""
+        return self._outbound.unsent(command_id)
+
+    def end_calls(self) -> Effects:
+        """Our side closes the socket: no answer is waited for, and no call is sent any more."""
+        return self._outbound.close()
 
     def send(self, action: str, payload: Payload) -> Effects:
         """Send a message that is never answered (2.1 SEND); it may overlap a call (A17).
@@ -168,4 +193,7 @@ class Session:
             )
         if error.answer is None:
             return ()
-        return (Write(frames.encode_refusal(error.answer)),)
+        refusal = Write(frames.encode_refusal(error.answer))
+        if error.answer.id == UNREADABLE_ID:
+            return (refusal,)
+        return self._inbound.refuse(refusal)

@@ -11,8 +11,10 @@ from typing import Any
 
 import msgspec
 
+from voltbus_backbone import storable
 from voltbus_backbone.contract.values import Protocol
 from voltbus_config.domain.commands import Command
+from voltbus_config.domain.compile import Unsupported
 from voltbus_config.domain.shapes.control import (
     ChangeAvailability,
     ClearCache,
@@ -42,6 +44,10 @@ SHAPES: dict[str, type[Shape]] = {
 }
 
 
+class OutOfRangeError(Unsupported):
+    """A value of the right type that no call can carry."""
+
+
 # msgspec quotes the value that is no member of an enumeration.
 _QUOTED = re.compile(r" '.*'(?= - at |$)", re.DOTALL)
 
@@ -51,15 +57,26 @@ def problem(action: str, payload: dict[str, Any]) -> str | None:
 
     OCPP's own actions (CamelCase) are checked by the gateway, which has their schemas.
     """
+    try:
+        storable.check(payload)
+    except storable.NotStorableError as error:
+        return str(error)
     shape = SHAPES.get(action)
     if shape is None:
         if action[:1].isupper():
             return None
         return f"no such action; ours are {', '.join(SHAPES)}, OCPP's begin with a capital"
     try:
-        msgspec.convert(payload, shape)
+        wanted = msgspec.convert(payload, shape)
     except msgspec.ValidationError as error:
         return _QUOTED.sub("", str(error))
+    for protocol in Protocol:
+        try:
+            _made(wanted, protocol, 0)
+        except OutOfRangeError as error:
+            return str(error)
+        except Unsupported:
+            continue  # it is told when it is certain which version the station speaks
     return None
 
 
@@ -67,11 +84,29 @@ def as_call(command: Command, protocol: Protocol) -> Call:
     """The OCPP action and payload of a command, in the station's version.
 
     Raises:
-        Unsupported: this version can't do it.
+        Unsupported: this version can't do it, or what was stored makes no call.
     """
     payload = command.payload or {}
     kind = SHAPES.get(command.action)
     if kind is None:
         return command.action, payload
     number = zlib.crc32(command.id.encode()) & 0x7FFFFFFF
-    return msgspec.convert(payload, kind).call(protocol, number)
+    try:
+        return _made(msgspec.convert(payload, kind), protocol, number)
+    except msgspec.ValidationError:
+        raise Unsupported("the stored payload is not this command's") from None
+
+
+def _made(shape: Shape, protocol: Protocol, number: int) -> Call:
+    """The call of a shape.
+
+    A number of thousands of digits, or a moment before the year 1 in UTC, has a type that fits:
+    it must end this command, and not what is behind it in the station's queue.
+
+    Raises:
+        Unsupported: this version can't do it. OutOfRangeError: no version can.
+    """
+    try:
+        return shape.call(protocol, number)
+    except (ValueError, OverflowError):
+        raise OutOfRangeError("payload: a number or a time is out of range") from None

@@ -35,9 +35,10 @@ class RemoteStop(Shape, frozen=True, kw_only=True):
     transaction_id: str | int
 
     def _v16(self, _number: int) -> Call:
-        if not str(self.transaction_id).isdigit():
+        text = str(self.transaction_id)
+        if not (text.isascii() and text.isdigit()):
             raise Unsupported("transaction ids of OCPP 1.6 are whole numbers")
-        return "RemoteStopTransaction", {"transactionId": int(self.transaction_id)}
+        return "RemoteStopTransaction", {"transactionId": int(text)}
 
     def _v2(self, _number: int) -> Call:
         return "RequestStopTransaction", {"transactionId": str(self.transaction_id)}
