@@ -12,7 +12,6 @@ from voltbus_backbone.contract.registry import CALL_ENDED
 from voltbus_gateway.domain import registration
 from voltbus_gateway.domain.effects import Ended
 from voltbus_gateway.domain.errors import ErrorCode
-from voltbus_gateway.domain.outbound import too_late
 from voltbus_gateway.metrics import COMMANDS
 
 if TYPE_CHECKING:
@@ -60,11 +59,6 @@ class OutgoingCalls:
         if reported is not None:
             self._reports.tell(reported)
             return
-        within_s = _left(command, self._now())
-        if within_s < 0:
-            # config may have given it up, and a station must not do what nobody waits for.
-            self._report(command, command.connection_id, too_late(command.command_id))
-            return
         if connection is None or connection.leaving:
             # config sends it again on the station's next connection.
             ended = Ended(command.command_id, CallOutcome.NOT_CONNECTED)
@@ -79,7 +73,9 @@ class OutgoingCalls:
         if asked is not None:
             connection.asked_for.add(asked)
         self._on_their_way[command.command_id] = command
-        connection.call(command, min(command.timeout_s, self._longest_timeout_s), within_s)
+        connection.call(
+            command, min(command.timeout_s, self._longest_timeout_s), self._left(command)
+        )
 
     def ended(self, connection: Connection, ended: Ended) -> None:
         """A session says what became of a call."""
@@ -87,6 +83,11 @@ class OutgoingCalls:
         if command is not None:
             self._unknown_properties.passed(connection, command.action, ended.extras)
             self._report(command, connection.connection_id, ended)
+
+    def _left(self, command: SendCall) -> float:
+        """Seconds in which the call may still be sent; less than 0 when it came too late."""
+        until = command.not_after
+        return inf if until is None else (until - self._now()).total_seconds()
 
     def _report(self, command: SendCall, connection_id: str, ended: Ended) -> None:
         now = self._now()
@@ -115,11 +116,6 @@ class OutgoingCalls:
             if len(self._reported) > _REMEMBERED:
                 self._reported.popitem(last=False)
         self._reports.tell(record)
-
-
-def _left(command: SendCall, now: datetime) -> float:
-    """Seconds in which the call may still be sent, or a negative number."""
-    return inf if command.not_after is None else (command.not_after - now).total_seconds()
 
 
 def _refused(command: SendCall, state: str) -> Ended:

@@ -218,7 +218,7 @@ class Outbound:
             wanted = self._wanted.popleft()
             if wanted.not_after < now:
                 # Who wanted it counts on nothing any more, and may have given it up.
-                effects.append(too_late(wanted.command_id))
+                effects.append(_too_late(wanted.command_id))
                 continue
             message_id = self._new_id()
             self._outstanding = _Outstanding(
@@ -230,7 +230,7 @@ class Outbound:
         return tuple(effects)
 
 
-def too_late(command_id: str) -> Ended:
+def _too_late(command_id: str) -> Ended:
     """The call never left, since who wanted it may have given it up."""
     return Ended(command_id, CallOutcome.NOT_CONNECTED, late=True)
 
