@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -216,6 +217,19 @@ async def test_an_idempotency_key_makes_one_command(here: Replica) -> None:
     assert len(here.calls("CS-1")) == 1
 
 
+async def test_a_retry_is_owed_its_command_when_a_new_one_would_be_refused(here: Replica) -> None:
+    """The same command again after expires_at, and after its station was removed."""
+    late = (here.hands() + timedelta(seconds=30)).isoformat()
+    body = {"action": "ClearCache", "idempotency_key": "k-1", "expires_at": late}
+    first = await here.command("CS-1", **body)
+    here.hands.move(31)
+    assert (await here.command("CS-1", **body))["id"] == first["id"]
+    assert (await here.client.delete("/v1/stations/CS-1")).status_code == 204
+    assert (await here.command("CS-1", **body))["id"] == first["id"]
+    body["idempotency_key"] = "k-2"
+    assert (await here.client.post("/v1/stations/CS-1/commands", json=body)).status_code == 404
+
+
 async def test_the_same_request_at_once_makes_one_command(here: Replica, make_replica: Any) -> None:
     """Two replicas, ten requests with one key, one command."""
     other: Replica = await make_replica()
@@ -285,6 +299,16 @@ async def test_a_request_delivered_again_makes_one_command(here: Replica) -> Non
     assert len(ids) == 1
     await here.settle()
     assert len(here.calls("CS-1")) == 1
+
+
+async def test_a_retry_over_kafka_is_owed_its_command(here: Replica) -> None:
+    """By its key, in a record of its own: after expires_at, and after its station was removed."""
+    fields = {"action": "ClearCache", "idempotency_key": "k", "expires_at": here.hands()}
+    first = await ask(here, **fields)
+    here.hands.move(31)
+    assert (await ask(here, **fields)).command_id == first.command_id
+    assert (await here.client.delete("/v1/stations/CS-1")).status_code == 204
+    assert (await ask(here, **fields)).command_id == first.command_id
 
 
 async def test_what_can_not_be_done_is_a_fault(here: Replica) -> None:

@@ -105,14 +105,15 @@ class Commands:
         async def work(session: Session) -> None:
             now, store = shell.now(), shell.store
             created.clear()
-            if await store.stations.one(station_id, session) is None:
-                raise not_found("station")
-            if body.expires_at is not None and body.expires_at <= now:
-                raise Problem(422, "invalid-request", "expires_at is in the past.")
+            # First: a retry is owed its command, also when it would be refused by now.
             earlier = await self._earlier(request, session)
             if earlier is not None:
                 created.append(earlier.id)
                 return
+            if await store.stations.one(station_id, session) is None:
+                raise not_found("station")
+            if body.expires_at is not None and body.expires_at <= now:
+                raise Problem(422, "invalid-request", "expires_at is in the past.")
             ttl = timedelta(seconds=shell.settings.command_ttl_s)
             command = life.created(shell.terms.new_id(now), request, now, ttl)
             created.append(command.id)
