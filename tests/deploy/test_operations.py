@@ -1,4 +1,4 @@
-"""docs/operations.md: every setting with its default, and every metric."""
+"""docs/operations.md: every setting with its default, every metric, every check of readiness."""
 
 from __future__ import annotations
 
@@ -91,6 +91,32 @@ def test_every_metric_is_explained() -> None:
     """A metric that is counted has a row, and a row is of a metric that is counted."""
     explained = set(re.findall(r"^\| `(voltbus_\w+)` \| [^|]*\|$", PAGE, re.MULTILINE))
     assert explained == metrics()
+
+
+def checks(place: str) -> set[str]:
+    """The names in a dictionary called ``checks``: assigned, or handed to ``Parts``."""
+    found = set()
+    for node in ast.walk(ast.parse((ROOT / place).read_text())):
+        targets = node.targets if isinstance(node, ast.Assign) else ()
+        names = {getattr(target, "id", "") for target in targets}
+        names.add(getattr(node, "arg", "") or "")
+        value = getattr(node, "value", None)
+        if "checks" in names and isinstance(value, ast.Dict):
+            found |= {str(key.value) for key in value.keys if isinstance(key, ast.Constant)}
+    return found
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_check_of_readiness_is_explained(service: str) -> None:
+    """What /readyz may name has a row for the service, and a row names what it may name."""
+    rows = re.findall(r"^\| `([a-z_-]+)(?:0`, …|`) \| ([a-z, ]+) \|", PAGE, re.MULTILINE)
+    explained = {name for name, of in rows if of == "every service" or service in of.split(", ")}
+    own = checks(f"services/{service}/src/voltbus_{service}/__main__.py")
+    shared = checks("libs/backbone/src/voltbus_backbone/service.py")
+    assert own
+    assert "kafka" in shared
+    consuming = {"consuming-"} if service != "gateway" else set()  # it answers, and asks
+    assert explained == own | shared | consuming
 
 
 def test_alerts_ask_for_metrics_that_exist() -> None:
