@@ -15,6 +15,7 @@ from voltbus_gateway.domain.schemas import (
     UNANSWERED,
     Extras,
     Kind,
+    _compiled,
     actions,
     check_request,
     check_response,
@@ -50,6 +51,15 @@ def test_every_schema_of_the_version_compiles(protocol: Protocol) -> None:
         assert validator(protocol, action, Kind.REQUEST) is not None
         answered = validator(protocol, action, Kind.RESPONSE) is not None
         assert answered == (action not in UNANSWERED)
+
+
+def test_names_that_a_station_thinks_up_are_not_kept() -> None:
+    """Unknown actions, however many, take no memory (A16)."""
+    preload(V21)
+    before = _compiled.cache_info().currsize
+    for number in range(50):
+        assert failure(V21, f"Dance{number}", {}).code is ErrorCode.NOT_IMPLEMENTED
+    assert _compiled.cache_info().currsize == before
 
 
 @pytest.mark.parametrize(

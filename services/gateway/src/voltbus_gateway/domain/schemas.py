@@ -125,11 +125,14 @@ class Validator:
         return tuple(passed)
 
 
-@cache
 def validator(protocol: Protocol, action: str, kind: Kind) -> Validator | None:
     """The validator of one half of an action; None when the version doesn't know it."""
-    if action not in actions(protocol):
-        return None
+    # Here, not below: what is kept must never grow by the names that a station thinks up.
+    return _compiled(protocol, action, kind) if action in actions(protocol) else None
+
+
+@cache
+def _compiled(protocol: Protocol, action: str, kind: Kind) -> Validator | None:
     name = f"{_schema_name(protocol, action, kind)}.json"
     source = resources.files("ocpp") / _FOLDERS[protocol] / "schemas" / name
     if not source.is_file():
