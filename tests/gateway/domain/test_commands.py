@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import orjson
 import pytest
 
+from voltbus_backbone.contract.config import CallOutcome
 from voltbus_backbone.contract.values import Protocol
 from voltbus_gateway.domain.commands import BOTH_WAYS, check_call, from_stations, to_stations
 from voltbus_gateway.domain.errors import CallFailed, ErrorCode
+from voltbus_gateway.domain.limits import storable
 from voltbus_gateway.domain.schemas import actions
+from voltbus_gateway.domain.session import Ended, Session, Write
 
 V16, V201, V21 = Protocol.OCPP16, Protocol.OCPP201, Protocol.OCPP21
 
@@ -51,3 +57,34 @@ def test_an_unsound_call(
     with pytest.raises(CallFailed) as caught:
         check_call(protocol, action, payload)
     assert caught.value.code is code
+
+
+def deep(levels: int) -> Any:
+    """So many objects in each other."""
+    value: dict[str, Any] = {}
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        ({"versionNumber": 2**63}, ErrorCode.PROPERTY_CONSTRAINT_VIOLATION),
+        ({"customData": {"vendorId": "v", "a\0": 1}}, ErrorCode.FORMAT_VIOLATION),
+        ({"customData": {"vendorId": "v", "a": deep(100)}}, ErrorCode.FORMAT_VIOLATION),
+    ],
+)
+def test_an_answer_that_nobody_behind_us_could_keep(
+    answer: dict[str, Any], code: ErrorCode
+) -> None:
+    """A17: the schema allows it, no store does: the call ends as for any answer that is broken."""
+    session = Session(V21, new_id=lambda: "ours")
+    session.call("command", "GetLocalListVersion", {}, 0.0, 30.0)
+    told, end = session.receive(orjson.dumps([3, "ours", {"versionNumber": 1} | answer]), 1.0)
+    assert isinstance(told, Write)
+    assert orjson.loads(told.text)[:3] == [5, "ours", code]
+    assert isinstance(end, Ended)
+    assert (end.outcome, end.error_code, end.payload) == (CallOutcome.REJECTED, code, None)
+    assert session.idle
+    assert storable({"customData": {"vendorId": "v", "a": deep(50)}})

@@ -229,6 +229,7 @@ def nested(levels: int) -> Any:
     [
         (nested(300), ErrorCode.FORMAT_VIOLATION),
         (2**63, ErrorCode.PROPERTY_CONSTRAINT_VIOLATION),
+        ({"a\0": 1}, ErrorCode.FORMAT_VIOLATION),
     ],
 )
 @pytest.mark.parametrize(
