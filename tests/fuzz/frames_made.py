@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 GOLDEN = Path(__file__).parents[1] / "gateway" / "domain" / "golden"
 DEEPEST = 20
 PENDING = "ours-1"  # the id of our own call that waits for an answer
+DEEP: dict[str, Any] = {}
+for _ in range(100):
+    DEEP = {"a": DEEP}
 
 JUNK: tuple[Any, ...] = (
     None,
@@ -47,6 +50,8 @@ JUNK: tuple[Any, ...] = (
     [[]],
     [{}],
     {"": {}},
+    {"a\x00": 1},
+    DEEP,
     {"customData": {"vendorId": "v", "more": [1]}},
 )
 GARBAGE = (
@@ -92,7 +97,7 @@ def sound(protocol: Protocol) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _places(frame: list[Any]) -> list[tuple[Any, ...]]:
+def places(frame: list[Any]) -> list[tuple[Any, ...]]:
     """The path of everything inside a frame, down to a depth that is worth it."""
     found: list[tuple[Any, ...]] = []
     waiting: list[tuple[Any, tuple[Any, ...]]] = [(frame, ())]
@@ -106,9 +111,9 @@ def _places(frame: list[Any]) -> list[tuple[Any, ...]]:
     return found
 
 
-def _mutated(frame: list[Any], chance: random.Random) -> list[Any]:
-    """Replace, remove, add, copy or nest something somewhere."""
-    place = chance.choice(_places(frame))
+def mutated(frame: list[Any], chance: random.Random) -> list[Any]:
+    """The frame, with something replaced, removed, added, copied or nested somewhere in it."""
+    place = chance.choice(places(frame))
     holder: Any = frame
     for step in place[:-1]:
         holder = holder[step]
@@ -130,7 +135,7 @@ def _mutated(frame: list[Any], chance: random.Random) -> list[Any]:
     return frame
 
 
-def _scratched(text: str, chance: random.Random) -> str | bytes:
+def scratched(text: str, chance: random.Random) -> str | bytes:
     """Damage a text as a bad line does: cut it, double a key, swap bytes, send it as binary."""
     damage = chance.randrange(5)
     if damage == 0:
@@ -164,10 +169,10 @@ def make(protocol: Protocol, chance: random.Random) -> str | bytes:
         )
         frame = [chance.choice([3, 3, 4, 5, 9]), id_, chance.choice(answers)]
     for _ in range(chance.choice([0, 1, 1, 2, 3])):
-        if _places(frame):
-            frame = _mutated(frame, chance)
+        if places(frame):
+            frame = mutated(frame, chance)
     text = json.dumps(frame, ensure_ascii=chance.random() < 0.5)
-    return _scratched(text, chance) if chance.random() < 0.4 else text
+    return scratched(text, chance) if chance.random() < 0.4 else text
 
 
 def messages(protocol: Protocol) -> st.SearchStrategy[str | bytes]:

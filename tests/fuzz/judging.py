@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
+import bson
 import msgspec
 import orjson
 
@@ -21,8 +23,14 @@ from voltbus_gateway.domain.schemas import check_request
 from voltbus_gateway.domain.session import Dispatch, Effects, Ended, Session, Write
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-COMMAND = "command-1"
 TIME = {"currentTime": "2026-03-01T12:00:00.000Z"}
+# What we ask, in turn: every version has them.
+OURS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("GetLocalListVersion", {}),
+    ("ClearCache", {}),
+    ("DataTransfer", {"vendorId": "v"}),
+)
+TIMEOUT = 30.0
 ANSWER_KINDS = {
     Protocol.OCPP16: {3, 4},
     Protocol.OCPP201: {3, 4},
@@ -30,38 +38,84 @@ ANSWER_KINDS = {
 }
 
 
+def owed_id(data: str | bytes) -> str | None:
+    """The id of a message that is owed an answer in its turn: a CALL that can be read."""
+    try:
+        match orjson.loads(data):
+            case [2, str(id_), str(), dict()] if len(id_) <= 36:
+                return id_
+    except orjson.JSONDecodeError:
+        pass
+    return None
+
+
 class Judge:
     """A session with a call of ours on its way, and what it has done so far."""
 
-    def __init__(self, protocol: Protocol) -> None:
+    def __init__(self, protocol: Protocol, session: type[Session] = Session) -> None:
         numbers = count(1)
         self.protocol = protocol
-        self.session = Session(protocol, new_id=lambda: f"ours-{next(numbers)}")
+        self.session = session(protocol, new_id=lambda: f"ours-{next(numbers)}")
+        self.now = 1.0
+        self.asked: list[str] = []
         self.ended: list[Ended] = []
+        self.sent: set[str] = set()  # ids of our calls that went out
+        self.owed: deque[str] = deque()  # ids of the station's calls, in order
         self.codes = {code.spelled(protocol) for code in ErrorCode}
-        effects = self.session.call(COMMAND, "GetLocalListVersion", {}, 0.0, 30.0)
-        assert orjson.loads(effects[0].text)[:2] == [2, PENDING]  # type: ignore[union-attr]
+        self.ask()
+        assert self.sent == {PENDING}
 
     def give(self, data: str | bytes) -> None:
         """A message comes; what is dispatched is handled until nothing is in flight."""
-        self._follow(self.session.receive(data, 1.0))
-        for _ in range(3):
-            call = self.session.current
-            if call is None:
-                return
+        self.receive(data)
+        self.settle()
+
+    def receive(self, data: str | bytes) -> None:
+        """A message comes, and nobody has time for it yet."""
+        id_ = owed_id(data)
+        if id_ is not None:
+            self.owed.append(id_)
+        self._follow(self.session.receive(data, self.now), refusals=int(id_ is None))
+
+    def ask(self) -> None:
+        """The operator wants something of the station."""
+        action, payload = OURS[len(self.asked) % len(OURS)]
+        self.asked.append(f"command-{len(self.asked)}")
+        self._follow(self.session.call(self.asked[-1], action, payload, self.now, TIMEOUT))
+
+    def handle(self) -> None:
+        """The handlers come to the call in flight, if there is one."""
+        call = self.session.current
+        if call is not None:
             self._follow(self._handled(call))
 
+    def wait(self) -> None:
+        """As long as any call may take; who handled the station's call comes too late."""
+        late = self.session.current
+        self.now += TIMEOUT
+        self._follow(self.session.tick(self.now))
+        if late is not None:
+            assert self.session.current is not late
+            assert self.session.answer(late, TIME, self.now) == ()
+
+    def settle(self) -> None:
+        """Everything is handled, and everything is answered."""
+        for _ in range(len(self.owed)):
+            self.handle()
+        assert not self.owed
+
     def still_works(self) -> None:
-        """A sound call is dispatched and answered; our own call ends once, at the latest now."""
-        (effect,) = self.session.receive('[2,"last","Heartbeat",{}]', 2.0)
+        """A sound call is dispatched and answered; our own calls end once, at the latest now."""
+        self.settle()
+        (effect,) = self.session.receive('[2,"last","Heartbeat",{}]', self.now)
         assert isinstance(effect, Dispatch)
         assert isinstance(effect.call, Call)
-        (answer,) = self.session.answer(effect.call, TIME, 2.0)
+        (answer,) = self.session.answer(effect.call, TIME, self.now)
         assert isinstance(answer, Write)
         assert orjson.loads(answer.text) == [3, "last", TIME]
-        self._follow(self.session.tick(1000.0))
+        self._follow(self.session.tick(self.now + 1000.0))
         self._follow(self.session.close())
-        assert [one.command_id for one in self.ended] == [COMMAND]
+        assert [one.command_id for one in self.ended] == self.asked
 
     def _handled(self, call: Call) -> Effects:
         """What the handlers do with a call, without Kafka: translate it, then answer or fail."""
@@ -74,33 +128,51 @@ class Judge:
                 told = msgspec.json.encode(message)
                 assert msgspec.json.decode(told, type=type(message)) == message
         except CallFailed as failure:
-            return self.session.fail(call, failure, 1.0)
-        return self.session.fail(call, CallFailed(ErrorCode.INTERNAL_ERROR, "enough"), 1.0)
+            return self.session.fail(call, failure, self.now)
+        if call.action == "Heartbeat":
+            return self.session.answer(call, TIME, self.now)
+        enough = CallFailed(ErrorCode.INTERNAL_ERROR, "enough")
+        return self.session.fail(call, enough, self.now)
 
-    def _follow(self, effects: Effects) -> None:
+    def _follow(self, effects: Effects, refusals: int = 0) -> None:
+        """``refusals``: how many errors may go out that are the answer to no call."""
         for effect in effects:
             if isinstance(effect, Write):
-                self._judge_frame(orjson.loads(effect.text))
+                frame = orjson.loads(effect.text)
+                self._judge_frame(frame)
+                if frame[0] == 4 and refusals:
+                    refusals -= 1
+                elif frame[0] in {3, 4}:
+                    assert frame[1] == self.owed.popleft(), "once each, in their order (A13)"
             elif isinstance(effect, Dispatch):
                 action, payload = effect.call.action, effect.call.payload
                 assert check_request(self.protocol, action, payload) == ()
                 assert effect.extras == ()
             else:
-                assert effect.command_id == COMMAND
+                assert effect.command_id in self.asked
                 assert effect.outcome in CallOutcome
                 if effect.payload is not None:
                     storable(effect.payload)
+                    bson.encode(effect.payload)  # config keeps it
                 self.ended.append(effect)
+        current = self.session.current
+        assert [current.id if current else None] == [*self.owed, None][:1]
 
     def _judge_frame(self, frame: list[Any]) -> None:
-        """Only answers go out by themselves, and each as its version has it."""
-        assert frame[0] in ANSWER_KINDS[self.protocol]
+        """Calls that were asked for and answers go out, and each as its version has it."""
         assert isinstance(frame[1], str)
         assert len(frame[1]) <= 255
+        if frame[0] == 2:
+            assert frame[1] not in self.sent, "an id is used once (A14)"
+            assert len(self.sent) == len(self.ended), "one call of ours at a time (A13)"
+            self.sent.add(frame[1])
+            return
+        assert frame[0] in ANSWER_KINDS[self.protocol]
         if frame[0] == 3:
             assert isinstance(frame[2], dict)
             return
         _, _, code, description, details = frame
+        assert frame[0] == 4 or frame[1] in self.sent
         assert code in self.codes
         assert len(description) <= 255
         assert details == {}
