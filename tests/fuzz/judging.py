@@ -38,15 +38,33 @@ ANSWER_KINDS = {
 }
 
 
-def owed_id(data: str | bytes) -> str | None:
-    """The id of a message that is owed an answer in its turn: a CALL that can be read."""
+def owed_id(data: str | bytes, protocol: Protocol) -> str | None:
+    """The id of a message that is owed an answer in its turn: a CALL, or what can only be one."""
     try:
-        match orjson.loads(data):
-            case [2, str(id_), str(), dict()] if len(id_) <= 36:
-                return id_
+        parts = orjson.loads(data)
     except orjson.JSONDecodeError:
-        pass
+        return None
+    match parts:
+        case [2, str(id_), str(), dict()] if len(id_) <= 36:
+            return id_
+        case [kind, id_, *_] if _is_called(kind, protocol):
+            return _readable(id_, protocol)
     return None
+
+
+def _is_called(kind: object, protocol: Protocol) -> bool:
+    """Whether a broken message of this type gets a CALLERROR."""
+    if type(kind) is not int or kind == 2:
+        return True
+    return protocol is Protocol.OCPP201 and kind not in {3, 4}
+
+
+def _readable(id_: object, protocol: Protocol) -> str | None:
+    """How a broken message is named in its CALLERROR; "-1" names none."""
+    longest = 255 if protocol is Protocol.OCPP16 else 36
+    if protocol is Protocol.OCPP16 and type(id_) is int:
+        return str(id_) if id_ != -1 else None
+    return id_ if isinstance(id_, str) and len(id_) <= longest and id_ != "-1" else None
 
 
 class Judge:
@@ -72,7 +90,7 @@ class Judge:
 
     def receive(self, data: str | bytes) -> None:
         """A message comes, and nobody has time for it yet."""
-        id_ = owed_id(data)
+        id_ = owed_id(data, self.protocol)
         if id_ is not None:
             self.owed.append(id_)
         self._follow(self.session.receive(data, self.now), refusals=int(id_ is None))
