@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -78,3 +80,104 @@ def test_the_memory_of_failures_is_bounded() -> None:
         logins.failed(f"CP-{number}", "10.0.0.1", 0.0)
     assert logins.wait_s("CP-99", "10.0.0.1", 0.0) > 0
     assert logins.wait_s("CP-0", "10.0.0.1", 0.0) == 0
+
+
+def test_comparisons_at_once_are_bounded_by_the_failures_that_are_left() -> None:
+    """Three allowed: three at once, after a failure two, after a success three; the wait is one."""
+    logins = FailedLogins(allowed=3, longest_wait_s=5)
+
+    def begun() -> list[float]:
+        return [logins.begin("CP-1", "10.0.0.1", 100.0) for _ in range(4)]
+
+    def ended(places: int) -> None:
+        for _ in range(places):
+            logins.ended("CP-1", "10.0.0.1")
+
+    assert begun() == [0, 0, 0, 1]
+    assert logins.begin("CP-2", "10.0.0.1", 100.0) == 0
+    assert logins.begin("CP-1", "10.0.0.2", 100.0) == 0
+    logins.failed("CP-1", "10.0.0.1", 100.0)
+    ended(3)
+    assert begun() == [0, 0, 1, 1]
+    logins.succeeded("CP-1", "10.0.0.1")
+    ended(1)
+    assert begun() == [0, 0, 1, 1]  # one of before is still being compared
+    ended(3)
+    assert begun() == [0, 0, 0, 1]
+
+
+def test_after_the_wait_one_is_compared_at_a_time() -> None:
+    """Else each wait would buy several guesses; who comes meanwhile hears of the next wait."""
+    logins = FailedLogins(allowed=2, longest_wait_s=60)
+    for _ in range(4):
+        logins.failed("CP-1", "10.0.0.1", 100.0)
+    assert logins.begin("CP-1", "10.0.0.1", 103.0) == 1
+    assert logins.begin("CP-1", "10.0.0.1", 104.0) == 0
+    assert logins.begin("CP-1", "10.0.0.1", 104.0) == 8
+    logins.failed("CP-1", "10.0.0.1", 104.0)
+    logins.ended("CP-1", "10.0.0.1")
+    assert logins.begin("CP-1", "10.0.0.1", 104.0) == 8
+
+
+@dataclass
+class OneByOne:
+    """The rule for guesses in a row, written down a second time."""
+
+    allowed: int
+    longest: float
+    count: int = 0
+    until: float = 0.0
+
+    def compared(self, now: float, *, right: bool) -> None:
+        """One comparison, from its beginning to its end at this moment."""
+        assert now >= self.until
+        if right:
+            self.count, self.until = 0, now
+            return
+        self.count += 1
+        if self.count >= self.allowed:
+            self.until = now + min(2.0 ** (self.count - self.allowed), self.longest)
+
+
+@given(
+    st.integers(1, 6),
+    st.sampled_from([0.0, 0.5, 5.0, 30.0]),
+    st.lists(
+        st.tuples(
+            st.sampled_from(["begins", "begins", "begins", "wrong", "wrong", "right", "given up"]),
+            st.sampled_from([0.0, 0.0, 0.0, 0.25, 1.0, 4.0, 40.0]),
+        ),
+        max_size=120,
+    ),
+)
+def test_parallel_guesses_are_no_better_than_guesses_in_a_row(
+    allowed: int, longest: float, steps: list[tuple[str, float]]
+) -> None:
+    """However comparisons overlap, also with right ones: told in a row, each was allowed."""
+    logins = FailedLogins(allowed=allowed, longest_wait_s=longest)
+    in_a_row = OneByOne(allowed, longest)
+    now, comparing = 0.0, 0
+    for what, passing in steps:
+        now += passing
+        if what == "begins":
+            wait = logins.begin("CP-1", "10.0.0.1", now)
+            assert wait >= 0
+            comparing += wait == 0
+            assert comparing <= allowed
+        elif comparing > 0:
+            if what != "given up":
+                in_a_row.compared(now, right=what == "right")
+            if what == "wrong":
+                logins.failed("CP-1", "10.0.0.1", now)
+            elif what == "right":
+                logins.succeeded("CP-1", "10.0.0.1")
+            logins.ended("CP-1", "10.0.0.1")
+            comparing -= 1
+        assert logins.begin("CP-2", "10.0.0.1", now) == 0
+        logins.ended("CP-2", "10.0.0.1")
+    for _ in range(comparing):
+        logins.ended("CP-1", "10.0.0.1")
+    places = max(1, allowed - in_a_row.count)
+    begun = [logins.begin("CP-1", "10.0.0.1", now + longest) for _ in range(places + 1)]
+    assert begun[:-1] == [0] * places  # every place came back
+    assert begun[-1] >= 1

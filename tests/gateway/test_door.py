@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
+import threading
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from websockets.exceptions import InvalidStatus
 
 from gateway.stage import (
+    DEADLINE_S,
     PASSWORD,
     SALT,
     Stage,
     basic,
     known_station,
+    soon,
     verifier,
 )
 from voltbus_backbone.contract import registry
 from voltbus_backbone.contract.auth import PasswordVerifier
+from voltbus_backbone.contract.values import Protocol
+from voltbus_gateway.door import Door, Knock, Refused
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from websockets.http11 import Response
 
 
@@ -29,6 +38,41 @@ async def refusal(stage: Stage, station_id: str = "CP-1", **options: Any) -> Res
     with pytest.raises(InvalidStatus) as caught:
         await stage.socket(station_id, **options)
     return caught.value.response
+
+
+def stretched(password: str) -> PasswordVerifier:
+    """The verifier that auth keeps for a password that an operator chose."""
+    salt = bytes.fromhex(SALT)
+    digest = hashlib.scrypt(password.encode(), salt=salt, n=2, r=8, p=1, dklen=32)
+    return PasswordVerifier(algorithm="scrypt", salt=SALT, digest=digest.hex(), n=2, r=8, p=1)
+
+
+async def knock(door: Door, password: str, station_id: str = "CP-1") -> Refused | None:
+    """Knock from the one address of a site; how that was refused, None when it was let in."""
+    authorization = [basic(station_id, password)["Authorization"]]
+    shown = Knock(station_id, Protocol.OCPP16, "192.0.2.1", authorization=authorization)
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            await door.admit(shown)
+    except Refused as refused:
+        return refused
+    return None
+
+
+@contextlib.contextmanager
+def door_where_time_stands_still(stage: Stage) -> Iterator[Door]:
+    """A door of its own in front of the stage's auth: no wait ends by itself."""
+    door = Door(
+        stage.settings,
+        stage.requester,
+        open_now=lambda: True,
+        connections=lambda: 0,
+        clock=lambda: 0.0,
+    )
+    try:
+        yield door
+    finally:
+        door.close()
 
 
 async def test_an_unknown_station_gets_404(stage: Stage) -> None:
@@ -149,9 +193,7 @@ async def test_while_a_rotation_is_unanswered_both_passwords_open(stage: Stage) 
 
 async def test_a_chosen_password_is_checked_with_scrypt(stage: Stage) -> None:
     """Operator-chosen passwords are stretched; right opens, wrong does not."""
-    digest = hashlib.scrypt(PASSWORD.encode(), salt=bytes.fromhex(SALT), n=2, r=8, p=1, dklen=32)
-    slow = PasswordVerifier(algorithm="scrypt", salt=SALT, digest=digest.hex(), n=2, r=8, p=1)
-    stage.services.logins["CP-1"] = known_station(verifiers=(slow,))
+    stage.services.logins["CP-1"] = known_station(verifiers=(stretched(PASSWORD),))
     async with stage.station("CP-1"):
         pass
     assert (await refusal(stage, headers=basic("CP-1", "wrong"))).status_code == 401
@@ -216,6 +258,61 @@ async def test_guessing_makes_the_station_wait_but_not_its_neighbour(start: Any)
     assert int(response.headers["Retry-After"]) > 0
     async with stage.station("CP-2"):
         pass
+
+
+@pytest.mark.parametrize("kept", [verifier(PASSWORD), stretched(PASSWORD)])
+async def test_guesses_at_once_are_no_more_than_guesses_in_a_row(
+    start: Any, kept: PasswordVerifier
+) -> None:
+    """Of many knocks in parallel as many are compared as are allowed; a neighbour comes in."""
+    stage: Stage = await start(failed_logins=3)
+    for name in ("CP-1", "CP-2"):
+        stage.services.logins[name] = known_station(verifiers=(kept,))
+    with door_where_time_stands_still(stage) as door:
+        guesses = [knock(door, f"guess-{number}") for number in range(50)]
+        *refusals, neighbour = await asyncio.gather(*guesses, knock(door, PASSWORD, "CP-2"))
+    reasons = Counter(refused.reason for refused in refusals if refused is not None)
+    assert reasons == {"wrong_password": 3, "too_many_failures": 47}
+    assert neighbour is None
+    for refused in refusals:
+        assert refused is not None
+        if refused.reason == "too_many_failures":
+            assert refused.status == 429
+            assert int(refused.headers["Retry-After"]) >= 1
+
+
+@pytest.mark.parametrize("kept", [verifier(PASSWORD), stretched(PASSWORD)])
+async def test_a_station_that_knocks_twice_at_once_is_let_in_twice(
+    start: Any, kept: PasswordVerifier
+) -> None:
+    """Right passwords in parallel are not taken for guesses, as many as are allowed."""
+    stage: Stage = await start(failed_logins=3)
+    stage.services.logins["CP-1"] = known_station(verifiers=(kept,))
+    with door_where_time_stands_still(stage) as door:
+        for _ in range(3):
+            knocks = [knock(door, PASSWORD) for _ in range(3)]
+            assert await asyncio.gather(*knocks) == [None] * 3
+
+
+async def test_a_knock_that_is_broken_off_gives_its_place_back(start: Any) -> None:
+    """Whoever goes away while its password waits to be compared stands in nobody's way."""
+    stage: Stage = await start(failed_logins=1)
+    stage.services.logins["CP-1"] = known_station(verifiers=(stretched(PASSWORD),))
+    with door_where_time_stands_still(stage) as door:
+        busy = threading.Event()
+        for _ in range(door._threads._max_workers):
+            door._threads.submit(busy.wait)
+        try:
+            going = asyncio.create_task(knock(door, PASSWORD))
+            await soon(lambda: door._checking == 1)
+            refused = await knock(door, PASSWORD)
+            assert refused is not None
+            assert refused.reason == "too_many_failures"
+            going.cancel()
+            await asyncio.wait({going})
+        finally:
+            busy.set()
+        assert await knock(door, PASSWORD) is None
 
 
 @pytest.mark.parametrize(("rate", "let_in"), [(0.001, 3), (50, 6)])

@@ -38,6 +38,9 @@ class FailedLogins:
     """Wrong passwords in a row, per station and address: never one fleet behind one address.
 
     After ``allowed`` failures the pair waits, twice as long each time, up to ``longest_wait_s``.
+    A comparison holds a place from ``begin`` to ``ended`` and is taken for a failure meanwhile, so
+    that guesses at once are no more than guesses in a row. Places are kept apart from failures:
+    neither a success nor the bound on what is remembered sets the others free.
     """
 
     def __init__(self, *, allowed: int, longest_wait_s: float, remembered: int = 50_000) -> None:
@@ -45,23 +48,46 @@ class FailedLogins:
         self._longest = longest_wait_s
         self._remembered = remembered
         self._failures: OrderedDict[tuple[str, str], tuple[int, float]] = OrderedDict()
+        self._comparing: dict[tuple[str, str], int] = {}
 
     def wait_s(self, station_id: str, address: str, now: float) -> float:
         """Seconds for which this station must not try from this address; 0 when it may."""
         _, until = self._failures.get((station_id, address), (0, now))
         return max(until - now, 0.0)
 
+    def begin(self, station_id: str, address: str, now: float) -> float:
+        """Take a place for one comparison: 0, and ``ended`` gives it back; else seconds to wait."""
+        pair = (station_id, address)
+        count, until = self._failures.get(pair, (0, now))
+        if until > now:
+            return until - now
+        comparing = self._comparing.get(pair, 0)
+        if comparing >= max(self._allowed - count, 1):
+            return max(self._pause_s(count + comparing), 1.0)
+        self._comparing[pair] = comparing + 1
+        return 0.0
+
     def failed(self, station_id: str, address: str, now: float) -> None:
         """A wrong password came."""
         pair = (station_id, address)
         count, _ = self._failures.pop(pair, (0, now))
         count += 1
-        excess = count - self._allowed
-        wait = min(2.0 ** min(excess, 30), self._longest) if excess >= 0 else 0.0
-        self._failures[pair] = (count, now + wait)
+        self._failures[pair] = (count, now + self._pause_s(count))
         if len(self._failures) > self._remembered:
             self._failures.popitem(last=False)
 
     def succeeded(self, station_id: str, address: str) -> None:
-        """The right password came: all is forgotten."""
+        """The right password came: failures are forgotten, what is still compared is not."""
         self._failures.pop((station_id, address), None)
+
+    def ended(self, station_id: str, address: str) -> None:
+        """A comparison that had begun is over, whatever came of it."""
+        pair = (station_id, address)
+        left = self._comparing.pop(pair) - 1
+        if left > 0:
+            self._comparing[pair] = left
+
+    def _pause_s(self, count: int) -> float:
+        """The wait after so many failures."""
+        excess = count - self._allowed
+        return min(2.0 ** min(excess, 30), self._longest) if excess >= 0 else 0.0

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -26,6 +27,7 @@ from voltbus_gateway.admission import Admission, FailedLogins
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from voltbus_backbone.contract.auth import PasswordVerifier
     from voltbus_backbone.rpc import Requester
     from voltbus_gateway.settings import Settings
     from voltbus_gateway.tls import ClientCertificate
@@ -153,6 +155,15 @@ def unavailable(reason: str, retry_after_s: int) -> Refused:
     )
 
 
+def _too_many_failures(wait_s: float) -> Refused:
+    return Refused(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "too_many_failures",
+        "Too many wrong passwords. Try again later.\n",
+        {"Retry-After": str(max(math.ceil(wait_s), 1))},
+    )
+
+
 class Door:
     """Decides on each knock. ``open_now`` tells whether stations may come in at all."""
 
@@ -236,14 +247,10 @@ class Door:
             raise _forbidden("certificate_name")
 
     def _check_patience(self, knock: Knock) -> None:
+        """Spare auth and the line whoever must wait; what counts is the look before comparing."""
         wait = self._failed.wait_s(knock.station_id, knock.address, self._clock())
         if wait > 0:
-            raise Refused(
-                HTTPStatus.TOO_MANY_REQUESTS,
-                "too_many_failures",
-                "Too many wrong passwords. Try again later.\n",
-                {"Retry-After": str(int(wait) + 1)},
-            )
+            raise _too_many_failures(wait)
 
     async def _ask(self, knock: Knock) -> StationLoginAnswer:
         certificate = knock.certificate
@@ -265,22 +272,35 @@ class Door:
         return answer
 
     async def _check(self, knock: Knock, password: bytes, answer: StationLoginAnswer) -> str:
-        """Compare the password; key stretching goes to a thread, in a line of bounded length."""
-        candidates = passwords.variants(password, knock.protocol, hex_password=answer.hex_password)
-        if passwords.is_slow(answer.verifiers):
-            if self._checking >= _SCRYPT_WAITING:
-                raise unavailable("rate", 10)
-            self._checking += 1
-            try:
-                found = await asyncio.get_running_loop().run_in_executor(
-                    self._threads, passwords.matching, candidates, answer.verifiers
-                )
-            finally:
-                self._checking -= 1
-        else:
-            found = passwords.matching(candidates, answer.verifiers)
-        if found is None:
-            self._failed.failed(knock.station_id, knock.address, self._clock())
-            raise _unauthorized("wrong_password")
-        self._failed.succeeded(knock.station_id, knock.address)
+        """The name of the password that it is, of the verifiers that auth gave."""
+        wait = self._failed.begin(knock.station_id, knock.address, self._clock())
+        if wait > 0:
+            raise _too_many_failures(wait)
+        try:
+            candidates = passwords.variants(
+                password, knock.protocol, hex_password=answer.hex_password
+            )
+            found = await self._compare(candidates, answer.verifiers)
+            if found is None:
+                self._failed.failed(knock.station_id, knock.address, self._clock())
+                raise _unauthorized("wrong_password")
+            self._failed.succeeded(knock.station_id, knock.address)
+        finally:
+            self._failed.ended(knock.station_id, knock.address)
         return found.id
+
+    async def _compare(
+        self, candidates: Sequence[bytes], verifiers: Sequence[PasswordVerifier]
+    ) -> PasswordVerifier | None:
+        """Compare the password; key stretching goes to a thread, in a line of bounded length."""
+        if not passwords.is_slow(verifiers):
+            return passwords.matching(candidates, verifiers)
+        if self._checking >= _SCRYPT_WAITING:
+            raise unavailable("rate", 10)
+        self._checking += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                self._threads, passwords.matching, candidates, verifiers
+            )
+        finally:
+            self._checking -= 1
