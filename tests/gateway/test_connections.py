@@ -8,6 +8,8 @@ import socket as sockets
 import weakref
 from typing import TYPE_CHECKING
 
+import pytest
+
 from gateway.stage import GATEWAY_ID, Stage, known_station, soon
 from voltbus_backbone.contract import registry
 from voltbus_backbone.contract.config import CallOutcome
@@ -156,8 +158,12 @@ async def test_a_connection_that_kafka_does_not_know_of_is_closed(
         assert (await station.closed())[0] == 1012
 
 
-async def test_a_closed_socket_is_freed_at_once(stage: Stage) -> None:
+@pytest.mark.parametrize("ping_interval_s", [0, 0.01])
+async def test_a_closed_socket_is_freed_at_once(
+    start: Callable[..., Awaitable[Stage]], ping_interval_s: float
+) -> None:
     """No cycle keeps a dead socket: a reconnect storm leaves nothing to the garbage collector."""
+    stage = await start(ping_interval_s=ping_interval_s)
     gc.disable()
     try:
         async with stage.station("CP-1") as station:

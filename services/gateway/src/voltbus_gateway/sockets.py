@@ -1,4 +1,4 @@
-"""OCPP-J over WebSockets: the only module that knows ``websockets``.
+"""OCPP-J over WebSockets: with ``station_socket`` the only module that knows ``websockets``.
 
 One task per socket reads and hands each message to its ``Connection``; answers are written from
 callbacks, without a task or a wait for each.
@@ -7,7 +7,6 @@ callbacks, without a task or a wait for each.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import socket as network
 from dataclasses import dataclass
@@ -16,10 +15,9 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from websockets.asyncio.server import ServerConnection, broadcast, serve
+from websockets.asyncio.server import broadcast, serve
 from websockets.exceptions import ConnectionClosed, InvalidHeader
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
-from websockets.frames import DATA_OPCODES, Frame, Opcode
 from websockets.headers import parse_subprotocol
 from websockets.protocol import State
 from websockets.typing import Subprotocol
@@ -28,14 +26,14 @@ from voltbus_backbone.errors import SettingsError
 from voltbus_gateway import door
 from voltbus_gateway.door import Knock, Refused
 from voltbus_gateway.metrics import REFUSALS
+from voltbus_gateway.station_socket import StationSocket
 from voltbus_gateway.tls import KeyPair, Reloaded, ServerTls, client_certificate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from websockets.asyncio.server import Server
+    from websockets.asyncio.server import Server, ServerConnection
     from websockets.http11 import Request, Response
-    from websockets.protocol import Event
 
     from voltbus_gateway.client_trust import ClientTrust
     from voltbus_gateway.connection import Connection
@@ -62,30 +60,6 @@ _BACKLOG = 4096
 _PROTOCOL_ERROR = 1002
 _ABNORMAL = 1006
 _INTERNAL_ERROR = 1011
-
-
-class StationSocket(ServerConnection):
-    """A socket with what the door found out about it."""
-
-    knock: Knock | None = None
-    credential_id: str = ""
-    take: Callable[[str], bool] | None = None
-
-    def process_event(self, event: Event) -> None:
-        """Give a whole text to ``take`` at once, without a task that wakes up for each message.
-
-        Once ``take`` wants no more, and for whatever is no whole text, the library's queue and its
-        reader take over (``Sockets._read``), so that nothing overtakes anything.
-        """
-        if self.take is not None and isinstance(event, Frame) and event.opcode in DATA_OPCODES:
-            if event.opcode is Opcode.TEXT and event.fin:
-                with contextlib.suppress(UnicodeDecodeError):  # the reader closes with 1007
-                    text = str(event.data, "utf-8")
-                    if not self.take(text):
-                        self.take = None
-                    return
-            self.take = None
-        super().process_event(event)
 
 
 class SocketLink:
@@ -189,8 +163,7 @@ class Sockets:
             write_limit=settings.write_limit_bytes,
             open_timeout=settings.open_timeout_s,
             close_timeout=settings.close_timeout_s,
-            ping_interval=settings.ping_interval_s or None,
-            ping_timeout=settings.ping_timeout_s,
+            ping_interval=None,  # StationSocket.keep_alive
             backlog=_BACKLOG,
             logger=_quiet,
         )
@@ -293,6 +266,9 @@ class Sockets:
             credential_id=socket.credential_id,
             certificate=knock.certificate,
         )
+        pings = None
+        if self._settings.ping_interval_s > 0:
+            pings = asyncio.create_task(socket.keep_alive(self._settings))
         try:
             await self._read(socket, connection, link)
         except ConnectionClosed as closed:
@@ -301,6 +277,8 @@ class Sockets:
             log.exception("connection.broke")
             link.close(_INTERNAL_ERROR, "")
         finally:
+            if pings is not None:
+                pings.cancel()
             socket.take = None  # or socket and connection would wait for the garbage collector
             self._connections.lost(connection, _ABNORMAL, "")
 

@@ -1,0 +1,90 @@
+"""A station's end of a WebSocket: what came in, without a task for each, and whether it lives."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import DATA_OPCODES, Frame, Opcode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from websockets.protocol import Event
+
+    from voltbus_gateway.door import Knock
+    from voltbus_gateway.settings import Settings
+
+_INTERNAL_ERROR = 1011
+
+
+class StationSocket(ServerConnection):
+    """A socket with what the door found out about it.
+
+    Since the last ping: ``held``, reading was paused at some time, so a pong may wait unread;
+    ``taken``, so much was written that we waited for the peer to take it, and it did.
+    """
+
+    knock: Knock | None = None
+    credential_id: str = ""
+    take: Callable[[str], bool] | None = None
+    held: bool = False
+    taken: bool = False
+
+    def process_event(self, event: Event) -> None:
+        """Give a whole text to ``take`` at once, without a task that wakes up for each message.
+
+        Once ``take`` wants no more, and for whatever is no whole text, the library's queue and its
+        reader take over (``Sockets._read``), so that nothing overtakes anything.
+        """
+        if self.take is not None and isinstance(event, Frame) and event.opcode in DATA_OPCODES:
+            if event.opcode is Opcode.TEXT and event.fin:
+                with contextlib.suppress(UnicodeDecodeError):  # the reader closes with 1007
+                    text = str(event.data, "utf-8")
+                    if not self.take(text):
+                        self.take = None
+                    return
+            self.take = None
+        super().process_event(event)
+        if not self.transport.is_reading():  # its queue is full: this is where the library pauses
+            self.held = True
+
+    def resume_writing(self) -> None:
+        """The peer has taken what we wrote (asyncio calls this)."""
+        self.taken = True
+        super().resume_writing()
+
+    async def keep_alive(self, settings: Settings) -> None:
+        """Ping until the socket is closed, and cut a dead peer off (1011).
+
+        The library's own pings would take every station for dead that we do not read.
+        """
+        lives = True
+        try:
+            while lives:
+                await asyncio.sleep(settings.ping_interval_s)
+                lives = await self._lives(settings)
+        except ConnectionClosed:
+            return
+        # close() waits for room to write first, and a dead peer may leave none.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(settings.close_timeout_s):
+                await self.close(_INTERNAL_ERROR, "keepalive ping timeout")
+        self.transport.abort()
+
+    async def _lives(self, settings: Settings) -> bool:
+        """Ping once; False when nothing within the time-out speaks for the peer."""
+        self.held = not self.transport.is_reading()
+        self.taken = False
+        unsent = self.transport.get_write_buffer_size()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(settings.ping_timeout_s):
+                await (await self.ping())
+            return True
+        if self.taken or self.transport.get_write_buffer_size() < unsent:
+            return True
+        # Our not reading excuses it, unless we wait for it to take what we wrote.
+        return self.held and unsent <= settings.write_limit_bytes

@@ -1,0 +1,179 @@
+"""Who is dead and who only waits for us: pings and paused reading (design 4; RFC 6455 §5.5.2)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket as network
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from websockets.asyncio.client import ClientConnection
+from websockets.frames import Frame, Opcode
+
+from gateway.stage import DEADLINE_S, Stage, Station, soon
+from voltbus_backbone.contract import registry
+from voltbus_gateway.station_socket import StationSocket
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from websockets.protocol import Event
+
+MORE_THAN_IS_READ_AHEAD = 60
+DEAD = 1011
+
+
+class Pinged(ClientConnection):
+    """A station that counts the pings that it answers."""
+
+    pings = 0
+
+    def process_event(self, event: Event) -> None:
+        """Something came."""
+        if isinstance(event, Frame) and event.opcode is Opcode.PING:
+            self.pings += 1
+        super().process_event(event)
+
+
+class Sipping(ClientConnection):
+    """A station that reads a little each time it is told to read on."""
+
+    def process_event(self, event: Event) -> None:
+        """Something came."""
+        super().process_event(event)
+        if isinstance(event, Frame) and self.transport.is_reading():
+            self.transport.pause_reading()
+
+
+def gateways_end(stage: Stage) -> StationSocket:
+    """The gateway's end of the only connection."""
+    (listener,) = stage.gateway.sockets._listeners.values()
+    (socket,) = listener.servers[0].connections
+    assert isinstance(socket, StationSocket)
+    return socket
+
+
+async def pinged_again(socket: ClientConnection, times: int) -> None:
+    """Wait for so many more pings; each but the first tells that the one before was borne."""
+    assert isinstance(socket, Pinged)
+    enough = socket.pings + times
+    await soon(lambda: socket.pings >= enough or socket.close_code is not None)
+    assert socket.close_code is None
+
+
+@asynccontextmanager
+async def unread(stage: Stage) -> AsyncIterator[Station]:
+    """A station that has sent so far ahead, while auth is silent, that the gateway reads no more.
+
+    Auth speaks again when ``stage.bus.stalled`` is false.
+    """
+    async with stage.station("CP-1", create_connection=Pinged) as station:
+        assert (await station.call("Heartbeat", {}))[0] == 3
+        stage.bus.stalled = True
+        for number in range(MORE_THAN_IS_READ_AHEAD):
+            await station.send(2, f"a{number}", "Authorize", {"idTag": "ABC"})
+        await soon(lambda: not gateways_end(stage).transport.is_reading())
+        yield station
+
+
+async def test_a_station_that_we_do_not_read_is_not_taken_for_dead(
+    start: Callable[..., Awaitable[Stage]],
+) -> None:
+    """Its pongs wait behind its calls: several time-outs later all are answered, in order."""
+    stage = await start(
+        ping_interval_s=0.1, ping_timeout_s=0.4, answer_deadline_s=DEADLINE_S, outage_s=DEADLINE_S
+    )
+    async with unread(stage) as station:
+        await pinged_again(station.socket, 4)
+        assert not gateways_end(stage).transport.is_reading()
+        stage.bus.stalled = False
+        answers = [await station.receive() for _ in range(MORE_THAN_IS_READ_AHEAD)]
+        assert [answer[:2] for answer in answers] == [
+            [3, f"a{number}"] for number in range(MORE_THAN_IS_READ_AHEAD)
+        ]
+        await pinged_again(station.socket, 2)
+        assert (await station.call("Heartbeat", {}))[0] == 3
+
+
+async def test_a_station_that_died_while_we_did_not_read_is_found_when_we_do(
+    start: Callable[..., Awaitable[Stage]],
+) -> None:
+    """Time-outs that did not count are followed by one that does."""
+    stage = await start(
+        ping_interval_s=0.2,
+        ping_timeout_s=0.2,
+        close_timeout_s=0.1,
+        answer_deadline_s=DEADLINE_S,
+        outage_s=DEADLINE_S,
+    )
+    async with unread(stage) as station:
+        await pinged_again(station.socket, 2)
+        station.socket.transport.pause_reading()
+        stage.bus.stalled = False
+        left = await stage.event(registry.STATION_DISCONNECTED, "CP-1")
+        assert left.code == DEAD
+        station.socket.transport.abort()
+
+
+@asynccontextmanager
+async def never_reading(stage: Stage) -> AsyncIterator[Station]:
+    """A station with little room for answers reads none, so the gateway reads no more calls."""
+    narrow = network.socket()
+    narrow.setsockopt(network.SOL_SOCKET, network.SO_RCVBUF, 4096)
+    narrow.setblocking(False)
+    address = ("127.0.0.1", stage.gateway.sockets.port())
+    await asyncio.get_running_loop().sock_connect(narrow, address)
+    async with stage.station("CP-1", create_connection=Sipping, sock=narrow) as station:
+        sending = gateways_end(stage).transport.get_extra_info("socket")
+        sending.setsockopt(network.SOL_SOCKET, network.SO_SNDBUF, 4096)
+        station.socket.transport.pause_reading()
+        for number in range(1000):
+            text = json.dumps([2, f"h{number}", "Heartbeat", {}]).encode()
+            # Past its library, which would wait for room.
+            station.socket.transport.write(Frame(Opcode.TEXT, text).serialize(mask=True))
+        ours, limit = gateways_end(stage).transport, stage.settings.write_limit_bytes
+        await soon(lambda: not ours.is_reading() and ours.get_write_buffer_size() > limit)
+        yield station
+        station.socket.transport.abort()
+
+
+async def test_a_station_that_sends_but_never_reads_is_found(
+    start: Callable[..., Awaitable[Stage]],
+) -> None:
+    """That we do not read, because it does not, is no excuse for it."""
+    stage = await start(
+        ping_interval_s=0.5, ping_timeout_s=0.1, close_timeout_s=0.1, write_limit_bytes=1024
+    )
+    async with never_reading(stage):
+        left = await stage.event(registry.STATION_DISCONNECTED, "CP-1")
+        assert left.code == DEAD
+
+
+async def test_a_station_that_reads_slowly_is_not_taken_for_dead(
+    start: Callable[..., Awaitable[Stage]],
+) -> None:
+    """Its pong waits behind what we wrote before: to take some of that is a sign of life."""
+    stage = await start(ping_timeout_s=0.8, write_limit_bytes=1024)
+    async with never_reading(stage) as station:
+        ours = gateways_end(stage)
+        lives = asyncio.create_task(ours._lives(stage.settings))
+        await asyncio.sleep(0)
+        assert not ours.taken
+        station.socket.transport.resume_reading()
+        await soon(lambda: ours.taken)
+        assert await lives
+
+
+async def test_a_pause_in_reading_is_noticed_though_it_is_short(
+    start: Callable[..., Awaitable[Stage]],
+) -> None:
+    """The library pauses where StationSocket looks: what keep_alive relies on, of its internals."""
+    stage = await start(answer_deadline_s=DEADLINE_S, outage_s=DEADLINE_S)
+    async with unread(stage) as station:
+        ours = gateways_end(stage)
+        stage.bus.stalled = False
+        for _ in range(MORE_THAN_IS_READ_AHEAD):
+            await station.receive()
+        assert ours.transport.is_reading()
+        assert ours.held
