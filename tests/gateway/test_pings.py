@@ -82,10 +82,10 @@ async def test_a_station_that_we_do_not_read_is_not_taken_for_dead(
 ) -> None:
     """Its pongs wait behind its calls: several time-outs later all are answered, in order."""
     stage = await start(
-        ping_interval_s=0.1, ping_timeout_s=0.4, answer_deadline_s=DEADLINE_S, outage_s=DEADLINE_S
+        ping_interval_s=0.1, ping_timeout_s=1.0, answer_deadline_s=DEADLINE_S, outage_s=DEADLINE_S
     )
     async with unread(stage) as station:
-        await pinged_again(station.socket, 4)
+        await pinged_again(station.socket, 3)
         assert not gateways_end(stage).transport.is_reading()
         stage.bus.stalled = False
         answers = [await station.receive() for _ in range(MORE_THAN_IS_READ_AHEAD)]
