@@ -111,6 +111,27 @@ def test_what_1_6_can_not_do_is_unsupported(action: str, payload: dict[str, Any]
         as_call(command(action, payload), Protocol.OCPP16)
 
 
+@pytest.mark.parametrize("protocol", [Protocol.OCPP201, Protocol.OCPP21])
+@pytest.mark.parametrize(
+    ("action", "payload"),
+    [
+        ("remote_start", {"id_token": "A"}),
+        ("unlock", {}),
+        ("change_availability", {"operative": False}),
+        ("trigger", {"message": "status"}),
+    ],
+)
+def test_a_connector_without_its_evse_is_nothing_in_2x(
+    action: str, payload: dict[str, Any], protocol: Protocol
+) -> None:
+    """2.x counts connectors per EVSE: left out, the call would concern the whole station."""
+    wanted = payload | {"connector_id": 2}
+    assert problem(action, wanted) is None
+    as_call(command(action, wanted), Protocol.OCPP16)
+    with pytest.raises(Unsupported, match="evse_id"):
+        as_call(command(action, wanted), protocol)
+
+
 @pytest.mark.parametrize(
     ("action", "payload"),
     [

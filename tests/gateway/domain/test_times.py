@@ -33,6 +33,14 @@ def test_the_same_moment(text: str) -> None:
     assert parse_time(text).tzinfo is UTC
 
 
+@pytest.mark.parametrize(
+    "text", ["2016-12-31T23:59:60Z", "2016-12-31T23:59:60.000Z", "2017-01-01T01:59:60+02:00"]
+)
+def test_a_leap_second_is_the_moment_that_follows(text: str) -> None:
+    """RFC 3339 §5.7: it exists, and a transaction that ended in it must not be refused for ever."""
+    assert parse_time(text) == datetime(2017, 1, 1, tzinfo=UTC)
+
+
 def test_digits_below_the_microsecond_are_dropped() -> None:
     """Nanosecond clocks lose three digits."""
     assert parse_time("2026-03-01T12:00:00.123456789Z").microsecond == 123456
@@ -58,7 +66,7 @@ def test_digits_below_the_microsecond_are_dropped() -> None:
     ],
 )
 def test_what_is_no_moment_is_refused(text: str) -> None:
-    """Garbage, leap seconds, and what lies outside the calendar."""
+    """Garbage, a second 60 in the middle of the day, and what lies outside the calendar."""
     assert not is_time(text)
 
 

@@ -24,6 +24,8 @@ class Boot(Message, frozen=True):
     imsi: str | None = None
     reason: str | None = None
     certificate_cn: str | None = None
+    meter_type: str | None = None
+    meter_serial_number: str | None = None
 
 
 class BootAnswer(Message, frozen=True):

@@ -91,23 +91,33 @@ class MeterValuesReported(Message, frozen=True):
 
 
 class FirmwareStatusReported(Message, frozen=True):
-    """FirmwareStatusNotification of any version; ``request_id`` where the version has one."""
+    """FirmwareStatusNotification of any version; ``request_id`` where the version has one.
+
+    ``reason_code`` and ``info`` are 2.1's statusInfo.
+    """
 
     station_id: str
     protocol: Protocol
     status: str
     at: datetime
     request_id: int | None = None
+    reason_code: str | None = None
+    info: str | None = None
 
 
 class LogStatusReported(Message, frozen=True):
-    """DiagnosticsStatusNotification (1.6) or LogStatusNotification: an upload's progress."""
+    """DiagnosticsStatusNotification (1.6) or LogStatusNotification: an upload's progress.
+
+    ``reason_code`` and ``info`` are 2.1's statusInfo.
+    """
 
     station_id: str
     protocol: Protocol
     status: str
     at: datetime
     request_id: int | None = None
+    reason_code: str | None = None
+    info: str | None = None
 
 
 class SecurityEventReported(Message, frozen=True):
@@ -131,7 +141,10 @@ class StationReported(Message, frozen=True):
 
 
 class StationBooted(Message, frozen=True):
-    """BootNotification was answered; ``status`` is Accepted, Pending or Rejected."""
+    """BootNotification was answered; ``status`` is Accepted, Pending or Rejected.
+
+    Only OCPP 1.6 names the meter.
+    """
 
     station_id: str
     protocol: Protocol
@@ -142,6 +155,8 @@ class StationBooted(Message, frozen=True):
     serial_number: str | None = None
     firmware_version: str | None = None
     reason: str | None = None
+    meter_type: str | None = None
+    meter_serial_number: str | None = None
 
 
 class StationRegistered(Message, frozen=True):

@@ -298,5 +298,7 @@ def _booted_event(event: Event, boot: Boot, status: str) -> Emission:
         serial_number=boot.serial_number,
         firmware_version=boot.firmware_version,
         reason=boot.reason,
+        meter_type=boot.meter_type,
+        meter_serial_number=boot.meter_serial_number,
     )
     return Emission(STATION_BOOTED, message, f"booted:{event.id}")

@@ -54,6 +54,7 @@ def firmware_status(payload: Payload, context: Context) -> FirmwareStatusReporte
         status=payload["status"],
         at=context.now,
         request_id=optional_integer(payload.get("requestId")),
+        **_status_info(payload),
     )
 
 
@@ -65,7 +66,15 @@ def log_status(payload: Payload, context: Context) -> LogStatusReported:
         status=payload["status"],
         at=context.now,
         request_id=optional_integer(payload.get("requestId")),
+        **_status_info(payload),
     )
+
+
+def _status_info(payload: Payload) -> dict[str, str]:
+    """StatusInfoType (2.1): why the status is what it is."""
+    info = payload.get("statusInfo") or {}
+    names = {"reason_code": "reasonCode", "info": "additionalInfo"}
+    return {ours: info[name] for ours, name in names.items() if name in info}
 
 
 def security_event(payload: Payload, context: Context) -> SecurityEventReported:

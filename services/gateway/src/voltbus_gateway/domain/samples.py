@@ -31,7 +31,13 @@ _UNITS = {
     "Temperature": "Celsius",
     "Frequency": "Hertz",
 }
-_REACTIVE_UNITS = {"Energy": "varh", "Power": "var"}
+_OTHER_UNITS = {
+    "Energy.Reactive": "varh",
+    "Energy.Apparent": "VAh",
+    "Power.Reactive": "var",
+    "Power.Apparent": "VA",
+    "Power.Factor": "",
+}
 # 1.6's own schema has the misspelling beside the word.
 _RESPELLED = {"Celcius": "Celsius"}
 
@@ -102,6 +108,8 @@ def _signed(value: dict[str, Any]) -> SignedMeterValue:
 
 def _number(text: str) -> float | str:
     """The number, or the text as it came where it is none (auth marks what it can't bill)."""
+    if not text.isascii() or "_" in text:  # Python reads more than a decimal number
+        return text
     try:
         number = float(text)
     except ValueError:
@@ -110,7 +118,6 @@ def _number(text: str) -> float | str:
 
 
 def _unit(measurand: str) -> str:
-    quantity, _, rest = measurand.partition(".")
-    if rest.startswith("Reactive"):
-        return _REACTIVE_UNITS.get(quantity, "")
-    return _UNITS.get(quantity, "")
+    quantity, _, kind = measurand.partition(".")
+    other = _OTHER_UNITS.get(f"{quantity}.{kind.partition('.')[0]}")
+    return _UNITS.get(quantity, "") if other is None else other

@@ -1,15 +1,17 @@
 """Timestamps as stations write them, and as we write them (RFC 3339).
 
 Stations give nanoseconds, offsets, a small "z", or no zone at all (then it is UTC, as both
-versions recommend). Anything that is no moment is refused.
+versions recommend). A leap second is the moment that follows it. Anything else is refused.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 # "2026-01-01T00:00": the shortest text with a date and a time.
 _SHORTEST = 16
+_SECONDS = slice(17, 19)
+_LAST = (23, 59, 59)
 
 
 def parse_time(text: str) -> datetime:
@@ -21,14 +23,27 @@ def parse_time(text: str) -> datetime:
     if len(text) < _SHORTEST or text[4] != "-" or text[7] != "-" or text[10] not in "Tt ":
         raise ValueError("no date and time")
     try:
-        moment = datetime.fromisoformat(text.upper())
-        if moment.tzinfo is UTC:
-            return moment
-        if moment.tzinfo is None:
-            return moment.replace(tzinfo=UTC)
-        return moment.astimezone(UTC)
+        if text[_SECONDS] == "60":
+            return _leap_second(text)
+        return _in_utc(datetime.fromisoformat(text.upper()))
     except OverflowError:
         raise ValueError("out of range") from None
+
+
+def _in_utc(moment: datetime) -> datetime:
+    if moment.tzinfo is UTC:
+        return moment
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    return moment.astimezone(UTC)
+
+
+def _leap_second(text: str) -> datetime:
+    """RFC 3339 §5.7: 23:59:60 in UTC. A station would send what we refuse for ever."""
+    before = _in_utc(datetime.fromisoformat(f"{text[:17]}59{text[19:]}".upper()))
+    if (before.hour, before.minute, before.second) != _LAST:
+        raise ValueError("no leap second")
+    return before + timedelta(seconds=1)
 
 
 def is_time(text: str) -> bool:

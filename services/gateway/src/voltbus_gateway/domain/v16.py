@@ -51,6 +51,8 @@ def boot(payload: Payload, context: Context) -> Boot:
         iccid=payload.get("iccid"),
         imsi=payload.get("imsi"),
         certificate_cn=context.certificate_cn,
+        meter_type=payload.get("meterType"),
+        meter_serial_number=payload.get("meterSerialNumber"),
     )
 
 

@@ -9,7 +9,10 @@ from voltbus_config.domain.shapes.shape import Call, Shape
 
 
 class RemoteStart(Shape, frozen=True, kw_only=True):
-    """Start charging for this token. ``type`` is OCPP 2.x's kind of token."""
+    """Start charging for this token. ``type`` is OCPP 2.x's kind of token.
+
+    2.x starts at an EVSE: its connector is the driver's choice.
+    """
 
     id_token: str
     type: str = "Central"
@@ -22,6 +25,7 @@ class RemoteStart(Shape, frozen=True, kw_only=True):
         return "RemoteStartTransaction", {"idTag": self.id_token, "connectorId": place}
 
     def _v2(self, number: int) -> Call:
+        _evse(self.evse_id, self.connector_id)
         return "RequestStartTransaction", {
             "idToken": {"idToken": self.id_token, "type": self.type},
             "remoteStartId": number if self.remote_start_id is None else self.remote_start_id,
@@ -61,18 +65,22 @@ class Reset(Shape, frozen=True, kw_only=True):
 
 
 class Unlock(Shape, frozen=True, kw_only=True):
-    """Release the cable. 1.6 counts connectors through the whole station: there, give only one."""
+    """Release the cable; of the first connector where neither is given."""
 
     evse_id: int | None = None
-    connector_id: int = 1
+    connector_id: int | None = None
 
     def _v16(self, _number: int) -> Call:
-        place = self.connector_id if self.evse_id is None else self.evse_id
-        return "UnlockConnector", {"connectorId": place}
+        place = self.evse_id if self.connector_id is None else self.connector_id
+        return "UnlockConnector", {"connectorId": 1 if place is None else place}
 
     def _v2(self, _number: int) -> Call:
-        evse = 1 if self.evse_id is None else self.evse_id
-        return "UnlockConnector", {"evseId": evse, "connectorId": self.connector_id}
+        place = _evse(self.evse_id, self.connector_id) or {"id": 1}
+        connector = place.get("connectorId")
+        return "UnlockConnector", {
+            "evseId": place["id"],
+            "connectorId": 1 if connector is None else connector,
+        }
 
 
 class ChangeAvailability(Shape, frozen=True, kw_only=True):
@@ -160,4 +168,13 @@ class SetPassword(Shape, frozen=True, kw_only=True):
 
 
 def _evse(evse_id: int | None, connector_id: int | None) -> dict[str, Any] | None:
-    return None if evse_id is None else {"id": evse_id, "connectorId": connector_id}
+    """2.x's EVSEType; None: the whole station.
+
+    Raises:
+        Unsupported: a connector without its EVSE would mean the whole station, or any EVSE.
+    """
+    if evse_id is not None:
+        return {"id": evse_id, "connectorId": connector_id}
+    if connector_id is not None:
+        raise Unsupported("OCPP 2.x counts connectors per EVSE: give evse_id too")
+    return None
