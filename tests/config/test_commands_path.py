@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -319,6 +319,28 @@ async def test_what_can_not_be_done_is_a_fault(here: Replica) -> None:
     assert (await ask(here, action="reset", payload={"a": 1})).code == "InvalidCommand"
     await ask(here, action="ClearCache", idempotency_key="k")
     assert (await ask(here, action="Reset", idempotency_key="k")).code == "IdempotencyKeyReused"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"timeout_s": 1e12},
+        {"timeout_s": 0.0},
+        {"timeout_s": -5.0},
+        {"expires_at": datetime(2026, 6, 2)},  # noqa: DTZ001 - that is the mistake
+        {"payload": {"data": 2**63}},
+    ],
+)
+async def test_a_senseless_request_is_a_fault_and_stops_no_queue(
+    replica: Replica, fields: dict[str, Any]
+) -> None:
+    """The bounds of REST hold for Kafka: else each look at the station would fail (issue 4.3)."""
+    await replica.register("CS-1")
+    await replica.boot("CS-1")
+    assert (await ask(replica, action="DataTransfer", **fields)).code == "InvalidCommand"
+    await replica.command("CS-1", "ClearCache")
+    await replica.arrive("CS-1")
+    await replica.call("CS-1", "ClearCache")
 
 
 # Bad input.

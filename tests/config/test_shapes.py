@@ -102,6 +102,9 @@ def test_a_remote_start_is_told_by_its_command() -> None:
         ("remote_stop", {"transaction_id": "abc"}),
         ("remote_stop", {"transaction_id": "\u00b2"}),  # a digit, but no number
         ("remote_stop", {"transaction_id": -1}),
+        ("unlock", {"evse_id": 2, "connector_id": 3}),
+        ("change_availability", {"operative": True, "evse_id": 1, "connector_id": 2}),
+        ("update_firmware", {"location": "x", "retrieve_at": AT, "install_at": AT}),
     ],
 )
 def test_what_1_6_can_not_do_is_unsupported(action: str, payload: dict[str, Any]) -> None:
@@ -109,6 +112,32 @@ def test_what_1_6_can_not_do_is_unsupported(action: str, payload: dict[str, Any]
     assert problem(action, payload) is None
     with pytest.raises(Unsupported):
         as_call(command(action, payload), Protocol.OCPP16)
+
+
+@pytest.mark.parametrize(
+    ("place", "connector"),
+    [
+        ({"connector_id": 2}, 2),
+        ({"evse_id": 2}, 2),
+        ({"evse_id": 2, "connector_id": 1}, 2),
+        ({"evse_id": 2, "connector_id": 2}, 2),
+    ],
+)
+@pytest.mark.parametrize(
+    ("action", "payload"),
+    [
+        ("remote_start", {"id_token": "A"}),
+        ("unlock", {}),
+        ("change_availability", {"operative": False}),
+        ("trigger", {"message": "status"}),
+    ],
+)
+def test_every_shape_means_the_same_connector_in_1_6(
+    action: str, payload: dict[str, Any], place: dict[str, int], connector: int
+) -> None:
+    """1.6 counts connectors through the station; an EVSE's first one goes by the EVSE's number."""
+    _, made = as_call(command(action, payload | place), Protocol.OCPP16)
+    assert made["connectorId"] == connector
 
 
 @pytest.mark.parametrize("protocol", [Protocol.OCPP201, Protocol.OCPP21])
@@ -140,6 +169,8 @@ def test_a_connector_without_its_evse_is_nothing_in_2x(
         ("reset", {"type": "hard"}),
         ("trigger", {"message": "dance"}),
         ("update_firmware", {"location": "x", "retrieve_at": "tomorrow"}),
+        ("update_firmware", {"location": "x", "retrieve_at": AT, "signature": "c2ln"}),
+        ("update_firmware", {"location": "x", "retrieve_at": AT, "signing_certificate": "-"}),
         ("remote_strat", {"id_token": "A"}),
         ("remote_stop", {"transaction_id": "9" * 5000}),
         ("get_log", {"location": "x", "since": "0001-01-01T00:00:00+05:00"}),

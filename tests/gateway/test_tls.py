@@ -155,6 +155,20 @@ async def test_a_certificate_may_name_the_serial_number(secured: Secured) -> Non
     await socket.close()
 
 
+@pytest.mark.parametrize(
+    "said", [{}, {"chargeBoxSerialNumber": "SN-7", "chargePointSerialNumber": "SN-8"}]
+)
+async def test_a_serial_number_may_be_left_out_at_boot(
+    secured: Secured, said: dict[str, str]
+) -> None:
+    """It is optional in every version, and 1.6 has two: only a contradiction is refused."""
+    secured.stage.services.logins["CP-1"] = known_station(serial_number="SN-7")
+    certificate = secured.authority.station("SN-7")
+    station = Station(await secured.connect(MUTUAL, secured.context(certificate), headers={}))
+    assert (await station.call("BootNotification", BOOT | said))[0] == 3
+    await station.socket.close()
+
+
 async def test_another_serial_number_at_boot_closes(secured: Secured) -> None:
     """B01.FR.11/12: the serial number in BootNotification must be the certificate's."""
     secured.stage.services.logins["CP-1"] = known_station(serial_number="SN-7")

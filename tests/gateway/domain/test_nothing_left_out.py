@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 PERSONAL = "it may name a person, and events are public"
 LEFT_OUT = {
-    ("BootNotification", "chargeBoxSerialNumber"): "1.6's old name; told where it is the only one",
     ("DataTransfer", "data"): PERSONAL,
     ("NotifyCustomerInformation", "data"): PERSONAL,
     ("BatterySwap", "idToken"): PERSONAL,

@@ -174,9 +174,13 @@ class Handlers:
             )
 
     def _serial_fits(self, one: Handling, boot: Boot) -> bool:
-        """A certificate that names a serial number must be this station's (B01.FR.11/12)."""
+        """A certificate that names a serial number must be this station's (B01.FR.11/12).
+
+        The door knows it from the register; a station need not repeat it, but not contradict it.
+        """
         name = one.connection.certificate_cn
-        if name is None or name in {one.connection.station_id, boot.serial_number}:
+        said = {boot.serial_number, boot.box_serial_number} - {None}
+        if name is None or name == one.connection.station_id or not said or name in said:
             return True
         log.warning("boot.serial_mismatch", station=one.connection.station_id)
         refusal = CallFailed(ErrorCode.SECURITY_ERROR, "The serial number is not the certificate's")

@@ -10,7 +10,10 @@ from voltbus_backbone.contract.values import Message, Protocol
 
 
 class Boot(Message, frozen=True):
-    """A station boots: is it accepted? (request)"""
+    """A station boots: is it accepted? (request)
+
+    Only 1.6 names the meter, and a box beside the charge point.
+    """
 
     station_id: str
     connection_id: str
@@ -26,6 +29,7 @@ class Boot(Message, frozen=True):
     certificate_cn: str | None = None
     meter_type: str | None = None
     meter_serial_number: str | None = None
+    box_serial_number: str | None = None
 
 
 class BootAnswer(Message, frozen=True):
@@ -46,6 +50,7 @@ class CommandRequested(Message, frozen=True):
     """Someone wants a call sent to a station. (request)
 
     ``payload`` is OCPP's, of the station's version. ``expires_at``: given up when not sent by then.
+    ``timeout_s``: what the station may take to answer, at most 600.
     ``cause`` is repeated in the command's events, for a service that follows its own commands.
     """
 

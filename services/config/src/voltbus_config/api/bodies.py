@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from voltbus_backbone import hours
 from voltbus_backbone.contract.values import OpeningHours
 from voltbus_backbone.errors import Problem
+from voltbus_config.domain.commands import LONGEST_TIMEOUT_S
 from voltbus_config.domain.stations import Registration, id_problem
 
 Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\s/][^\n\r]*$")]
@@ -128,7 +129,7 @@ class NewCommand(Body):
     payload: dict[str, Any] = Field(default_factory=dict)
     idempotency_key: str | None = Field(default=None, min_length=1, max_length=255)
     expires_at: datetime | None = None
-    timeout_s: float = Field(default=30.0, gt=0, le=600)
+    timeout_s: float = Field(default=30.0, gt=0, le=LONGEST_TIMEOUT_S)
 
     @field_validator("expires_at")
     @classmethod

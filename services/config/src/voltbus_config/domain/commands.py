@@ -37,6 +37,8 @@ MOVES: dict[CommandStatus, frozenset[CommandStatus]] = {
 # How much of the margin a call may take to its gateway; its report needs the rest.
 _TO_THE_GATEWAY = 0.8
 _MOST_LATE = 3
+# Seconds that a station may be given for its answer.
+LONGEST_TIMEOUT_S = 600.0
 
 # While Pending: configuring and reporting, no starting or stopping (2.x B02.FR.01-05).
 WHILE_PENDING = frozenset(
@@ -146,6 +148,15 @@ def created(
         timeout_s=request.timeout_s,
         cause=request.cause,
     )
+
+
+def problem(request: CommandRequested) -> str | None:
+    """What is wrong with the times of a request, or None."""
+    if not 0 < request.timeout_s <= LONGEST_TIMEOUT_S:
+        return f"timeout_s must be above 0 and at most {LONGEST_TIMEOUT_S:g} seconds"
+    if request.expires_at is not None and request.expires_at.tzinfo is None:
+        return "expires_at needs an offset, such as 2026-01-31T12:00:00Z"
+    return None
 
 
 def fingerprint(key: str, action: str, payload: dict[str, Any]) -> str:

@@ -232,7 +232,7 @@ class Requests:
             if known is None and request.station_id not in stations:
                 batch.answers[place] = Fault(code="UnknownStation", detail="no such station")
                 continue
-            mistake = shapes.problem(request.action, request.payload)
+            mistake = life.problem(request) or shapes.problem(request.action, request.payload)
             if mistake is not None:
                 batch.answers[place] = Fault(code="InvalidCommand", detail=mistake)
                 continue

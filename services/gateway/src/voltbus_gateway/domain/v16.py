@@ -53,6 +53,7 @@ def boot(payload: Payload, context: Context) -> Boot:
         certificate_cn=context.certificate_cn,
         meter_type=payload.get("meterType"),
         meter_serial_number=payload.get("meterSerialNumber"),
+        box_serial_number=payload.get("chargeBoxSerialNumber"),
     )
 
 

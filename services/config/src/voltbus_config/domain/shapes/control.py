@@ -21,7 +21,7 @@ class RemoteStart(Shape, frozen=True, kw_only=True):
     remote_start_id: int | None = None
 
     def _v16(self, _number: int) -> Call:
-        place = self.evse_id if self.connector_id is None else self.connector_id
+        place = _connector(self.evse_id, self.connector_id)
         return "RemoteStartTransaction", {"idTag": self.id_token, "connectorId": place}
 
     def _v2(self, number: int) -> Call:
@@ -71,7 +71,7 @@ class Unlock(Shape, frozen=True, kw_only=True):
     connector_id: int | None = None
 
     def _v16(self, _number: int) -> Call:
-        place = self.evse_id if self.connector_id is None else self.connector_id
+        place = _connector(self.evse_id, self.connector_id)
         return "UnlockConnector", {"connectorId": 1 if place is None else place}
 
     def _v2(self, _number: int) -> Call:
@@ -91,7 +91,7 @@ class ChangeAvailability(Shape, frozen=True, kw_only=True):
     connector_id: int | None = None
 
     def _v16(self, _number: int) -> Call:
-        place = self.evse_id if self.connector_id is None else self.connector_id
+        place = _connector(self.evse_id, self.connector_id)
         return "ChangeAvailability", {"connectorId": place or 0, "type": self._word()}
 
     def _v2(self, _number: int) -> Call:
@@ -130,7 +130,7 @@ class Trigger(Shape, frozen=True, kw_only=True):
         if self.message == "sign_certificate":  # only the security extension can ask for it
             return "ExtendedTriggerMessage", {"requestedMessage": "SignChargePointCertificate"}
         wanted = _TRIGGERS.get(self.message, "DiagnosticsStatusNotification")
-        place = self.evse_id if self.connector_id is None else self.connector_id
+        place = _connector(self.evse_id, self.connector_id)
         return "TriggerMessage", {"requestedMessage": wanted, "connectorId": place}
 
     def _v2(self, _number: int) -> Call:
@@ -165,6 +165,21 @@ class SetPassword(Shape, frozen=True, kw_only=True):
     def _v2(self, _number: int) -> Call:
         place = {"component": {"name": "SecurityCtrlr"}, "variable": {"name": "BasicAuthPassword"}}
         return "SetVariables", {"setVariableData": [{**place, "attributeValue": self.password}]}
+
+
+def _connector(evse_id: int | None, connector_id: int | None) -> int | None:
+    """1.6's connectorId, which counts through the whole station; None: none was given.
+
+    An EVSE's first or only connector goes by the EVSE's number, as most stations count.
+
+    Raises:
+        Unsupported: which of the station's connectors the two mean is not to be known.
+    """
+    if evse_id is None or connector_id in {evse_id, None}:
+        return evse_id if connector_id is None else connector_id
+    if connector_id == 1:
+        return evse_id
+    raise Unsupported("OCPP 1.6 has no EVSEs: give connector_id alone")
 
 
 def _evse(evse_id: int | None, connector_id: int | None) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from voltbus_config.domain.compile.forms import Unsupported
 from voltbus_config.domain.shapes.shape import Call, Shape
 
 
@@ -52,9 +53,16 @@ class UpdateFirmware(Shape, frozen=True, kw_only=True):
     retries: int | None = None
     retry_interval_s: int | None = None
 
+    def __post_init__(self) -> None:
+        """A signature and its certificate belong together (1.6 Whitepaper, 2.x L01)."""
+        if (self.signature is None) != (self.signing_certificate is None):
+            raise ValueError("signature and signing_certificate: give both, or neither")
+
     def _v16(self, number: int) -> Call:
         if self.signature is not None:
             return "SignedUpdateFirmware", self._signed(number)
+        if self.install_at is not None:
+            raise Unsupported("OCPP 1.6 takes install_at only for signed firmware")
         return "UpdateFirmware", {
             "location": self.location,
             "retrieveDate": _time(self.retrieve_at),
