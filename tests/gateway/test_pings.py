@@ -8,6 +8,7 @@ import socket as network
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from structlog.testing import capture_logs
 from websockets.asyncio.client import ClientConnection
 from websockets.frames import Frame, Opcode
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 MORE_THAN_IS_READ_AHEAD = 60
 DEAD = 1011
+GONE = 1006
 
 
 class Pinged(ClientConnection):
@@ -148,6 +150,18 @@ async def test_a_station_that_sends_but_never_reads_is_found(
     async with never_reading(stage):
         left = await stage.event(registry.STATION_DISCONNECTED, "CP-1")
         assert left.code == DEAD
+
+
+async def test_a_station_that_goes_while_we_wait_for_it_to_read(
+    start: Callable[..., Awaitable[Stage]],
+) -> None:
+    """An ordinary end (1006), which nobody need look into: nothing broke."""
+    stage = await start(write_limit_bytes=1024)
+    with capture_logs() as logs:
+        async with never_reading(stage):
+            pass
+        assert (await stage.event(registry.STATION_DISCONNECTED, "CP-1")).code == GONE
+    assert [line["event"] for line in logs] == []
 
 
 async def test_a_station_that_reads_slowly_is_not_taken_for_dead(

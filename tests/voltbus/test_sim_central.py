@@ -249,7 +249,12 @@ async def test_16_lists_logs_and_firmware(central: Central, old: tuple[Station16
             == ["Installed"]
         )
     )
-    assert central.asked("DiagnosticsStatusNotification")[-1]["status"] == "Uploaded"
+    await station.wait_until(  # the two go on beside each other
+        lambda: (
+            [one["status"] for one in central.asked("DiagnosticsStatusNotification")][-1:]
+            == ["Uploaded"]
+        )
+    )
     signed = {"location": "x", "retrieveDateTime": "2026-01-01T00:00:00Z"}
     signed |= {"signingCertificate": "x", "signature": "x"}
     update = {"requestId": 1, "firmware": signed}

@@ -273,6 +273,8 @@ class Sockets:
             await self._read(socket, connection, link)
         except ConnectionClosed as closed:
             self._connections.lost(connection, *_how(closed))
+        except ConnectionError:
+            pass  # the peer is gone while we waited for it to read
         except Exception:
             log.exception("connection.broke")
             link.close(_INTERNAL_ERROR, "")
