@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 PASSWORD_KEY = PasswordKey(bytes(range(32)), "key-1")
 SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
 OLD = fast_verifier("00" * 20, bytes)
 
 
@@ -119,7 +120,10 @@ def test_the_seed_is_gone_when_the_rotation_has_ended() -> None:
         (CommandStatus.ANSWERED, "NotSupported", None, State.FAILED),
         (CommandStatus.ANSWERED, "UnknownVariable", None, State.FAILED),
         (CommandStatus.REJECTED, None, "NotImplemented", State.FAILED),
-        (CommandStatus.REJECTED, None, "InternalError", State.FAILED),
+        (CommandStatus.REJECTED, None, "SecurityError", State.FAILED),
+        (CommandStatus.REJECTED, None, "InternalError", State.UNSETTLED),
+        (CommandStatus.REJECTED, None, "GenericError", State.UNSETTLED),
+        (CommandStatus.REJECTED, None, "RpcFrameworkError", State.UNSETTLED),
         (CommandStatus.REJECTED, None, "FormationViolation", State.UNSETTLED),
         (CommandStatus.ANSWERED, "RebootRequired", None, State.UNSETTLED),
         (CommandStatus.ANSWERED, None, None, State.UNSETTLED),
@@ -150,8 +154,36 @@ def test_the_next_log_in_tells() -> None:
     change, both = begun()
     open_ = after(change, command(CommandStatus.TIMED_OUT, NOW))
     assert after(open_, login(OLD.id, NOW - SECOND)).state is State.UNSETTLED
-    assert let_in(both, after(open_, login(OLD.id, NOW + SECOND))) == {OLD.id}
+    assert let_in(both, after(open_, login(OLD.id, NOW + MINUTE))) == {OLD.id}
     assert let_in(both, after(open_, login(new_id(change), NOW + SECOND))) == {new_id(change)}
+
+
+@pytest.mark.parametrize("told_first", ["the log-in", "the end"])
+@pytest.mark.parametrize("connection", ["c-1", "c-2"])
+def test_a_gateway_whose_clock_is_ahead_locks_nobody_out(told_first: str, connection: str) -> None:
+    """The log-in before the command seems later than its end: it proves nothing (A7).
+
+    The station took the password and lost power before it answered.
+    """
+    change, both = begun()
+    ended = command(CommandStatus.TIMED_OUT, NOW + 2 * SECOND)
+    ended = msgspec.structs.replace(ended, connection_id="c-1")
+    before = msgspec.structs.replace(login(OLD.id, NOW + 3 * SECOND), connection_id=connection)
+    facts = [before, ended] if told_first == "the log-in" else [ended, before]
+    still = after(change, *facts)
+    assert let_in(both, still) == {new_id(change), OLD.id}
+    assert let_in(both, after(still, login(new_id(change), NOW + MINUTE))) == {new_id(change)}
+
+
+@pytest.mark.parametrize("told_first", ["the log-in", "the end"])
+def test_the_log_in_that_its_command_went_out_on_tells_nothing(told_first: str) -> None:
+    """Whatever the clocks say: it came before the command."""
+    change, both = begun()
+    ended = command(CommandStatus.TIMED_OUT, NOW)
+    ended = msgspec.structs.replace(ended, connection_id="c-1")
+    before = msgspec.structs.replace(login(OLD.id, NOW + MINUTE), connection_id="c-1")
+    facts = [before, ended] if told_first == "the log-in" else [ended, before]
+    assert let_in(both, after(change, *facts)) == {new_id(change), OLD.id}
 
 
 def test_a_station_that_needs_a_restart_may_log_in_with_the_earlier_one_before_it() -> None:
@@ -189,7 +221,8 @@ ENDS = st.sampled_from(
         (CommandStatus.ANSWERED, "Accepted", None, True),
         (CommandStatus.ANSWERED, "Rejected", None, False),
         (CommandStatus.ANSWERED, "RebootRequired", None, True),
-        (CommandStatus.REJECTED, None, "InternalError", False),
+        (CommandStatus.REJECTED, None, "NotSupported", False),
+        (CommandStatus.REJECTED, None, "InternalError", True),
         (CommandStatus.REJECTED, None, "FormatViolation", True),
         (CommandStatus.REJECTED, None, "FormatViolation", False),
         (CommandStatus.TIMED_OUT, None, None, True),
@@ -222,7 +255,7 @@ def test_a_station_is_never_locked_out(
         command(status, over, answer, code),
     ]
     facts += [login(OLD.id, NOW - (1 + each) * SECOND) for each in range(before)]
-    facts += [login(used, over + (1 + each) * SECOND) for each in range(later)]
+    facts += [login(used, over + (1 + each) * MINUTE) for each in range(later)]
     heard = data.draw(st.lists(st.sampled_from(facts), max_size=3 * len(facts)))
     complete = data.draw(st.permutations(facts))
     for message in [*heard, *complete]:

@@ -115,7 +115,8 @@ class CommandChanged(Message, frozen=True):
     """A command's state (`commands.events`). Payloads stay out: they may carry secrets.
 
     ``told`` has the numbers in the answer that can be neither a secret nor an identifier, under
-    OCPP's names; which they are is a table of config's.
+    OCPP's names; which they are is a table of config's. ``connection_id``: the connection that it
+    was sent on.
     """
 
     command_id: str
@@ -127,3 +128,4 @@ class CommandChanged(Message, frozen=True):
     error_code: str | None = None
     cause: str | None = None
     told: dict[str, int] = {}
+    connection_id: str | None = None

@@ -51,6 +51,7 @@ def changed(command: Command, at: datetime) -> Emission:
         error_code=command.error_code,
         cause=command.cause,
         told=told(command),
+        connection_id=command.connection_id,
     )
     return Emission(
         COMMAND_CHANGED, message, f"command:{command.id}:{command.status}:{command.attempt}"

@@ -54,7 +54,8 @@ class NewPassword(Message, frozen=True):
 
     ``credential_id`` names the verifier, ``key_id`` the key. ``by_reboot``: the station will use it
     once it restarts, so that a log-in with the earlier one says nothing. ``earlier_at``: the last
-    such log-in; it may be told before the end of the command that it followed.
+    such log-in; it may be told before the end of the command that it followed. ``earlier_on`` is
+    its connection, ``sent_on`` the one that the command went out on.
     """
 
     credential_id: str
@@ -62,6 +63,8 @@ class NewPassword(Message, frozen=True):
     seed: bytes | None = None
     by_reboot: bool = False
     earlier_at: datetime | None = None
+    earlier_on: str | None = None
+    sent_on: str | None = None
 
     def __repr__(self) -> str:
         """Show the name only."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -44,17 +45,12 @@ _REFUSALS = frozenset(
         "UnknownVariable",
     }
 )
-# Also what a gateway says of an answer that breaks its schema: the station may have taken it then.
-_AMBIGUOUS = frozenset(
-    {
-        "FormationViolation",
-        "FormatViolation",
-        "OccurenceConstraintViolation",
-        "OccurrenceConstraintViolation",
-        "PropertyConstraintViolation",
-        "TypeConstraintViolation",
-    }
-)
+# A CALLERROR that proves that it was not taken. With any other, also a gateway's about an answer
+# against its schema, the station may have taken it and broken afterwards.
+_NOT_TAKEN = frozenset({"NotImplemented", "NotSupported", "SecurityError", "InvalidPayload"})
+# A log-in is told by a gateway's clock, a command's end by config's. One second is allowed between
+# them (docs/operations.md); a log-in that is overlooked costs nothing, the next one tells.
+_APART = timedelta(seconds=5)
 
 
 class PasswordKey:
@@ -138,21 +134,29 @@ def heard(change: Change, event: CommandChanged) -> Change | None:
         if said == "RebootRequired":
             return unsettled(change, event.at, "the station uses it after a restart", reboot=True)
         return unsettled(change, event.at, "the station's answer was not understood")
-    if event.status is CommandStatus.REJECTED and event.error_code not in _AMBIGUOUS:
-        code = event.error_code or "an error"
-        return ended(change, State.FAILED, event.at, f"the station answered {code}")
-    return unsettled(change, event.at, f"the command ended as {event.status.value}")
+    if event.status is CommandStatus.REJECTED and event.error_code in _NOT_TAKEN:
+        return ended(change, State.FAILED, event.at, f"the station answered {event.error_code}")
+    why = f"the command ended as {event.status.value}"
+    return unsettled(change, event.at, why, sent_on=event.connection_id)
 
 
-def unsettled(change: Change, at: datetime, why: str, *, reboot: bool = False) -> Change | None:
-    """Both passwords stay until a log-in later than ``at``, which may have been told already."""
+def unsettled(
+    change: Change, at: datetime, why: str, *, reboot: bool = False, sent_on: str | None = None
+) -> Change | None:
+    """Both passwords stay until a later log-in, which may have been told already.
+
+    The command went out on the connection ``sent_on`` and ended at ``at``, perhaps only because
+    that connection did: the log-in that began it came before.
+    """
     password = change.password
     if password is None or (change.state is State.UNSETTLED and change.since >= at):
         return None
     by_reboot = reboot or password.by_reboot
-    if not by_reboot and password.earlier_at is not None and password.earlier_at > at:
+    password = msgspec.structs.replace(password, by_reboot=by_reboot, sent_on=sent_on)
+    if password.earlier_at is not None and _tells(
+        password, password.earlier_on, password.earlier_at, at
+    ):
         return _kept(change, password.earlier_at)
-    password = msgspec.structs.replace(password, by_reboot=by_reboot)
     detail = f"{why}: its next log-in tells which password it uses"
     return moved(change, State.UNSETTLED, at, due_at=None, detail=detail, password=password)
 
@@ -164,12 +168,23 @@ def connected(change: Change, event: StationConnected) -> Change | None:
         return None
     if event.credential_id == password.credential_id:
         return ended(change, State.SUCCEEDED, event.at, "the station logged in with it")
-    if change.state is State.UNSETTLED and not password.by_reboot and event.at > change.since:
+    if change.state is State.UNSETTLED and _tells(
+        password, event.connection_id, event.at, change.since
+    ):
         return _kept(change, event.at)
     if password.earlier_at is not None and password.earlier_at >= event.at:
         return None
-    password = msgspec.structs.replace(password, earlier_at=event.at)
+    password = msgspec.structs.replace(
+        password, earlier_at=event.at, earlier_on=event.connection_id
+    )
     return moved(change, change.state, change.since, password=password)
+
+
+def _tells(password: NewPassword, connection_id: str | None, at: datetime, since: datetime) -> bool:
+    """Whether a log-in with the earlier password proves that the new one was not taken."""
+    if password.by_reboot or connection_id == password.sent_on:
+        return False
+    return at > since + _APART
 
 
 def _kept(change: Change, at: datetime) -> Change:
