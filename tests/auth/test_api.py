@@ -28,7 +28,7 @@ from auth.auth_examples import (
 )
 from auth.conftest import replica_on
 from voltbus_backbone.contract.agreements import AgreementStatus, Limits
-from voltbus_backbone.contract.auth import Phase
+from voltbus_backbone.contract.auth import PasswordVerifier, Phase
 
 if TYPE_CHECKING:
     import httpx
@@ -96,6 +96,27 @@ async def test_rotation(served: Served) -> None:
     assert answer.json()["passwords"] == 1
     answer = await served.client.put(CREDENTIALS, json={})
     assert answer.json()["passwords"] == 1
+
+
+async def test_a_rotation_that_begins_again_keeps_what_the_station_has(served: Served) -> None:
+    """A7: a PUT that is repeated, its answer lost, must not drop the station's password."""
+    first = (await served.client.put(CREDENTIALS, json={})).json()["password"]
+    for count in (2, 3, 4):
+        answer = await served.client.put(CREDENTIALS, json={"keep_previous": True})
+        assert answer.json()["passwords"] == count
+        known = (await served.store.credentials({STATION}))[STATION]
+        assert any(fits(first, verifier) for verifier in known.verifiers)
+    too_many = await served.client.put(CREDENTIALS, json={"keep_previous": True})
+    problem(too_many, 409, "too-many-passwords")
+    answer = await served.client.delete(f"{CREDENTIALS}/previous")
+    assert answer.json()["passwords"] == 1
+
+
+def fits(password: str, verifier: PasswordVerifier) -> bool:
+    """Whether a generated password is the verifier's."""
+    salted = bytes.fromhex(verifier.salt) + password.encode()
+    digest = hashlib.sha256(salted).hexdigest()
+    return bool(digest == verifier.digest)
 
 
 async def test_shutting_a_station_out(served: Served) -> None:

@@ -15,11 +15,13 @@ from auth.auth_examples import HOUR, NOW, STATION, asked
 from auth.conftest import told
 from auth.memory_applications import MemoryApplications
 from auth.plug_and_charge.pki import Pki, pem
+from voltbus_auth.domain.station_certificates import application as states
 from voltbus_auth.domain.station_certificates.authority import Authority, read_authority
 from voltbus_auth.domain.station_certificates.requests import NotSignedError, read_request
 from voltbus_auth.handlers.signers import BuiltIn
 from voltbus_auth.handlers.station_certificates import StationCertificates
 from voltbus_backbone.contract.auth import SignCertificate
+from voltbus_backbone.contract.config import CommandStatus
 from voltbus_backbone.contract.registry import SIGN_CERTIFICATE
 from voltbus_backbone.contract.values import Protocol
 
@@ -154,6 +156,41 @@ async def test_a_request_sent_again_gets_no_second_certificate() -> None:
     assert first.events == again.events
     other = await one.ask(csr=csr, station_id="CS-other")
     assert other.events[0][2].payload != first.events[0][2].payload
+
+
+@pytest.mark.parametrize("state", ["accepted", "in use"])
+async def test_a_station_that_lost_what_it_accepted_gets_it_again(state: str) -> None:
+    """Accepted means that a certificate follows (A02.FR.04): power may fail before it is kept."""
+    one, csr = desk(authority()), request()
+    first = await one.ask(csr=csr, request_id=1)
+    kept: Any = one.handler._kept
+    ((name, stored),) = kept.all.items()
+    stored = states.ended(
+        stored, stored.cause, CommandStatus.ANSWERED, "Accepted", command_id="c", now=NOW
+    )
+    if state == "in use":
+        stored = states.seen(stored, stored.serial or "", stored.type, NOW)
+    kept.all[name] = stored
+    again = await one.ask(csr=csr, request_id=2)
+    assert again.answer.accepted
+    ((_, _, old),), ((_, _, new),) = first.events, again.events
+    assert new.payload == old.payload | {"requestId": 2}
+    assert new.idempotency_key != old.idempotency_key
+
+
+async def test_the_same_record_again_sends_no_certificate_again() -> None:
+    """Kafka may deliver it twice, also after the station has accepted (design 4)."""
+    one, csr = desk(authority()), request()
+    wish = SignCertificate(station_id=STATION, protocol=Protocol.OCPP21, csr=csr)
+    event = asked(wish, offset=10_001, row=SIGN_CERTIFICATE)  # type: ignore[arg-type]
+    await one.handler.handle([event])
+    kept: Any = one.handler._kept
+    ((name, stored),) = kept.all.items()
+    kept.all[name] = states.ended(
+        stored, stored.cause, CommandStatus.ANSWERED, "Accepted", command_id="c", now=NOW
+    )
+    assert told(await one.handler.handle([event])).events == []
+    assert kept.all[name].state is states.State.ACCEPTED
 
 
 async def test_without_an_authority() -> None:

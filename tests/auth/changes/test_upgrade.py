@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from auth.auth_examples import NOW, STATION, command_changed, connected
+from voltbus_auth.api.rotating import UpgradeRequest, address
 from voltbus_auth.domain.changes import change as states
 from voltbus_auth.domain.changes import following, upgrade
 from voltbus_auth.domain.changes.change import Change, HigherProfile, State
@@ -160,3 +161,12 @@ def test_an_earlier_steps_event_again_moves_nothing() -> None:
         "SetNetworkProfile", answer="Accepted", command_id="cmd-0", cause=states.cause(first)
     )
     assert following.heard(second, event) is None
+
+
+@pytest.mark.parametrize("url", ["wss://csms.example", "wss://csms.example/"])
+@pytest.mark.parametrize("path", ["", "ocpp", "ocpp/"])
+def test_the_address_ends_without_a_slash(url: str, path: str) -> None:
+    """The station appends "/" and its identity (2.x Part 4 §3.1.1): two would be a 404."""
+    joined = f"{url.rstrip('/')}/{path}" if path else url
+    wanted = UpgradeRequest.model_validate({"security_profile": 2, "url": joined})
+    assert address(wanted) in {"wss://csms.example", "wss://csms.example/ocpp"}

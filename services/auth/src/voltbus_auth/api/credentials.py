@@ -23,6 +23,7 @@ from voltbus_backbone.rest import etag
 # A URL's last segment; at most 48 characters and no colon (OCPP 2.0.1 Part 4 §3.1.1).
 StationId = Annotated[str, Path(pattern=r"^[^:/\x00-\x1f]{1,48}$", description="OCPP identity.")]
 _MUTUAL_TLS = 3
+_MOST_PASSWORDS = 4
 
 
 class CredentialsRequest(BaseModel):
@@ -66,7 +67,7 @@ class CredentialsAnswer(BaseModel):
     security_profile: int
     hex_password: bool
     serial_number: str | None
-    passwords: int = Field(description="How many are let in: 2 while rotating.")
+    passwords: int = Field(description="How many are let in: 2 or more while rotating.")
     updated_at: datetime | None
     change_id: str | None = Field(description="The rotation or upgrade that is open.")
     password: str | None = None
@@ -85,7 +86,7 @@ def credentials_router(store: Store, now: Callable[[], datetime]) -> APIRouter:
         password, verifiers = await _new_password(body, chosen)
         if body.keep_previous and verifiers:
             known = (await store.credential.credentials([station_id])).get(station_id)
-            verifiers += known.verifiers[:1] if known is not None else ()
+            verifiers += _earlier(known)
         stored = await store.credential.put(
             Credentials(
                 station_id=station_id,
@@ -133,6 +134,24 @@ def change_open(station_id: str) -> Problem:
         "Wait for its end, or settle it.",
         headers={"Link": f"</v1/stations/{quote(station_id, safe='')}/credentials>"},
     )
+
+
+def _earlier(known: Credentials | None) -> tuple[PasswordVerifier, ...]:
+    """All that are let in now: which of them the station has, nobody knows (A7).
+
+    Raises:
+        Problem: 409 there are so many already that something goes round in circles.
+    """
+    found = known.verifiers if known is not None else ()
+    if len(found) >= _MOST_PASSWORDS:
+        raise Problem(
+            409,
+            "too-many-passwords",
+            f"{len(found)} passwords of this station are let in. When it uses the newest, "
+            "DELETE .../credentials/previous; else leave keep_previous out, and set the password "
+            "at the station itself.",
+        )
+    return found
 
 
 async def _only_newest(store: Store, station_id: str, at: datetime) -> Credentials:

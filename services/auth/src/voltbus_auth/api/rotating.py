@@ -211,6 +211,11 @@ async def _upgrade(beginning: Beginning, station_id: str, body: UpgradeRequest) 
     return accepted(f"/v1/upgrades/{change.id}", answer)
 
 
+def address(body: UpgradeRequest) -> str:
+    """Where a 2.x station connects: it appends "/" and its identity, so none is at the end."""
+    return str(body.url).rstrip("/") if body.url is not None else ""
+
+
 async def _profile(beginning: Beginning, station_id: str, body: UpgradeRequest) -> HigherProfile:
     """What the station's OCPP version takes.
 
@@ -233,7 +238,7 @@ async def _profile(beginning: Beginning, station_id: str, body: UpgradeRequest) 
         security_profile=body.security_profile,
         protocol=presence.protocol,
         window_s=body.window_s or beginning.settings.upgrade_window_s,
-        url=str(body.url) if body.url is not None else "",
+        url=address(body),
         configuration_slot=body.configuration_slot,
         fallback_slots=tuple(body.fallback_slots or ()),
         interface=body.interface,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter as Tally
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
 import structlog
 from prometheus_client import Counter
 
@@ -165,7 +166,7 @@ class _Batch:
             return self._made(event.message)
         message: SignCertificate = event.message
         try:
-            follows = self._asked(message)
+            follows = self._asked(message, event.id)
             answer = SignCertificateAnswer(accepted=True)
         except NotSignedError as error:
             COUNTED.labels("not_taken").inc()
@@ -177,11 +178,12 @@ class _Batch:
         answered = reply(event, SIGN_CERTIFICATE_ANSWER, answer, source=self._source, now=self._now)
         return [*([answered] if answered is not None else []), *follows]
 
-    def _asked(self, message: SignCertificate) -> list[Record]:
+    def _asked(self, message: SignCertificate, record_id: str) -> list[Record]:
         if self._signer is None:
             raise NotSignedError("NotEnabled", "No authority signs stations' requests here.")
         request = read_request(message.csr)
         wish = self._signer.wish(message, request)
+        wish = msgspec.structs.replace(wish, asked_by=record_id)
         current = self.known.get(wish.id)
         application = asked(current, wish, self._now)
         if application.state is State.PENDING and application is not current:

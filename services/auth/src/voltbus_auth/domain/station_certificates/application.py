@@ -2,8 +2,9 @@
 
 pending → issued | refused            by whoever signs
 issued  → accepted | rejected         the station's answer to CertificateSigned
-        → undelivered                 no answer: the same chain goes out again when it asks again
+        → undelivered                 no answer
 accepted → in_use → replaced          seen at the door, and no longer
+undelivered and what follows accepted → issued   it asks again: the same chain goes out again
 
 Pure. A round ends when it is refused or rejected, or an hour after its certificate was made: the
 same request is then signed anew. Until then it gets the same answer, and the same certificate.
@@ -48,6 +49,7 @@ class State(StrEnum):
 
 
 _SENT = frozenset({State.ISSUED, State.UNDELIVERED})
+_SENT_AGAIN = frozenset({State.UNDELIVERED, State.ACCEPTED, State.IN_USE, State.REPLACED})
 _USABLE = frozenset({State.ISSUED, State.ACCEPTED, State.IN_USE})
 RENEWED = (State.ACCEPTED, State.IN_USE)
 _CERTIFIED = frozenset(State) - {State.PENDING, State.REFUSED}
@@ -60,6 +62,7 @@ class Application(Message, frozen=True, rename={"id": "_id"}):
     ``ocpp_type`` are the station's own words, repeated to it (A02.FR.12, FR.14). ``common_name``
     and ``organization`` are what was asked for, where a certificate must name it. ``serial`` is hex
     without leading zeros. ``reason``: of a refusal. ``renewal_at``: when that was last looked at.
+    ``asked_by``: the record by which it was last asked for.
     """
 
     id: str
@@ -89,6 +92,7 @@ class Application(Message, frozen=True, rename={"id": "_id"}):
     command_id: str | None = None
     seen_at: datetime | None = None
     renewal_at: datetime | None = None
+    asked_by: str | None = None
 
     @property
     def request_id(self) -> str:
@@ -120,10 +124,14 @@ class Wish(Message, frozen=True):
     ocpp_type: str | None = None
     common_name: str | None = None
     organization: str | None = None
+    asked_by: str | None = None
 
 
 def asked(current: Application | None, wish: Wish, now: datetime) -> Application:
-    """The application once the station has asked: a new round, or the one that goes on."""
+    """The application once the station has asked: a new round, or the one that goes on.
+
+    Whoever accepted its certificate and asks again has lost it, and was told that one follows.
+    """
     if current is None or _over(current, now):
         return Application(
             **msgspec.structs.asdict(wish),
@@ -134,14 +142,17 @@ def asked(current: Application | None, wish: Wish, now: datetime) -> Application
             round=1 if current is None else current.round + 1,
             revision=1 if current is None else current.revision + 1,
         )
+    if wish.asked_by is not None and wish.asked_by == current.asked_by:
+        return current  # the same record, delivered again
     another = current.ocpp_request_id != wish.ocpp_request_id
-    if current.state is State.UNDELIVERED or (another and current.state is State.ISSUED):
+    if current.state in _SENT_AGAIN or (another and current.state is State.ISSUED):
         return _moved(
             current,
             State.ISSUED,
             now,
             delivery=current.delivery + 1,
             ocpp_request_id=wish.ocpp_request_id,
+            asked_by=wish.asked_by,
         )
     if another and current.state is State.PENDING:
         return _moved(current, State.PENDING, now, ocpp_request_id=wish.ocpp_request_id)
