@@ -21,7 +21,7 @@ from voltbus_auth.handlers.following import Following
 from voltbus_auth.handlers.renewing import Renewing
 from voltbus_auth.handlers.signers import External
 from voltbus_auth.handlers.station_certificates import StationCertificates
-from voltbus_backbone.contract.auth import SignCertificate
+from voltbus_backbone.contract.auth import OcspHash, SignCertificate
 from voltbus_backbone.contract.certificates import CertificateMade
 from voltbus_backbone.contract.config import CommandChanged, CommandStatus
 from voltbus_backbone.contract.registry import (
@@ -233,6 +233,15 @@ async def test_after_an_hour_it_is_signed_anew(desk: Desk, clock: Clock) -> None
     clock.time += HOUR
     ((kind, _, _),) = (await desk.ask()).events
     assert kind == "sign-certificate"
+
+
+async def test_the_authority_is_told_which_root_is_wanted(desk: Desk) -> None:
+    """2.1 lets a station name the root: an authority of several must know (A02)."""
+    root = OcspHash(
+        hash_algorithm="SHA256", issuer_name_hash="a0", issuer_key_hash="b1", serial_number="c2"
+    )
+    ((_, _, wanted),) = (await desk.ask(root=root)).events
+    assert wanted.root == root
 
 
 async def test_an_eleventh_pending_request(desk: Desk) -> None:

@@ -28,7 +28,6 @@ LEFT_OUT = {
     ("DataTransfer", "data"): PERSONAL,
     ("NotifyCustomerInformation", "data"): PERSONAL,
     ("BatterySwap", "idToken"): PERSONAL,
-    ("SignCertificate", "hashRootCertificate"): "the operator's one authority signs (ADR 9)",
 }
 FOLDERS = {Protocol.OCPP16: "v16", Protocol.OCPP201: "v201", Protocol.OCPP21: "v21"}
 

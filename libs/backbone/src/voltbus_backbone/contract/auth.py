@@ -183,7 +183,8 @@ class SignCertificate(Message, frozen=True):
     """A station wants its signing request signed. (request, 1.6 security extension and 2.x A02)
 
     ``csr`` is PEM as it came. The certificate comes later, by a command CertificateSigned that
-    repeats ``certificate_type`` and ``request_id`` (2.1).
+    repeats ``certificate_type`` and ``request_id`` (2.1). ``root``: under which root it is wanted
+    (2.1).
     """
 
     station_id: str
@@ -191,6 +192,7 @@ class SignCertificate(Message, frozen=True):
     csr: str
     certificate_type: str | None = None
     request_id: int | None = None
+    root: OcspHash | None = None
 
 
 class SignCertificateAnswer(Message, frozen=True):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from voltbus_backbone.contract.auth import OcspHash
 from voltbus_backbone.contract.values import Message
 
 
@@ -18,7 +19,7 @@ class CertificateWanted(Message, frozen=True):
     station's own certificate (``ChargingStationCertificate``) the subject must have
     ``organization`` as O and ``common_name`` as CN, whatever the request says; for the other types
     the request's own subject counts and both are left out. The same ``request_id`` may come again:
-    the same answer is wanted.
+    the same answer is wanted. ``root`` names the root under which the station wants it, if it says.
     """
 
     request_id: str
@@ -28,6 +29,7 @@ class CertificateWanted(Message, frozen=True):
     at: datetime
     common_name: str | None = None
     organization: str | None = None
+    root: OcspHash | None = None
 
 
 class CertificateMade(Message, frozen=True):

@@ -196,7 +196,7 @@ class _Batch:
         self.known[application.id] = application
         if application.state is State.PENDING:
             # Asked again under the same id when the station asks again: the first may be lost.
-            return [self._wanted(application, message.csr)]
+            return [self._wanted(application, message)]
         return self._command(application)
 
     def _make_room(self, application: Application, current: Application | None) -> None:
@@ -243,17 +243,18 @@ class _Batch:
             )
         return application
 
-    def _wanted(self, application: Application, csr: str) -> Record:
+    def _wanted(self, application: Application, message: SignCertificate) -> Record:
         return new_event(
             PROVIDER_SIGN_CERTIFICATE,
             CertificateWanted(
                 request_id=application.request_id,
                 station_id=application.station_id,
                 certificate_type=application.type,
-                csr=csr,
+                csr=message.csr,
                 at=application.asked_at,
                 common_name=application.common_name if application.type == STATION else None,
                 organization=application.organization if application.type == STATION else None,
+                root=message.root,
             ),
             id=application.request_id,
             source=self._source,

@@ -157,13 +157,15 @@ def ev_certificate_silence(_payload: Payload, _context: Context) -> Payload:
 
 
 def sign_certificate(payload: Payload, context: Context) -> SignCertificate:
-    """SignCertificate (A02); 1.6 gives no type, 2.1 a request id."""
+    """SignCertificate (A02); 1.6 gives no type, 2.1 a request id and a root."""
+    root = payload.get("hashRootCertificate")
     return SignCertificate(
         station_id=context.station_id,
         protocol=context.protocol,
         csr=payload["csr"],
         certificate_type=payload.get("certificateType"),
         request_id=optional_integer(payload.get("requestId")),
+        root=ocsp_hash(root) if root is not None else None,
     )
 
 
