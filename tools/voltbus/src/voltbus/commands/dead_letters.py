@@ -91,8 +91,10 @@ async def _letters(
 
 
 def _show(letters: list[Letter]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - see above
     from rich.table import Table  # noqa: PLC0415 - see above
+    from rich.text import Text  # noqa: PLC0415 - see above
+
+    from voltbus.terminal import Console  # noqa: PLC0415 - see above
 
     if not letters:
         typer.echo("No dead letters.", err=True)
@@ -102,7 +104,8 @@ def _show(letters: list[Letter]) -> None:
         table.add_column(name, overflow="fold")
     for letter in letters:
         place = f"{letter.topic} {letter.partition}:{letter.offset}"
-        table.add_row(letter.time, letter.type, letter.reason, place)
+        cells = (letter.time, letter.type, letter.reason, place)
+        table.add_row(*(Text(cell) for cell in cells))  # text, whatever brackets are in it
     Console().print(table)
 
 
