@@ -15,6 +15,7 @@ import structlog
 from cryptography import x509
 
 from voltbus_backbone.errors import SettingsError
+from voltbus_backbone.foreign import refuse_unreadable
 from voltbus_backbone.tls import create_server_context
 from voltbus_gateway.client_trust import ClientTrust, Issued, weak
 
@@ -187,10 +188,11 @@ def client_certificate(transport: Any, trust: ClientTrust | None) -> ClientCerti
 def _examined(transport: Any, trust: ClientTrust) -> tuple[Issued | None, str | None]:
     der = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
     try:
-        certificate = x509.load_der_x509_certificate(der)
+        with refuse_unreadable(ValueError("a certificate cannot be read")):
+            certificate = x509.load_der_x509_certificate(der)
+            issued = trust.issued(certificate)
+            if weak(certificate):
+                return issued, "certificate_weak"
+            return issued, trust.problem(issued)
     except ValueError:
         return None, "certificate_unreadable"
-    issued = trust.issued(certificate)
-    if weak(certificate):
-        return issued, "certificate_weak"
-    return issued, trust.problem(issued)
