@@ -51,6 +51,7 @@ ROOTS = [Root(PKI.root.certificate, "MO")]
 CHECK = checks_of_path(find_contract_path(read_chain(CONTRACT.chain()), ROOTS, NOW), (), ROOTS)[0]
 ANSWER = ocsp_answer(CONTRACT, NOW)
 TERMS = station_chain.Terms(fingerprint(KEY.public_key()), STATION, None, None)
+assert isinstance(PKI.sub1.key, ec.EllipticCurvePrivateKey)
 SIGNER = Authority((PKI.sub1.certificate,), PKI.sub1.key, OPERATOR, timedelta(days=1))
 DAMAGED = 1500
 

@@ -20,17 +20,17 @@ _PROVIDER_TIMEOUT_S = 5.0
 class Operators:
     """Verifies bearer tokens against one public key (PEM file) or an identity provider's JWKS."""
 
-    def __init__(self, settings: ServiceSettings) -> None:
+    def __init__(self, settings: ServiceSettings, *, keys_kept_s: float = KEYS_KEPT_S) -> None:
         self._settings = settings
         self._key: str | None = None
         self._jwks: jwt.PyJWKClient | None = None
         if settings.operator_jwks_url:
             # Keys are kept with their set and no longer: one that the provider removes is trusted
-            # for KEYS_KEPT_S more, not for the life of the process.
+            # for so long more, not for the life of the process.
             self._jwks = jwt.PyJWKClient(
                 settings.operator_jwks_url,
                 cache_keys=False,
-                lifespan=KEYS_KEPT_S,
+                lifespan=keys_kept_s,
                 timeout=_PROVIDER_TIMEOUT_S,
                 ssl_context=create_client_context(),
             )
