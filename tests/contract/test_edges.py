@@ -1,0 +1,304 @@
+"""The largest legal input of each edge, translated, fits the next edge (docs/adr/0011-edges.md)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fuzz.frames_made import places, sound
+from voltbus_auth.domain import account
+from voltbus_auth.domain.record import fold, open_record
+from voltbus_backbone import bounds, envelope
+from voltbus_backbone.bounds import RECORD_BYTES, record_bytes
+from voltbus_backbone.contract import registry
+from voltbus_backbone.contract.auth import Phase, TransactionMessage
+from voltbus_backbone.contract.stations import StationReported
+from voltbus_backbone.contract.values import Protocol
+from voltbus_gateway.domain.errors import CallFailed
+from voltbus_gateway.domain.fitting import fitted, shrunk
+from voltbus_gateway.domain.frames import Call, decode
+from voltbus_gateway.domain.route import Context, Mode, fact_id
+from voltbus_gateway.domain.routes import route_of
+from voltbus_gateway.domain.schemas import check_request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from voltbus_backbone.contract.registry import MessageType
+    from voltbus_backbone.contract.values import Message
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+STATION = "S" * 48
+GATEWAY = "g" * 63
+# Headers that an asker adds, and a trace.
+_ASKING = envelope.Asking("g" * 90, "voltbus.gateway.inbox" * 3, 99_999, 2**53)
+
+FILLERS: tuple[Any, ...] = (
+    1e15,  # five bytes of a frame, eighteen of a record
+    "é",
+    {"value": "1"},
+    {"value": 1},
+    {"value": 1e15},
+    {"value": "1", "measurand": "Voltage"},
+    {"additionalIdToken": "a", "type": "b"},
+)
+
+
+def context(protocol: Protocol) -> Context:
+    return Context(STATION, "c" * 26, protocol, NOW, GATEWAY)
+
+
+def text_of(value: Any) -> bytes:
+    """JSON as short as a station may write it."""
+    return orjson.dumps(value).replace(b"1000000000000000.0", b"1e15")
+
+
+def frame_of(action: str, payload: Any) -> bytes:
+    return text_of([2, "m" * 36, action, payload])
+
+
+def grown(action: str, payload: Any, holder: Any, key: Any, filler: Any) -> Any:
+    """The payload with as much of the filler in a place as one frame holds."""
+    room = bounds.FRAME_BYTES - len(frame_of(action, payload)) - 64
+    each = len(text_of(filler)) + 1
+    held = holder[key]
+    if isinstance(held, list):
+        same = held[0] if held and not isinstance(filler, dict | float) else filler
+        each = len(text_of(same)) + 1
+        held.extend([same] * (room // each))
+    elif isinstance(held, str):
+        holder[key] = held + "é" * (room // 2)
+    else:
+        payload["customData"] = {"vendorId": "v", "more": [filler] * (room // each)}
+    return payload
+
+
+def facts_of(protocol: Protocol, action: str, payload: Any) -> tuple[Message, list[Any]] | None:
+    """What a gateway makes of a frame: the whole message, and the records that take its place."""
+    frame = frame_of(action, payload)
+    assert len(frame) <= bounds.FRAME_BYTES
+    try:
+        call = decode(frame, protocol)
+        assert isinstance(call, Call)
+        check_request(protocol, action, call.payload)
+        route = route_of(protocol, action)
+        if route.row is None or route.to_contract is None:
+            return None
+        message = route.to_contract(call.payload, context(protocol))
+    except CallFailed:
+        return None  # not legal
+    name = fact_id(context(protocol), call, route, message)
+    fact = fitted(message) if route.row.fact or route.mode is Mode.ACKNOWLEDGED else None
+    messages = [message] if fact is None else [*fact.before, fact.core, *fact.after]
+    return message, [record_of(route.row, each, f"{name}/99") for each in messages]
+
+
+def record_of(row: MessageType[Any], message: Message, name: str) -> tuple[Any, Any]:
+    record = envelope.event(
+        row,
+        message,
+        id=name,
+        source=f"/voltbus/gateway/{GATEWAY}",
+        now=NOW,
+        traceparent=b"0" * 55,
+    )
+    record.headers.extend(envelope.asking_headers(_ASKING))
+    assert record_bytes(record.key, record.value, record.headers) <= RECORD_BYTES
+    return message, row.decoder.decode(record.value or b"")
+
+
+def event_fits(message: TransactionMessage) -> None:
+    """Auth's event of a message fits too, with all that its record adds."""
+    record = fold(open_record(message, wire_id="i" * 36), message, None)
+    told = account.snapshot(record, at=message.at, samples=message.samples)
+    record_of(registry.TRANSACTION_UPDATED, told, "r" * 64)
+
+
+@st.composite
+def largest_frames(draw: st.DrawFn) -> tuple[Protocol, str, Any]:
+    """A golden call of any action, grown in one place to the largest frame."""
+    protocol = draw(st.sampled_from(Protocol))
+    action, text = draw(st.sampled_from(sound(protocol)))
+    payload = orjson.loads(text)
+    found = places(payload) or [()]
+    place = draw(st.sampled_from([*found, ()]))
+    filler = draw(st.sampled_from(FILLERS))
+    if not place:
+        return protocol, action, grown(action, payload, {"": None}, "", filler)
+    holder = payload
+    for step in place[:-1]:
+        holder = holder[step]
+    return protocol, action, grown(action, payload, holder, place[-1], filler)
+
+
+@settings(max_examples=20, deadline=None)
+@given(largest_frames())
+def test_the_facts_of_the_largest_frame_fit_records_and_what_is_made_of_them(
+    case: tuple[Protocol, str, Any],
+) -> None:
+    """Whatever legal frame of the largest size comes: Kafka takes what we make of it."""
+    found = facts_of(*case)
+    if found is None:
+        return
+    for sent, read in found[1]:
+        assert type(read) is type(sent)
+        if isinstance(read, TransactionMessage):
+            event_fits(read)
+
+
+def stop_16(count: int) -> dict[str, Any]:
+    samples = [{"value": "1"}] * count
+    return {
+        "transactionId": 42,
+        "timestamp": "2026-03-01T11:59:58Z",
+        "meterStop": 5000,
+        "transactionData": [{"timestamp": "2026-03-01T11:59:58Z", "sampledValue": samples}],
+    }
+
+
+def event_2x(kind: str, filler: Any, count: int) -> dict[str, Any]:
+    values = [{"timestamp": "2026-03-01T11:59:58Z", "sampledValue": [filler] * count}]
+    return {
+        "eventType": kind,
+        "timestamp": "2026-03-01T11:59:58Z",
+        "triggerReason": "MeterValuePeriodic",
+        "seqNo": 7,
+        "transactionInfo": {"transactionId": "t-1"},
+        "meterValue": values,
+    }
+
+
+def fill(action: str, make: Callable[[int], Any]) -> Any:
+    """The most of something that one frame holds."""
+    empty, one = len(frame_of(action, make(0))), len(frame_of(action, make(1)))
+    each = len(frame_of(action, make(2))) - one
+    return make((bounds.FRAME_BYTES - empty - each) // each)
+
+
+STOPS = [
+    (Protocol.OCPP16, "StopTransaction", stop_16),
+    *(
+        (
+            Protocol.OCPP21,
+            "TransactionEvent",
+            lambda count, kind=kind, filler=filler: event_2x(kind, filler, count),
+        )
+        for kind in ("Started", "Updated", "Ended")
+        for filler in ({"value": 1}, {"value": 1e15}, {"value": 1e15, "context": "Other"})
+    ),
+]
+
+
+@pytest.mark.parametrize(("protocol", "action", "make"), STOPS)
+def test_a_transaction_s_message_full_of_samples_loses_none_and_keeps_its_core(
+    protocol: Protocol, action: str, make: Callable[[int], Any]
+) -> None:
+    """1.6 StopTransaction of 37,000 samples, a 2.x TransactionEvent: all told, in bounded records.
+
+    The core keeps what only it may say; the other records are updates of the same transaction.
+    """
+    found = facts_of(protocol, action, fill(action, make))
+    assert found is not None
+    whole = found[0]
+    assert isinstance(whole, TransactionMessage)
+    parts = [read for _, read in found[1]]
+    assert len(parts) > 1
+    core = parts[0] if whole.phase is Phase.STARTED else parts[-1]
+    assert msgspec.structs.replace(core, samples=()) == msgspec.structs.replace(whole, samples=())
+    assert Counter(s for part in parts for s in part.samples) == Counter(whole.samples)
+    for part in parts:
+        event_fits(part)
+        if part is not core:
+            assert (part.phase, part.seq_no, part.transaction_id) == (
+                Phase.UPDATED,
+                None,
+                whole.transaction_id,
+            )
+
+
+@pytest.mark.parametrize(
+    ("phase", "context", "wanted"),
+    [("Started", "Transaction.Begin", 12), ("Ended", "Transaction.End", 99)],
+)
+def test_the_register_of_a_start_or_stop_stays_with_it(
+    phase: str, context: str, wanted: int
+) -> None:
+    """Among thousands of samples the marked one is the core's, wherever the station put it."""
+    payload = fill("TransactionEvent", lambda count: event_2x(phase, {"value": 1}, count))
+    samples = payload["meterValue"][0]["sampledValue"]
+    samples[len(samples) // 2 : len(samples) // 2 + 6] = [{"value": wanted, "context": context}]
+    found = facts_of(Protocol.OCPP201, "TransactionEvent", payload)
+    assert found is not None
+    parts = [read for _, read in found[1]]
+    core = parts[0] if phase == "Started" else parts[-1]
+    assert [s.value for s in core.samples if s.context == context] == [wanted]
+
+
+def test_the_parts_of_meter_values_are_meter_values() -> None:
+    """1.6 MeterValues of the largest frame: several facts of the same kind, nothing lost."""
+
+    def make(count: int) -> dict[str, Any]:
+        values = [{"timestamp": "2026-03-01T11:59:58Z", "sampledValue": [{"value": "1"}] * count}]
+        return {"connectorId": 1, "transactionId": 42, "meterValue": values}
+
+    found = facts_of(Protocol.OCPP16, "MeterValues", fill("MeterValues", make))
+    assert found is not None
+    whole, parts = found[0], [read for _, read in found[1]]
+    assert isinstance(whole, type(parts[0]))
+    assert len(parts) > 1
+    assert sum(len(part.samples) for part in parts) == len(whole.samples)
+    assert {part.transaction_id for part in parts} == {"42"}
+
+
+def test_a_report_is_told_without_what_does_not_fit() -> None:
+    """CustomData of numbers grows fourfold: it is left out, the rest is told, and that is said."""
+    payload = {"requestId": 1, "generatedAt": "2026-03-01T11:59:58Z", "seqNo": 0}
+    grown("NotifyReport", payload, {"": None}, "", 1e15)
+    found = facts_of(Protocol.OCPP201, "NotifyReport", payload)
+    assert found is not None
+    ((_, told),) = found[1]
+    assert isinstance(told, StationReported)
+    assert told.payload == {name: payload[name] for name in ("requestId", "generatedAt", "seqNo")}
+    assert told.repairs == ("customData: left out, the message is too large",)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=30),
+    lambda inner: st.lists(inner, max_size=6) | st.dictionaries(st.text(max_size=9), inner),
+    max_leaves=60,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.dictionaries(st.text(max_size=9), JSON, max_size=8), st.integers(2, 300))
+def test_whatever_is_shrunk_fits_and_says_what_it_lost(payload: dict[str, Any], most: int) -> None:
+    """Members are kept as they are, or cut as lists, or left out; never changed otherwise."""
+    kept, repairs = shrunk(payload, most)
+    assert len(msgspec.json.encode(kept)) <= most or kept == payload == {}
+    assert bool(repairs) == (kept != payload)
+    for name, value in kept.items():
+        assert value == payload[name] or repairs
+
+
+def test_each_edge_leaves_room_for_the_next() -> None:
+    """Frame, fact, event, record, topic: each is smaller than what it becomes part of."""
+    headers = 4_000
+    steps = [
+        bounds.FRAME_BYTES,
+        bounds.FACT_BYTES - bounds.CORE_BYTES,
+        bounds.FACT_BYTES,
+        bounds.FACT_BYTES + bounds.CORE_BYTES,
+        bounds.RECORD_BYTES - headers,
+        bounds.TOPIC_MESSAGE_BYTES - headers,
+    ]
+    assert all(smaller < larger for smaller, larger in pairwise(steps))
+    assert bounds.COMMAND_BYTES < bounds.COMMAND_BODY_BYTES < bounds.RECORD_BYTES - headers
+    assert bounds.RECORD_BYTES - headers > bounds.AGREEMENT_BYTES
