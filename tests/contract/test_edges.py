@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +14,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fuzz.frames_made import places, sound
+from voltbus_agreements.api.bodies import TermsBody
+from voltbus_agreements.domain import lifecycle
+from voltbus_agreements.domain.agreement import Policy
+from voltbus_agreements.domain.refusals import InvalidTerms
 from voltbus_auth.domain import account
 from voltbus_auth.domain.record import fold, open_record
 from voltbus_backbone import bounds, envelope
 from voltbus_backbone.bounds import RECORD_BYTES, record_bytes
 from voltbus_backbone.contract import registry
+from voltbus_backbone.contract.agreements import RetrieveAgreementAnswer
 from voltbus_backbone.contract.auth import Phase, TransactionMessage
+from voltbus_backbone.contract.config import CommandRequested
 from voltbus_backbone.contract.stations import StationReported
 from voltbus_backbone.contract.values import Protocol
+from voltbus_config.domain import commands, emissions, sizes
+from voltbus_config.domain.connections import Connection
 from voltbus_gateway.domain.errors import CallFailed
 from voltbus_gateway.domain.fitting import fitted, shrunk
 from voltbus_gateway.domain.frames import Call, decode
@@ -300,5 +308,91 @@ def test_each_edge_leaves_room_for_the_next() -> None:
         bounds.TOPIC_MESSAGE_BYTES - headers,
     ]
     assert all(smaller < larger for smaller, larger in pairwise(steps))
-    assert bounds.COMMAND_BYTES < bounds.COMMAND_BODY_BYTES < bounds.RECORD_BYTES - headers
+    assert bounds.COMMAND_BODY_BYTES <= bounds.COMMAND_BYTES < bounds.RECORD_BYTES - headers
     assert bounds.RECORD_BYTES - headers > bounds.AGREEMENT_BYTES
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.sampled_from([1e15, "é", {"a": "b"}, [1, 2]]), st.integers(1, 300_000))
+def test_a_command_that_is_taken_reaches_its_gateway_and_its_station(
+    filler: Any, count: int
+) -> None:
+    """What config lets pass, from REST or Kafka, fits the record to the gateway."""
+    request = CommandRequested(
+        station_id=STATION,
+        action="DataTransfer",
+        payload={"vendorId": "v", "data": [filler] * count},
+        idempotency_key="k" * bounds.COMMAND_NAME_LENGTH,
+        cause="c" * bounds.COMMAND_NAME_LENGTH,
+    )
+    if sizes.problem(request) is not None:
+        assert len(msgspec.json.encode(request.payload)) > bounds.COMMAND_BYTES
+        return
+    command = commands.created("cmd-1", request, NOW, timedelta(days=1))
+    connection = Connection(
+        connection_id="c" * 26,
+        gateway_id=GATEWAY,
+        gateway_partition=0,
+        protocol=Protocol.OCPP21,
+        connected_at=NOW,
+        ready_at=NOW,
+        open=True,
+    )
+    out = commands.sent(command, connection, NOW, timedelta(seconds=10))
+    call = emissions.send(out, out.action, out.payload or {}, connection)
+    assert call.message is not None
+    record_of(call.row, call.message, call.id)
+    told = emissions.changed(out, NOW)
+    assert told.message is not None
+    record_of(told.row, told.message, told.id)
+
+
+def full_terms(length: int) -> TermsBody:
+    """Terms with every list as long as the API allows, of texts of this length."""
+    texts = ["é" * length] * 1000
+    numbered = [f"{number:03}" for number in range(1000)]
+    places_of_scope = ("locations", "stations", "groups", "evse_kinds")
+    return TermsBody.model_validate(
+        {
+            "kind": "driver",
+            "name": "é" * length,
+            "valid_from": "2026-01-01T00:00:00Z",
+            "parties": [
+                {"id": number + "é" * (length - 3), "role": "customer"} for number in numbered
+            ],
+            "tokens": [
+                {"ref": number + "t" * min(length, 125), "type": "ISO14443"} for number in numbered
+            ],
+            "scope": dict.fromkeys(places_of_scope, texts),
+            "payment_methods": texts,
+            "metadata": {f"key{n}": "é" * 500 for n in range(50)},
+        }
+    )
+
+
+def test_an_agreement_within_every_limit_of_the_api_can_be_too_large() -> None:
+    """1.3 MB and more of short enough texts: refused with the largest member's name, not stored."""
+    with pytest.raises(InvalidTerms) as caught:
+        lifecycle.create("agr_1", full_terms(255).terms(now=NOW), now=NOW)
+    assert [error.field for error in caught.value.errors] == ["scope"]
+    assert "é" not in str(caught.value.errors)
+
+
+@pytest.mark.parametrize("length", [1, 3, 5, 6, 7, 8, 9, 10, 12, 15, 20])
+def test_an_agreement_that_is_taken_fits_its_event_and_its_answer(length: int) -> None:
+    """Whatever passes is told in one record, as an event and as an answer over Kafka."""
+    try:
+        change = lifecycle.create("agr_1", full_terms(length).terms(now=NOW), now=NOW)
+    except InvalidTerms:
+        assert length > 5
+        return
+    snapshot = change.agreement.snapshot()
+    record_of(registry.AGREEMENT_CREATED, snapshot, "agr_1:1")
+    assert len(envelope.encode(RetrieveAgreementAnswer(agreement=snapshot))) < RECORD_BYTES // 2
+
+
+def test_an_agreement_grown_by_patches_is_bounded_too() -> None:
+    """Each PATCH is small; what they add up to is measured."""
+    change = lifecycle.create("agr_1", full_terms(1).terms(now=NOW), now=NOW)
+    with pytest.raises(InvalidTerms):
+        lifecycle.amend(change.agreement, full_terms(255).terms(now=NOW), now=NOW, policy=Policy())

@@ -34,12 +34,16 @@ CORE_BYTES = 100_000
 
 # The payload of a command, as JSON: it becomes a record to a gateway, and a frame.
 COMMAND_BYTES = 256 * 1024
-COMMAND_BODY_BYTES = COMMAND_BYTES + 16 * 1024  # of POST .../commands
-COMMAND_NAME_BYTES = 256  # of its action, its idempotency key and its cause, each
+COMMAND_BODY_BYTES = COMMAND_BYTES  # of POST .../commands
+COMMAND_NAME_LENGTH = 256  # characters of its action, its idempotency key and its cause, each
 
 # An agreement as others see it: an event, an answer, a page of history.
 AGREEMENT_BYTES = 256 * 1024
 AGREEMENT_BODY_BYTES = AGREEMENT_BYTES  # of POST and PATCH
+
+# What an operator wants of a station's settings; its opening hours become an event, beside those of
+# an agreement.
+SETTINGS_BODY_BYTES = 256 * 1024
 
 BATCH_HEADER_BYTES = 61
 _RECORD_HEADER = 21
