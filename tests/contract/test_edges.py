@@ -162,33 +162,38 @@ def test_the_facts_of_the_largest_frame_fit_records_and_what_is_made_of_them(
             event_fits(read)
 
 
-def stop_16(count: int) -> dict[str, Any]:
-    samples = [{"value": "1"}] * count
+AT = "2026-03-01T11:59:58Z"
+
+
+def stop_16(values: list[int]) -> dict[str, Any]:
+    """A 1.6 stop with samples of these values, as short as they can be."""
+    samples = [{"value": str(value)} for value in values]
     return {
         "transactionId": 42,
-        "timestamp": "2026-03-01T11:59:58Z",
+        "timestamp": AT,
         "meterStop": 5000,
-        "transactionData": [{"timestamp": "2026-03-01T11:59:58Z", "sampledValue": samples}],
+        "transactionData": [{"timestamp": AT, "sampledValue": samples}],
     }
 
 
-def event_2x(kind: str, filler: Any, count: int) -> dict[str, Any]:
-    values = [{"timestamp": "2026-03-01T11:59:58Z", "sampledValue": [filler] * count}]
+def event_2x(kind: str, values: list[int], **fields: Any) -> dict[str, Any]:
+    """A 2.x event with samples of these values."""
+    samples = [{"value": value, **fields} for value in values]
     return {
         "eventType": kind,
-        "timestamp": "2026-03-01T11:59:58Z",
+        "timestamp": AT,
         "triggerReason": "MeterValuePeriodic",
         "seqNo": 7,
         "transactionInfo": {"transactionId": "t-1"},
-        "meterValue": values,
+        "meterValue": [{"timestamp": AT, "sampledValue": samples}],
     }
 
 
-def fill(action: str, make: Callable[[int], Any]) -> Any:
-    """The most of something that one frame holds."""
-    empty, one = len(frame_of(action, make(0))), len(frame_of(action, make(1)))
-    each = len(frame_of(action, make(2))) - one
-    return make((bounds.FRAME_BYTES - empty - each) // each)
+def fill(action: str, make: Callable[[list[int]], Any]) -> Any:
+    """With as many samples, each of another value, as one frame holds."""
+    first = 100_000
+    one, two = (len(frame_of(action, make([first] * count))) for count in (1, 2))
+    return make(list(range(first, first + (bounds.FRAME_BYTES - one) // (two - one))))
 
 
 STOPS = [
@@ -197,17 +202,17 @@ STOPS = [
         (
             Protocol.OCPP21,
             "TransactionEvent",
-            lambda count, kind=kind, filler=filler: event_2x(kind, filler, count),
+            lambda values, kind=kind, fields=fields: event_2x(kind, values, **fields),
         )
         for kind in ("Started", "Updated", "Ended")
-        for filler in ({"value": 1}, {"value": 1e15}, {"value": 1e15, "context": "Other"})
+        for fields in ({}, {"context": "Other"})
     ),
 ]
 
 
 @pytest.mark.parametrize(("protocol", "action", "make"), STOPS)
 def test_a_transaction_s_message_full_of_samples_loses_none_and_keeps_its_core(
-    protocol: Protocol, action: str, make: Callable[[int], Any]
+    protocol: Protocol, action: str, make: Callable[[list[int]], Any]
 ) -> None:
     """1.6 StopTransaction of 37,000 samples, a 2.x TransactionEvent: all told, in bounded records.
 
@@ -222,6 +227,7 @@ def test_a_transaction_s_message_full_of_samples_loses_none_and_keeps_its_core(
     core = parts[0] if whole.phase is Phase.STARTED else parts[-1]
     assert msgspec.structs.replace(core, samples=()) == msgspec.structs.replace(whole, samples=())
     assert Counter(s for part in parts for s in part.samples) == Counter(whole.samples)
+    assert len({part.samples for part in parts}) == len(parts)
     for part in parts:
         event_fits(part)
         if part is not core:
@@ -232,6 +238,14 @@ def test_a_transaction_s_message_full_of_samples_loses_none_and_keeps_its_core(
             )
 
 
+def test_samples_that_are_the_same_are_told_once() -> None:
+    """27,000 times {"value":"1"} at one time: parts that are alike would be taken for a resend."""
+    found = facts_of(Protocol.OCPP16, "StopTransaction", stop_16([1] * 27_000))
+    assert found is not None
+    ((_, told),) = found[1]
+    assert (told.phase, told.meter_wh, len(told.samples)) == (Phase.ENDED, 5000, 1)
+
+
 @pytest.mark.parametrize(
     ("phase", "context", "wanted"),
     [("Started", "Transaction.Begin", 12), ("Ended", "Transaction.End", 99)],
@@ -240,7 +254,7 @@ def test_the_register_of_a_start_or_stop_stays_with_it(
     phase: str, context: str, wanted: int
 ) -> None:
     """Among thousands of samples the marked one is the core's, wherever the station put it."""
-    payload = fill("TransactionEvent", lambda count: event_2x(phase, {"value": 1}, count))
+    payload = fill("TransactionEvent", lambda values: event_2x(phase, values))
     samples = payload["meterValue"][0]["sampledValue"]
     samples[len(samples) // 2 : len(samples) // 2 + 6] = [{"value": wanted, "context": context}]
     found = facts_of(Protocol.OCPP201, "TransactionEvent", payload)
@@ -253,9 +267,9 @@ def test_the_register_of_a_start_or_stop_stays_with_it(
 def test_the_parts_of_meter_values_are_meter_values() -> None:
     """1.6 MeterValues of the largest frame: several facts of the same kind, nothing lost."""
 
-    def make(count: int) -> dict[str, Any]:
-        values = [{"timestamp": "2026-03-01T11:59:58Z", "sampledValue": [{"value": "1"}] * count}]
-        return {"connectorId": 1, "transactionId": 42, "meterValue": values}
+    def make(values: list[int]) -> dict[str, Any]:
+        told = stop_16(values)["transactionData"]
+        return {"connectorId": 1, "transactionId": 42, "meterValue": told}
 
     found = facts_of(Protocol.OCPP16, "MeterValues", fill("MeterValues", make))
     assert found is not None

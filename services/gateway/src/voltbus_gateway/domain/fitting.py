@@ -1,8 +1,9 @@
 """What a frame's fact comes to where one record could not hold it (docs/adr/0011-edges.md).
 
 Samples are what grows: ``{"value":"1"}`` becomes three times as long. They go in several messages,
-each a fact of its own that its readers know; nothing of them is lost, and the core of a
-transaction's message (its start or stop, with the register) never depends on them. Free-form parts,
+each a fact of its own that its readers know; what is the same in every respect is told once, and
+nothing else is lost. The core of a transaction's message (its start or stop, with the register)
+never depends on them. Free-form parts,
 such as customData, are left out where they do not fit, and ``repairs`` says so.
 """
 
@@ -52,7 +53,7 @@ def fitted(message: Message) -> Fitted:
         case MeterValuesReported():
             parts = [
                 replace(message, samples=samples)
-                for samples in _chunks(message.samples, _SAMPLE_BYTES)
+                for samples in _chunks(tuple(dict.fromkeys(message.samples)), _SAMPLE_BYTES)
             ]
             return Fitted((), parts[0], tuple(parts[1:])) if parts else Fitted((), message, ())
         case StationReported():
@@ -111,7 +112,10 @@ def _transaction(message: TransactionMessage) -> Fitted:
     (1.6 MeterValues); without a sequence number, which is the core's.
     """
     lean = _lean(message)
-    ordered = sorted(message.samples, key=lambda sample: _weight(sample, message.phase))
+    # Two parts that are the same would be taken for one that was sent twice.
+    ordered = sorted(
+        dict.fromkeys(message.samples), key=lambda sample: _weight(sample, message.phase)
+    )
     chunks = list(_chunks(tuple(ordered), _SAMPLE_BYTES))
     if not chunks:
         return Fitted((), lean, ())
