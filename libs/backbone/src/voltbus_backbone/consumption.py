@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from voltbus_backbone import dead_letters, envelope
+from voltbus_backbone import dead_letters, envelope, refusals
 from voltbus_backbone.contract.registry import FAULT, TYPES, Fault, Topic
-from voltbus_backbone.errors import InvalidRecord, Unavailable
+from voltbus_backbone.errors import InvalidRecord, Refusal, Refused, Unavailable
 from voltbus_backbone.observability import BATCH, BATCH_SECONDS, RECORDS
 
 if TYPE_CHECKING:
@@ -221,6 +221,10 @@ class Loop:
         while records:
             try:
                 await self._publisher.publish(records)
+            except Refused as refused:
+                # Never again, for these; all the others are stored.
+                records = self._instead(refused.refusals)
+                wait = _FIRST_PAUSE_S
             except Unavailable as error:
                 # The whole batch again: ids are stable, so a subscriber can tell a repetition.
                 log.warning("batch.not_sent", group=self._consumption.group, error=str(error))
@@ -228,6 +232,13 @@ class Loop:
                 wait = min(wait * 2, _LONGEST_PAUSE_S)
             else:
                 return
+
+    def _instead(self, refused: Sequence[Refusal]) -> list[Record]:
+        """What is sent for records that Kafka will never store."""
+        group, now = self._consumption.group, self._now()
+        RECORDS.labels(group, "refused").inc(len(refused))
+        places = (refusals.instead_of(refusal, self._dead_letters, now) for refusal in refused)
+        return [place for place in places if place is not None]
 
     async def _reap(self, *, wait: bool) -> None:
         while self._behind:
