@@ -49,6 +49,9 @@ BATCH = Histogram(
 )
 BATCH_SECONDS = Histogram("voltbus_batch_seconds", "Seconds to handle a batch", ["consumption"])
 REPLIES = Counter("voltbus_replies_total", "Replies read from the inbox, by outcome", ["outcome"])
+BROKEN = Counter(
+    "voltbus_reader_broke_total", "Readers and background loops that broke, by name", ["reader"]
+)
 READY = Gauge("voltbus_ready", "1 while the process takes work")
 
 

@@ -154,6 +154,19 @@ class Publisher:
         self._partitions[name] = len(found)
         return len(found)
 
+    async def partition_counts(self) -> dict[str, int]:
+        """The number of partitions of every topic that is there now, by its full name.
+
+        Raises:
+            Unavailable: no broker answers.
+        """
+        try:
+            async with asyncio.timeout(self._settings.request_timeout_s):
+                cluster = await self._require().client.fetch_all_metadata()
+        except (KafkaError, TimeoutError) as error:
+            raise Unavailable(f"Kafka does not answer at {self._settings.bootstrap}") from error
+        return {topic: len(cluster.partitions_for_topic(topic) or ()) for topic in cluster.topics()}
+
     def _name(self, topic: str) -> str:
         return topic if topic.startswith(self._prefix) else self._prefix + topic
 
