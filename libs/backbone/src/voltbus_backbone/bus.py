@@ -50,7 +50,11 @@ class Publishing(Protocol):
     """Sends records, in order per partition."""
 
     def publish(self, records: Sequence[Record]) -> asyncio.Future[None]:
-        """Queue records; done when all are stored, Unavailable when that is not certain."""
+        """Queue records; done when all are stored.
+
+        It fails with Unavailable when that is not certain, and with Refused when Kafka will never
+        store some of them: these are named, and all the others are stored.
+        """
         ...
 
     def post(self, record: Record) -> None:

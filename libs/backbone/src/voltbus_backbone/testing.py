@@ -7,9 +7,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from voltbus_backbone.bounds import RECORD_BYTES, record_bytes
 from voltbus_backbone.contract.registry import Topic
 from voltbus_backbone.envelope import parse
-from voltbus_backbone.errors import Unavailable
+from voltbus_backbone.errors import Refusal, RefusalReason, Refused, Unavailable
 from voltbus_backbone.replies import ReplyAddresses, reply_topics
 
 if TYPE_CHECKING:
@@ -51,13 +52,15 @@ class MemoryBus:
     """Topics as lists. One partition per topic, except where a record names its own.
 
     ``broken`` makes every publish fail, ``stalled`` makes it hang until it is false again: Kafka
-    away, seen from a producer.
+    away, seen from a producer. What is for a partition of an ``absent`` topic (by its whole name)
+    is refused, as is a record that is too large for Kafka.
     """
 
     def __init__(self, prefix: str = "voltbus.") -> None:
         self.prefix = prefix
         self.logs: dict[tuple[str, int], list[MemoryRecord]] = {}
         self.broken = False
+        self.absent: set[str] = set()
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._changed = asyncio.Condition()
@@ -165,16 +168,34 @@ class MemoryBus:
             if future is not None and not future.done():
                 future.set_exception(Unavailable("the memory bus is broken on purpose"))
             return
+        refusals: list[Refusal] = []
         async with self._changed:
             for record in records:
                 place = (self._name(record.topic), record.partition or 0)
+                refusal = self._refusal(record, place)
+                if refusal is not None:
+                    refusals.append(refusal)
+                    continue
                 log = self.logs.setdefault(place, [])
                 log.append(
                     MemoryRecord(*place, len(log), record.key, record.value, list(record.headers))
                 )
             self._changed.notify_all()
-        if future is not None and not future.done():
+        if future is None or future.done():
+            return
+        if refusals:
+            future.set_exception(Refused(refusals))
+        else:
             future.set_result(None)
+
+    def _refusal(self, record: Record, place: tuple[str, int]) -> Refusal | None:
+        size = record_bytes(record.key, record.value, record.headers)
+        if size > RECORD_BYTES:
+            detail = f"a record takes {size} bytes, {RECORD_BYTES} are allowed"
+            return Refusal(record, RefusalReason.TOO_LARGE, detail)
+        if place[1] < 0 or (record.partition is not None and place[0] in self.absent):
+            return Refusal(record, RefusalReason.UNDELIVERABLE, "the topic has no such partition")
+        return None
 
 
 class MemoryInbox:

@@ -20,6 +20,7 @@ from aiokafka.consumer import fetcher
 from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.record.util import decode_varint
 
+from voltbus_backbone.bounds import TOPIC_MESSAGE_BYTES
 from voltbus_backbone.bus import Consumed, Unreadable
 from voltbus_backbone.kafka.unpacking import TooLargeError, unpack
 
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-# What a broker takes by default (message.max.bytes): nothing larger can come without compression.
-MOST_RECORD_BYTES = 1_048_588
+# What our topics take: nothing larger can come without compression.
+MOST_RECORD_BYTES = TOPIC_MESSAGE_BYTES
 # Honest producers pack more into a batch than a broker would take unpacked: several times as much.
 MOST_BATCH_BYTES = 8 * 1024 * 1024
 # Of all partitions in one getmany; the batch that passes it is still taken.
