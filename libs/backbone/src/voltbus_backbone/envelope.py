@@ -80,18 +80,22 @@ class Event(msgspec.Struct):
                 reason: no JSON, no UTF-8, nested too deeply, against its schema.
         """
         if self.message is None:
-            row = TYPES.get(self.type)
-            if row is None:
-                raise InvalidRecord("unknown ce_type")
-            if self.data is None:
-                raise InvalidRecord("no data")
-            try:
-                self.message = row.decoder.decode(self.data)
-            except MemoryError:
-                raise
-            except Exception as error:  # noqa: BLE001 - whatever these bytes cause, it is their fault
-                raise InvalidRecord(f"body does not match {self.type}: {_said(error)}") from None
+            self.message = _decode(self.type, self.data)
         return self.message
+
+
+def _decode(kind: str, data: bytes | None) -> Any:
+    row = TYPES.get(kind)
+    if row is None:
+        raise InvalidRecord("unknown ce_type")
+    if data is None:
+        raise InvalidRecord("no data")
+    try:
+        return row.decoder.decode(data)
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever these bytes cause, it is their fault
+        raise InvalidRecord(f"body does not match {kind}: {_said(error)}") from None
 
 
 def _said(error: Exception) -> str:
@@ -248,6 +252,18 @@ def parse_record(record: Any) -> Event:
         offset=record.offset,
         key=record.key,
     )
+
+
+def decode_value(record: Any) -> Any:
+    """The message of an answer, whose other headers are nothing to whoever asked.
+
+    Raises:
+        InvalidRecord: it cannot be read.
+    """
+    if isinstance(record, Unreadable):
+        raise InvalidRecord(record.reason)
+    kind = header(record.headers, "ce_type") or b""
+    return _decode(kind.decode("latin-1"), record.value)
 
 
 def parse(
