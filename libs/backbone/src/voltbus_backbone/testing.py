@@ -129,6 +129,11 @@ class MemoryBus:
         assert found is not None  # noqa: S101 - the condition just held
         return found
 
+    async def wait_for_records(self, topic: str, count: int, deadline_s: float = 30.0) -> None:
+        """Wait until a topic has so many records, readable or not."""
+        async with asyncio.timeout(deadline_s):
+            await self.changed(lambda: len(self.records(topic)) >= count)
+
     def inbox(self, topic: str, partition: int) -> MemoryInbox:
         """A reader of one partition, from its end."""
         return MemoryInbox(self, topic, partition)
