@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from voltbus_backbone import refusals
 from voltbus_backbone.bus import Unreadable
-from voltbus_backbone.errors import Unavailable
+from voltbus_backbone.errors import Refused, Unavailable
 from voltbus_backbone.intake import Intake
 from voltbus_backbone.observability import BATCH, BATCH_SECONDS, RECORDS
 from voltbus_backbone.progress import Progress
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from voltbus_backbone.bus import Consuming, Publishing
     from voltbus_backbone.contract.registry import Topic
     from voltbus_backbone.envelope import Event, Record
+    from voltbus_backbone.errors import Refusal
     from voltbus_backbone.replies import ReplyAddresses
 
 log = structlog.get_logger(__name__)
@@ -93,6 +95,8 @@ class Loop:
             now=now,
         )
         self._progress = Progress(consumer.commit)
+        self._dead_letters = dead_letters
+        self._now = now
         self._most = batch_records
         self._stuck_s = stuck_s
         self._pause = pause
@@ -207,6 +211,10 @@ class Loop:
         while records:
             try:
                 await self._publisher.publish(records)
+            except Refused as refused:
+                # Never again, for these; all the others are stored.
+                records = self._instead(refused.refusals)
+                wait = _FIRST_PAUSE_S
             except Unavailable as error:
                 # The whole batch again: ids are stable, so a subscriber can tell a repetition.
                 log.warning("batch.not_sent", group=self._consumption.group, error=str(error))
@@ -214,6 +222,13 @@ class Loop:
                 wait = min(wait * 2, _LONGEST_PAUSE_S)
             else:
                 return
+
+    def _instead(self, refused: Sequence[Refusal]) -> list[Record]:
+        """What is sent for records that Kafka will never store."""
+        RECORDS.labels(self.group, "refused").inc(len(refused))
+        now = self._now()
+        places = (refusals.instead_of(refusal, self._dead_letters, now) for refusal in refused)
+        return [place for place in places if place is not None]
 
     async def _commit_now_and_then(self) -> None:
         while True:

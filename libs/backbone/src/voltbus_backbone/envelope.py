@@ -169,6 +169,11 @@ def event(
     return Record(str(target), key, _encoder.encode(message), headers, partition)
 
 
+def encode(message: Message) -> bytes:
+    """The body of a record: JSON without the fields that have their defaults."""
+    return _encoder.encode(message)
+
+
 def asking_headers(asking: Asking) -> Headers:
     """The four headers of a request."""
     return [

@@ -8,11 +8,13 @@ The order is MongoDB's own: it sets ``placed`` when a record is written, each ti
 before, whatever the clocks of the replicas say. Two changes of one thing are never in transactions
 at the same time, so theirs is the order of their records. How old a record is, and so whether its
 process is taken for dead, is told by MongoDB's clock too.
+
+A record that Kafka will never store becomes a dead letter and leaves too: the others go on.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ from bson.timestamp import Timestamp
 
 from voltbus_backbone.envelope import Record
 from voltbus_backbone.lookout import Lookout
+from voltbus_backbone.refusals import deliver
 from voltbus_backbone.store import translating
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from motor.motor_asyncio import AsyncIOMotorClientSession
 
     from voltbus_backbone.bus import Publishing
+    from voltbus_backbone.contract.registry import Topic
     from voltbus_backbone.store import Collection
 
 _ADOPT_AFTER = timedelta(seconds=5)
@@ -45,10 +49,12 @@ class Outbox:
         collection: Collection,
         publisher: Publishing,
         instance_id: str,
+        dead_letters: Topic,
     ) -> None:
         self._collection = collection
         self._publisher = publisher
         self._owner = instance_id
+        self._dead_letters = dead_letters
         self._lookout = Lookout("outbox", self.relay, every_s=_LOOK_EVERY_S)
 
     async def prepare(self) -> None:
@@ -89,12 +95,13 @@ class Outbox:
         await self._lookout.run()
 
     async def relay(self) -> int:
-        """Publish what is due once; returns how many records left."""
+        """Publish what is due once; returns how many records left the collection."""
         with translating():
             due = await self._due()
             if not due:
                 return 0
-            await self._publisher.publish([_record(document) for document in due])
+            records = [_record(document) for document in due]
+            await deliver(self._publisher, records, self._dead_letters, datetime.now(UTC))
             await self._collection.delete_many(
                 {"_id": {"$in": [document["_id"] for document in due]}}
             )

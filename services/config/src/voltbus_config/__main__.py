@@ -31,7 +31,7 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
     settings = runtime.settings
     store = Store(await open_database(settings))
     await store.prepare(timedelta(days=settings.commands_kept_days))
-    outbox = Outbox(store.outbox, runtime.publisher, settings.instance_id)
+    outbox = Outbox(store.outbox, runtime.publisher, settings.instance_id, Topic.CONFIG_DEAD_LETTER)
     await outbox.prepare()
     shell = Shell(store, outbox, runtime.source, runtime.now, settings, terms(settings))
     tending = Tending(shell)
