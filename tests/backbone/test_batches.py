@@ -6,15 +6,13 @@ import gzip
 import inspect
 import random
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import cramjam
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.consumer import fetcher
-from aiokafka.record.default_records import DefaultRecordBatchBuilder
-from aiokafka.record.util import calc_crc32c, encode_varint
 
+from raw_batches import ATTRIBUTES_AT, CODECS, HEAD, batch, compress, packed, placed, sealed, zeros
 from voltbus_backbone.bus import Consumed, Unreadable
 from voltbus_backbone.kafka import batches
 from voltbus_backbone.kafka.batches import (
@@ -26,46 +24,7 @@ from voltbus_backbone.kafka.batches import (
     RawBatches,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    Headers = Sequence[tuple[str, bytes | None]]
-
 PLACE = TopicPartition("t", 3)
-CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
-_CRC_AT = 17
-_ATTRIBUTES_AT = 21
-_HEAD = 61
-
-
-def batch(records: Sequence[tuple[bytes, Headers]], *, first: int = 0, codec: int = 0) -> bytes:
-    """A batch as a producer writes it; its offsets begin with ``first``."""
-    builder = DefaultRecordBatchBuilder(2, codec, 0, -1, -1, -1, 2**30)
-    for number, (value, headers) in enumerate(records):
-        builder.append(number, 1000 + number, b"k", value, list(headers))
-    return placed(bytes(builder.build()), first)
-
-
-def placed(made: bytes, first: int) -> bytes:
-    """The batch where a broker puts it; that is outside its checksum."""
-    return struct.pack(">q", first) + made[8:]
-
-
-def sealed(made: bytes) -> bytes:
-    """The batch with the checksum and length that belong to what it holds now."""
-    changed = bytearray(made)
-    struct.pack_into(">i", changed, 8, len(changed) - 12)
-    struct.pack_into(">I", changed, _CRC_AT, calc_crc32c(bytes(changed[_ATTRIBUTES_AT:])))
-    return bytes(changed)
-
-
-def packed(body: bytes, codec: int, *, count: int = 1) -> bytes:
-    """A batch around a body that is already compressed."""
-    head = bytearray(batch([(b"", [])])[:_HEAD])
-    struct.pack_into(">h", head, _ATTRIBUTES_AT, codec)
-    struct.pack_into(">i", head, 23, count - 1)
-    struct.pack_into(">i", head, 57, count)
-    return sealed(bytes(head) + body)
 
 
 def read(data: bytes, at: int = 0, allowance: Allowance | None = None) -> list[Any]:
@@ -76,18 +35,6 @@ def reader(data: bytes, at: int = 0, allowance: Allowance | None = None) -> Part
     return PartitionRecords(
         PLACE, RawBatches(data), [], at, None, allowance, True, fetcher.READ_UNCOMMITTED
     )
-
-
-def zeros(size: int, number: int = 0) -> bytes:
-    """The body of a batch: its record with this number, of so many zeros."""
-    body = bytearray(b"\0")
-    for field in (0, number, -1, size):  # time, offset, no key, length
-        encode_varint(field, body.append)
-    body += bytes(size)
-    encode_varint(0, body.append)
-    length = bytearray()
-    encode_varint(len(body), length.append)
-    return bytes(length + body)
 
 
 @pytest.mark.parametrize("codec", CODECS)
@@ -104,22 +51,12 @@ def test_what_a_producer_wrote_is_read(codec: str) -> None:
 def test_a_header_name_that_is_not_utf_8_is_one_unreadable_record(codec: str) -> None:
     """Kafka stores it (its brokers do not look); aiokafka would raise, and lose those before it."""
     good = batch([(b"1", [("a", b"x")]), (b"2", [("bXXX", b"y")]), (b"3", [])])
-    body = good[_HEAD:].replace(b"bXXX", b"b\xff\xfeX")
+    body = good[HEAD:].replace(b"bXXX", b"b\xff\xfeX")
     made = packed(compress(body, codec), CODECS[codec], count=3)
     first, second, third = read(made)
     assert (first.value, third.value) == (b"1", b"3")
     assert isinstance(second, Unreadable)
     assert (second.offset, second.reason) == (1, "a header's name is not UTF-8")
-
-
-def compress(body: bytes, codec: str) -> bytes:
-    if codec == "none":
-        return body
-    if codec == "gzip":
-        return gzip.compress(body)
-    if codec == "snappy":
-        return bytes(cramjam.snappy.compress_raw(body))
-    return bytes(getattr(cramjam, codec).compress(body))
 
 
 @pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
@@ -164,7 +101,7 @@ def test_a_fetch_that_begins_within_a_batch_goes_on_there() -> None:
     """A broker answers with whole batches; what was read already is not handed out again."""
     made = batch([(b"%d" % number, []) for number in range(5)], first=10)
     assert [record.offset for record in read(made, 13)] == [13, 14]
-    squeezed = packed(gzip.compress(made[_HEAD:]), CODECS["gzip"], count=5)
+    squeezed = packed(gzip.compress(made[HEAD:]), CODECS["gzip"], count=5)
     assert [record.offset for record in read(squeezed, 3)] == [3, 4]
 
 
@@ -188,7 +125,7 @@ def test_a_wrong_checksum_is_told_and_passed() -> None:
 def test_control_batches_and_old_formats_are_no_records() -> None:
     """Marks of transactions are passed over; a format without headers holds no CloudEvent."""
     control = bytearray(batch([(b"1", [])]))
-    struct.pack_into(">h", control, _ATTRIBUTES_AT, 0x20)
+    struct.pack_into(">h", control, ATTRIBUTES_AT, 0x20)
     old = bytearray(batch([(b"1", [])], first=1))
     old[16] = 1
     (record,) = read(sealed(bytes(control)) + bytes(old))
@@ -205,7 +142,7 @@ def test_no_bytes_stop_the_reader(seed: int) -> None:
         [(chance.randbytes(chance.randrange(40)), [("h", b"v")]) for _ in range(5)], first=3
     )
     for _ in range(25):
-        body = bytearray(good[_HEAD:])
+        body = bytearray(good[HEAD:])
         for _ in range(chance.randrange(1, 6)):
             place = chance.randrange(len(body))
             match chance.randrange(3):
