@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from voltbus_backbone import envelope
+from voltbus_backbone import dead_letters, envelope
 from voltbus_backbone.bus import Unreadable
 from voltbus_backbone.consumption import Consumption, Loop
 from voltbus_backbone.contract import registry
@@ -25,7 +25,7 @@ from voltbus_backbone.contract.values import IdToken, Protocol
 from voltbus_backbone.errors import Unavailable
 from voltbus_backbone.observability import RECORDS
 from voltbus_backbone.rpc import Requester
-from voltbus_backbone.testing import MemoryBus, MemoryConsumer
+from voltbus_backbone.testing import MemoryBus, MemoryConsumer, MemoryRecord
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -250,6 +250,23 @@ async def test_a_loop_that_broke_is_run_again_from_its_last_commit() -> None:
         await bench.until(lambda: len(bench.seen) == 2)
         assert bench.loop.ready()
     assert bench.consumer.committed == {("voltbus.auth.requests", 0): 1}
+
+
+def test_a_letter_of_another_systems_record_keeps_nothing_that_may_name_a_token() -> None:
+    """Its sender may have put a token anywhere: what is no type and no time is not kept."""
+    foreign: Any = [
+        ("ce_specversion", b"DEADBEEF"),
+        ("ce_type", b"DEADBEEF"),
+        ("ce_time", b"2026-03-01T12345678901234Z"),
+        ("ce_id", b"DEADBEEF"),
+        ("x", None),
+    ]
+    sound: Any = [("ce_time", b"2026-03-01T12:00:00.5Z"), ("ce_type", b"voltbus.fault.v1")]
+    for own, kept in ((foreign, []), (sound, sound)):
+        record = MemoryRecord("voltbus.auth.token-requests", 0, 7, b"DEADBEEF", b"x", own)
+        letter = dead_letters.written(record, "why", Topic.AUTH_DEAD_LETTER, NOW)
+        assert [pair for pair in letter.headers if pair in own] == kept
+        assert b"DEADBEEF" not in repr(letter).encode()
 
 
 class Reading:

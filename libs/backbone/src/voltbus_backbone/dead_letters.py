@@ -9,10 +9,12 @@ says where it was to go, and keeps its body unless that was too large.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from voltbus_backbone.bounds import RECORD_BYTES, record_bytes
+from voltbus_backbone.contract.registry import TYPES
 from voltbus_backbone.envelope import Event, Record, timestamp
 from voltbus_backbone.errors import InvalidRecord, RefusalReason
 
@@ -27,6 +29,7 @@ _MARK = "dead-letter-"
 _WITHHELD = ("requests", "inbox")
 # Written by other systems, which may have chosen a token as key or id: nothing of theirs is kept.
 _FOREIGN = "token-requests"
+_TIME = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)?")
 _REPLAYED = "dead-letter-replay-of"
 NEVER_STORED = -1  # as partition and offset
 _LONGEST_HEADER = 1024  # where a record's own headers leave no room for ours
@@ -121,8 +124,14 @@ def _is_writable(name: object, content: object) -> bool:
 
 
 def _anonymous(record: Any, headers: Headers) -> Headers:
-    """The type, and an id that names the place instead of the sender's own."""
-    kept = [pair for pair in headers if pair[0] in {"ce_specversion", "ce_type", "ce_time"}]
+    """The type and time, if they are such, and an id that names the place."""
+    kept = [
+        (name, value)
+        for name, value in headers
+        if (name == "ce_specversion" and value == b"1.0")
+        or (name == "ce_type" and value.decode("latin-1") in TYPES)
+        or (name == "ce_time" and _TIME.fullmatch(value) is not None)
+    ]
     place = f"{record.topic}:{record.partition}:{record.offset}".encode()
     return [*kept, ("ce_id", place), ("ce_source", b"-"), ("ce_subject", b"")]
 

@@ -43,6 +43,7 @@ class Intake:
         self._addresses = addresses
         self._dead_letters = dead_letters
         self._now = now
+        self._refused: list[str] = []  # reply addresses, of the batch in hand
 
     async def sort(self, records: Sequence[Any]) -> tuple[list[Event], list[Record]]:
         """The events to handle, in order, and what is sent in the place of the others."""
@@ -61,6 +62,11 @@ class Intake:
                     instead.extend(self._fault(event, reason))
             elif event is not None:
                 events.append(event)
+        if self._refused:  # one line for a batch, however many: anybody may write them
+            refused, self._refused = self._refused, []
+            log.warning(
+                "reply_address.refused", group=self._group, count=len(refused), reason=refused[0]
+            )
         return self.still_wanted(events), instead
 
     def still_wanted(self, events: list[Event]) -> list[Event]:
@@ -100,7 +106,7 @@ class Intake:
                 return None  # a partition that had been added
         event.asking = None
         RECORDS.labels(self._group, "no_reply_address").inc()
-        log.warning("reply_address.refused", group=self._group, source=event.source, reason=why)
+        self._refused.append(why or "")
         row = TYPES.get(event.type)
         return None if row is not None and row.fact else why
 
