@@ -17,7 +17,7 @@ export UV_PYTHON_DOWNLOADS := never
 unexport PYTHONDONTWRITEBYTECODE
 export UV_NO_PROGRESS := $(if $(CI),1,0)
 
-.PHONY: help demo up check test test-fast bench fmt lock clean install contract
+.PHONY: help demo up check test test-fast test-pythons bench fmt lock clean install contract
 
 help: ## Show the verbs
 	@echo "Voltbus. The two to start with are 'make demo' and 'make test'."
@@ -43,6 +43,20 @@ test: $(STAMP) ## Every test, on real Kafka and real MongoDB
 test-fast: $(STAMP) ## The tests that need no server
 	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not stack" $(ARGS)
 
+# Each beside .venv's own, in an environment of its own under .venv-3.x; the image's version is among
+# them where CI has it.
+test-pythons: $(STAMP) ## The tests that need no server, on each other Python from 3.11 to 3.14 found here
+	@own=$$($(BIN)/python -c 'import sys; print("3.%d" % sys.version_info[1])'); \
+	for version in 3.11 3.12 3.13 3.14; do \
+	  test $$version != $$own || continue; \
+	  for found in $$(command -v python$$version) "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/$$version.*/bin/python3; do \
+	    "$$found" -c 'import ssl, venv' 2>/dev/null || continue; \
+	    echo "Fast tests on Python $$version ..."; \
+	    $(MAKE) --no-print-directory test-fast VENV=.venv-$$version PYTHON="$$found"; \
+	    break; \
+	  done; \
+	done
+
 bench: $(STAMP) ## Measure Authorize beside the bare pipe; appends to benchmarks/results.csv
 	@$(BIN)/python benchmarks/authorize.py $(ARGS)
 
@@ -60,7 +74,7 @@ contract: $(STAMP) ## Write the schemas, the AsyncAPI document and docs/events.m
 install: $(STAMP) ## Only set up .venv
 
 clean: ## Remove what the verbs made (.venv, caches); data of `make up` stay in its --home
-	@rm -rf $(VENV) .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) .venv-3.* .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: .uv-there

@@ -124,16 +124,23 @@ def _patched(manifests: list[Manifest], patch: Manifest) -> list[Manifest]:
 
 def _apply(manifest: Manifest, step: Manifest) -> None:
     """One step of a JSON patch (RFC 6902)."""
-    if step["op"] not in {"add", "replace"}:
-        raise ValueError(f"only 'add' and 'replace' are known here, not {step['op']}")
+    operation = step["op"]
+    if operation not in {"add", "replace", "remove", "test"}:
+        raise ValueError(f"this operation is not known here: {operation}")
     *way, last = step["path"].removeprefix("/").split("/")
     place: Any = manifest
     for part in way:
         place = place[int(part)] if isinstance(place, list) else place[part]
-    if last == "-":
+    where = int(last) if isinstance(place, list) and last != "-" else last
+    if operation == "test":
+        if place[where] != step["value"]:
+            raise ValueError(f"a patch meets something else at {step['path']}")
+    elif operation == "remove":
+        del place[where]
+    elif last == "-":
         place.append(step["value"])
     else:
-        place[int(last) if isinstance(place, list) else last] = step["value"]
+        place[where] = step["value"]
 
 
 def _transform(manifest: Manifest, plan: Manifest) -> None:

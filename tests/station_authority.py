@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,11 @@ from typing import TYPE_CHECKING, Self
 
 from cryptography.hazmat.primitives import serialization
 
+from gateway.certificates import strict_context
+
 if TYPE_CHECKING:
+    import ssl
+
     from voltbus.embedded.stack import Stack
     from voltbus.simulator import Station2, Station16
 
@@ -85,6 +88,6 @@ def own_context(station: Station16 | Station2, trusted: Path, folder: Path) -> s
         )
         + b"".join(one.public_bytes(serialization.Encoding.PEM) for one in own.chain)
     )
-    context = ssl.create_default_context(cafile=str(trusted))
+    context = strict_context(trusted)
     context.load_cert_chain(file)
     return context

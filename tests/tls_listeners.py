@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import ssl
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from gateway.certificates import Authority
+from gateway.certificates import Authority, strict_context
 from voltbus.embedded.ports import free_ports
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator
     from pathlib import Path
 
@@ -31,7 +31,7 @@ class Listeners:
 
     def context(self, certificate: tuple[Path, Path] | None = None) -> ssl.SSLContext:
         """A station's side of TLS, with its own certificate and key at profile 3."""
-        context = ssl.create_default_context(cafile=str(self.authority.file))
+        context = strict_context(self.authority.file)
         if certificate is not None:
             context.load_cert_chain(*certificate)
         return context

@@ -156,3 +156,13 @@ def test_names_with_separators_come_back(names: list[str]) -> None:
     (line,) = read(content.encode(), Format.CSV)
     assert line.fields is not None
     assert line.fields.get("sites", []) == wanted
+
+
+def test_an_export_holds_no_formula() -> None:
+    """A driver's name that is a formula is not run by whoever opens the file (CWE-1236)."""
+    token = {**TOKEN, "personal_message": "=HYPERLINK(1)", "sites": ["=1", "b"]}
+    text = write([token], Format.CSV, header=True)
+    (_, cells) = csv.reader(io.StringIO(text))
+    assert not any(cell.startswith(("=", "+", "-", "@")) for cell in cells)
+    (line,) = read(text.encode(), Format.CSV)
+    assert line.fields == token

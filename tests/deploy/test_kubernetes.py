@@ -286,6 +286,17 @@ def test_the_production_overlay_survives_a_node() -> None:
         assert found["PodDisruptionBudget", service]["spec"]["maxUnavailable"] == 1
 
 
+def test_in_production_no_door_is_plain() -> None:
+    """Stations come in by TLS only: no port, Service, setting or network rule without it (A00)."""
+    found = named(render(K8S / "overlays/production"))
+    pod = found["Deployment", "gateway"]["spec"]["template"]["spec"]["containers"][0]
+    assert {port["name"] for port in pod["ports"]} == {"ocpp-tls", "http"}
+    assert "VOLTBUS_OCPP_PORT" not in {variable["name"] for variable in pod["env"]}
+    assert [port["name"] for port in found["Service", "gateway"]["spec"]["ports"]] == ["http"]
+    rules = found["NetworkPolicy", "gateway"]["spec"]["ingress"]
+    assert [rule["ports"][0]["port"] for rule in rules if "from" not in rule] == ["ocpp-tls"]
+
+
 def test_one_image_with_a_version(manifests: Manifests) -> None:
     """All pods run the same image, at a version and never "latest"."""
     (image,) = {pod["spec"]["containers"][0]["image"] for _, pod in pods(manifests)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING
@@ -40,11 +41,37 @@ def name(common_name: str, organization: str = "Operator AB") -> x509.Name:
     )
 
 
+def strict_context(authority: Path) -> ssl.SSLContext:
+    """A station's side of TLS that verifies as Python 3.13 does, on every version."""
+    context = ssl.create_default_context(cafile=authority)
+    context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_STRICT
+    return context
+
+
+def shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> None:
+    """Let both sides of a connection in memory verify each other; raises ssl.SSLError."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    sides = [
+        server.wrap_bio(to_server, to_client, server_side=True),
+        client.wrap_bio(to_client, to_server, server_hostname="localhost"),
+    ]
+    for _ in range(10):
+        for side in list(sides):
+            try:
+                side.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+            sides.remove(side)
+    assert not sides, "the handshake did not end"
+
+
 class Authority:
     """Signs certificates and writes PEM files into a folder."""
 
-    def __init__(self, folder: Path, common_name: str = "Test CA") -> None:
+    def __init__(self, folder: Path, common_name: str = "Test CA", *, old: bool = False) -> None:
+        """``old``: it leaves out what RFC 5280 wants and older authorities did not write."""
         self._folder = folder
+        self._old = old
         self._key = new_key()
         self._name = name(common_name)
         self._count = 0
@@ -59,13 +86,13 @@ class Authority:
             encipher_only=False,
             decipher_only=False,
         )
-        builder = self._builder(self._name, self._key, 3650)
+        builder = self._builder(self._name, self._key, 3650, signer=self._key)
         builder = builder.add_extension(
             x509.BasicConstraints(ca=True, path_length=0), critical=True
         )
-        self.certificate = builder.add_extension(usage, critical=True).sign(
-            self._key, hashes.SHA256()
-        )
+        if not old:
+            builder = builder.add_extension(usage, critical=True)
+        self.certificate = builder.sign(self._key, hashes.SHA256())
         self.file = self._write(f"{common_name}.pem", self.certificate)
         self.key_file = self._write_key(f"{common_name}.key", self._key)
 
@@ -89,7 +116,8 @@ class Authority:
         """A station's certificate; negative ``days``: it has expired. ``itself``: self-signed."""
         key = key or new_key()
         subject = name(common_name, organization)
-        builder = self._builder(subject, key, days, since, subject if itself else None)
+        issuer = subject if itself else None
+        builder = self._builder(subject, key, days, since, issuer, signer=key if itself else None)
         self._count += 1
         file = f"station-{self._count}"
         return self._finish(
@@ -118,9 +146,11 @@ class Authority:
         days: int,
         since: int = -60,
         issuer: x509.Name | None = None,
+        *,
+        signer: Key | None = None,
     ) -> x509.CertificateBuilder:
         now = datetime.now(UTC)
-        return (
+        builder = (
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(issuer or self._name)
@@ -129,6 +159,12 @@ class Authority:
             .not_valid_before(now + timedelta(days=since))
             .not_valid_after(now + timedelta(days=days))
         )
+        if self._old:
+            return builder
+        above = (signer or self._key).public_key()
+        return builder.add_extension(
+            x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+        ).add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(above), critical=False)
 
     def _finish(
         self,

@@ -101,6 +101,16 @@ def begin(start: Callable[..., Awaitable[Stage]], tmp_path: Path) -> Begin:
     return begin_
 
 
+async def test_a_certificate_of_an_older_authority_is_believed(
+    begin: Begin, tmp_path: Path
+) -> None:
+    """Stations keep for years what they got, without an Authority Key Identifier (ADR 16)."""
+    gateway = await begin()
+    old = Authority(folder_of(tmp_path, "old"), "Old CA", old=True)
+    await gateway.trust(gateway.authority, old)
+    assert await gateway.outcome(old.station("CP-1")) == "in"
+
+
 MATRIX: dict[str, tuple[Any, str]] = {
     "good, elliptic curve": (lambda ca, _: ca.station("CP-1"), "in"),
     "good, RSA 2048": (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 
-from gateway.certificates import Authority
+from gateway.certificates import Authority, strict_context
 from gateway.stage import PASSWORD, Stage, Station, basic, known_station
 from voltbus_backbone.contract import registry
 from voltbus_backbone.errors import SettingsError
@@ -37,7 +37,7 @@ class Secured:
         self, certificate: tuple[Path, Path] | None = None, ciphers: str | None = None
     ) -> ssl.SSLContext:
         """A station's side of TLS."""
-        context = ssl.create_default_context(cafile=str(self.authority.file))
+        context = strict_context(self.authority.file)
         if certificate is not None:
             context.load_cert_chain(*certificate)
         if ciphers is not None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import secrets
-import ssl
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography import x509
 
+from gateway.certificates import strict_context
 from operating import until
 from station_authority import own_context
 from voltbus.simulator import RefusedError, make_station
@@ -60,7 +60,7 @@ async def test_from_a_password_to_a_certificate(
 async def test_tls_with_a_password(operator: Operator, protocol: Protocol) -> None:
     """Profile 2 at the stack's own door, by a station that trusts its authority."""
     name, password = await operator.station()
-    context = ssl.create_default_context(cafile=str(operator.stack.authority))
+    context = strict_context(operator.stack.authority)
     station = make_station(protocol)
     await station.connect(operator.stack.secured(2), name, password, ssl=context)
     assert (await station.boot()).status == "Accepted"

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import ssl
 import stat
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from gateway.certificates import shake_hands, strict_context
 from voltbus.embedded.certificates import ORGANIZATION, Certificates, make_certificates
+from voltbus_auth.domain.station_certificates.authority import read_authority
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,3 +77,32 @@ def test_only_the_owner_reads_them(tmp_path: Path) -> None:
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
     assert set(modes.values()) == {0o600}
     assert len(modes) == 4
+
+
+def test_both_sides_pass_the_strict_check(tmp_path: Path) -> None:
+    """What we issue is well formed for peers that verify strictly (RFC 5280 4.2.1; Python 3.13)."""
+    files = make_certificates(tmp_path)
+    authority = read_authority(
+        files.authority.read_bytes(),
+        files.authority_key.read_bytes(),
+        organization=ORGANIZATION,
+        validity=timedelta(days=30),
+    )
+    key = ec.generate_private_key(ec.SECP256R1())
+    station = tmp_path / "station.pem"
+    station.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        + authority.sign(key.public_key(), "CP-1", datetime.now(UTC)).chain.encode()
+    )
+    gateway = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    gateway.load_cert_chain(files.server, files.server_key)
+    gateway.load_verify_locations(files.authority)
+    gateway.verify_mode = ssl.CERT_REQUIRED
+    gateway.verify_flags |= ssl.VerifyFlags.VERIFY_X509_STRICT
+    client = strict_context(files.authority)
+    client.load_cert_chain(station)
+    shake_hands(gateway, client)

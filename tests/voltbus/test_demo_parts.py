@@ -10,7 +10,6 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 
 from voltbus.demo.errors import DemoError
 from voltbus.demo.hours import always_open, closed_at
@@ -18,6 +17,7 @@ from voltbus.demo.operator import Operator, _detail
 from voltbus.demo.scenario import cast
 from voltbus.demo.summary import events_table, percentile, stations_table
 from voltbus.simulator import Transaction
+from voltbus.terminal import Console
 from voltbus_backbone import hours
 from voltbus_backbone.contract.values import OpeningHours
 

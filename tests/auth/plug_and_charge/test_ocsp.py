@@ -20,7 +20,7 @@ from voltbus_auth.domain.plug_and_charge.revocation import (
     checks_of_path,
     read_answer,
 )
-from voltbus_auth.ocsp import Responders
+from voltbus_auth.ocsp import Responders, _public
 from voltbus_backbone.contract.auth import Revocation
 
 if TYPE_CHECKING:
@@ -211,6 +211,12 @@ async def test_what_is_no_web_address(asker: Asker, url: str) -> None:
         ["::1"],
         ["fe80::1%eth0"],
         ["::ffff:192.168.1.1"],
+        ["64:ff9b::10.0.0.1"],
+        ["64:ff9b::7f00:1"],
+        ["64:ff9b:1::a00:1"],
+        ["2002:a00:1::1"],
+        ["::10.0.0.1"],
+        ["224.0.0.1"],
         ["93.184.216.34", "10.0.0.1"],
         [],
     ],
@@ -235,3 +241,23 @@ async def test_without_a_responder_nobody_is_asked(asker: Asker) -> None:
     """A certificate that names none, and none is known."""
     check = asker.check(asker.running.pki.contract())
     assert await asker.ask(replace(check, responders=())) is None
+
+
+@pytest.mark.parametrize("address", ["93.184.216.34", "2606:2800:220:1::1", "64:ff9b::5db8:d822"])
+def test_public_addresses_are_called(address: str) -> None:
+    """A public address stays public, also by way of a NAT64 (RFC 6052 3.1)."""
+    assert _public(address)
+
+
+async def test_answers_take_a_bounded_part_of_memory(asker: Asker) -> None:
+    """Ten thousand answers of 64 kB each would be 640 MB: the oldest go first."""
+    leaf = asker.running.pki.contract()
+    kept = asker.responders
+    checks = [replace(asker.check(leaf).id, serial=number) for number in range(1000)]
+    until = asker.hand.now() + timedelta(days=1)
+    for number in (*checks, *checks):
+        kept._keep((number, "http://responder.example"), until, b"\0" * 64 * 1024)
+    assert kept._kept_bytes == sum(len(der) for _, der in kept._kept.values())
+    assert kept._kept_bytes <= 16 * 1024 * 1024
+    assert (checks[-1], "http://responder.example") in kept._kept
+    assert (checks[0], "http://responder.example") not in kept._kept

@@ -6,23 +6,34 @@ from typing import TYPE_CHECKING, Any
 
 import jwt
 
-from voltbus_backbone.errors import Problem, SettingsError
+from voltbus_backbone.errors import Problem, SettingsError, Unavailable
+from voltbus_backbone.tls import create_client_context
 
 if TYPE_CHECKING:
     from voltbus_backbone.settings import ServiceSettings
 
 ALGORITHMS = ["ES256", "RS256", "EdDSA"]
+KEYS_KEPT_S = 300.0
+_PROVIDER_TIMEOUT_S = 5.0
 
 
 class Operators:
     """Verifies bearer tokens against one public key (PEM file) or an identity provider's JWKS."""
 
-    def __init__(self, settings: ServiceSettings) -> None:
+    def __init__(self, settings: ServiceSettings, *, keys_kept_s: float = KEYS_KEPT_S) -> None:
         self._settings = settings
         self._key: str | None = None
         self._jwks: jwt.PyJWKClient | None = None
         if settings.operator_jwks_url:
-            self._jwks = jwt.PyJWKClient(settings.operator_jwks_url, cache_keys=True)
+            # Keys are kept with their set and no longer: one that the provider removes is trusted
+            # for so long more, not for the life of the process.
+            self._jwks = jwt.PyJWKClient(
+                settings.operator_jwks_url,
+                cache_keys=False,
+                lifespan=keys_kept_s,
+                timeout=_PROVIDER_TIMEOUT_S,
+                ssl_context=create_client_context(),
+            )
         elif settings.operator_key_file is not None:
             try:
                 self._key = settings.operator_key_file.read_text()
@@ -36,6 +47,7 @@ class Operators:
 
         Raises:
             Problem: 401 with what is missing or wrong with it, never quoting it.
+            Unavailable: the identity provider does not answer, and its keys are not at hand.
         """
         kind, _, token = (authorization or "").partition(" ")
         if kind.lower() != "bearer" or not token:
@@ -51,6 +63,8 @@ class Operators:
             )
         except jwt.ExpiredSignatureError:
             raise _unauthorized("The token has expired: ask for a new one.") from None
+        except jwt.PyJWKClientConnectionError:
+            raise Unavailable("the identity provider does not answer") from None
         except jwt.PyJWTError:
             raise _unauthorized("The token is not valid here.") from None
         return frozenset(str(claims.get("scope", "")).split())

@@ -36,6 +36,8 @@ HIDDEN = frozenset(
     }
 )
 
+_LONGEST_TEMPLATE = 200
+
 RECORDS = Counter(
     "voltbus_records_total",
     "Records handled, by consumption and outcome",
@@ -87,10 +89,46 @@ def log_to_stderr(level: str, **fields: str) -> None:
     )
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(**fields)
-    # Libraries log values (hosts, group ids, at debug even payloads): only their warnings pass.
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s %(message)s")
+    _log_libraries_as_json()
+
+
+def _log_libraries_as_json() -> None:
+    """Let libraries' warnings pass, in our form and with our masking.
+
+    Libraries log values (hosts, group ids, at debug even payloads) and whole tracebacks, whose
+    exceptions quote what they choked on: of each only the template of its message and the type and
+    place of its exception are kept.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[
+                structlog.contextvars.merge_contextvars,
+                structlog.stdlib.add_log_level,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                name_library,
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                shorten,
+                structlog.processors.JSONRenderer(),
+            ],
+            use_get_message=False,
+        )
+    )
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for name in ("aiokafka", "uvicorn", "websockets", "pymongo"):
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def name_library(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Keep a library's message without its values, and the library's name beside it."""
+    record: logging.LogRecord = event["_record"]
+    template = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
+    event["event"] = template.splitlines()[0][:_LONGEST_TEMPLATE] if template.strip() else ""
+    event["library"] = record.name
+    event.pop("stack_info", None)
+    return event
 
 
 def shorten(

@@ -37,6 +37,7 @@ from voltbus_auth.store import Store
 from voltbus_backbone.consumption import Consumption
 from voltbus_backbone.contract.registry import Topic
 from voltbus_backbone.service import Parts, Runtime, main
+from voltbus_backbone.tls import create_client_context
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -299,7 +300,9 @@ def policy(settings: Settings) -> Policy:
 def responders_of(settings: Settings) -> Responders:
     """Whoever asks OCSP responders, never by way of a proxy that the environment names."""
     return Responders(
-        httpx.AsyncClient(trust_env=False, timeout=settings.ocsp_deadline_s),
+        httpx.AsyncClient(
+            trust_env=False, timeout=settings.ocsp_deadline_s, verify=create_client_context()
+        ),
         now=Runtime.now,
         clock=asyncio.get_running_loop().time,
     )

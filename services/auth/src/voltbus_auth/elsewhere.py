@@ -19,6 +19,7 @@ from voltbus_auth.settings import Settings, Way
 from voltbus_backbone.consumption import Consumption
 from voltbus_backbone.contract.registry import Topic
 from voltbus_backbone.errors import SettingsError
+from voltbus_backbone.tls import create_client_context
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -136,7 +137,9 @@ def ocpi_door(settings: Settings) -> OcpiDoor:
                 "VOLTBUS_EXTERNAL_TOKEN_FILE must be a readable file with a secret in ASCII"
             )
     limits = httpx.Limits(max_connections=settings.external_concurrency)
-    client = httpx.AsyncClient(trust_env=False, follow_redirects=False, limits=limits)
+    client = httpx.AsyncClient(
+        trust_env=False, follow_redirects=False, limits=limits, verify=create_client_context()
+    )
     return OcpiDoor(client, settings.external_url, secret)
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _MOST_KEPT = 10_000
+_MOST_KEPT_BYTES = 16 * 1024 * 1024
 _MOST_BYTES = 64 * 1024
 _LEFT_ALONE_S = 10.0
 _MOST_FAILURES = 3
@@ -41,6 +42,13 @@ _HEADERS = {
     "Accept": "application/ocsp-response",
 }
 _PORTS = {"http": 80, "https": 443}
+
+# Addresses behind which IPv4 may lie: the well-known prefix (RFC 6052 2.1), and those whose IPv4
+# part only the network itself knows (RFC 8215; Teredo: RFC 4380; IPv4-compatible: RFC 4291).
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_TRANSLATED = tuple(
+    ipaddress.IPv6Network(network) for network in ("64:ff9b:1::/48", "2001::/32", "::/96")
+)
 
 Key = tuple["CertId", str]
 
@@ -75,6 +83,7 @@ class Responders:
         self._clock = clock
         self._resolve = resolve
         self._kept: OrderedDict[Key, tuple[datetime, bytes]] = OrderedDict()
+        self._kept_bytes = 0
         self._asking: dict[Key, asyncio.Task[bytes]] = {}
         # By responder: how often it failed in a row, and until when it is left alone.
         self._failing: OrderedDict[str, tuple[int, float]] = OrderedDict()
@@ -113,14 +122,24 @@ class Responders:
                 # Roots may have changed since: believed anew each time.
                 return believe(kept[1], check)
             except Unbelievable:
-                del self._kept[key]
+                self._drop(key)
         told = believe(await self._shared(key, responder, check, patience_s), check)
         if told.next_update is not None and told.next_update > self._now():
-            self._kept[key] = (told.next_update, told.der)
-            self._kept.move_to_end(key)
-            if len(self._kept) > _MOST_KEPT:
-                self._kept.popitem(last=False)
+            self._keep(key, told.next_update, told.der)
         return told
+
+    def _keep(self, key: Key, until: datetime, der: bytes) -> None:
+        """Keep an answer; the oldest go when there are too many, or too many bytes."""
+        self._drop(key)
+        self._kept[key] = (until, der)
+        self._kept_bytes += len(der)
+        while len(self._kept) > _MOST_KEPT or self._kept_bytes > _MOST_KEPT_BYTES:
+            self._drop(next(iter(self._kept)))
+
+    def _drop(self, key: Key) -> None:
+        kept = self._kept.pop(key, None)
+        if kept is not None:
+            self._kept_bytes -= len(kept[1])
 
     async def _shared(
         self, key: Key, responder: Responder, check: Check, patience_s: float
@@ -191,5 +210,18 @@ class Responders:
 
 def _public(address: str) -> bool:
     found = ipaddress.ip_address(address.partition("%")[0])
-    mapped = getattr(found, "ipv4_mapped", None)
-    return (mapped or found).is_global and not found.is_multicast
+    if found.is_multicast:
+        return False
+    if isinstance(found, ipaddress.IPv4Address):
+        return found.is_global
+    carried = _carried(found)
+    if carried is not None:
+        return carried.is_global and not carried.is_multicast
+    return found.is_global and not any(found in network for network in _TRANSLATED)
+
+
+def _carried(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """Return the IPv4 address that a network would make of this one, if it carries one."""
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour

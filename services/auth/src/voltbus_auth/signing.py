@@ -10,6 +10,7 @@ from cryptography import x509
 from voltbus_auth.domain.station_certificates.authority import read_authority
 from voltbus_auth.handlers.signers import BuiltIn, External
 from voltbus_backbone.errors import SettingsError
+from voltbus_backbone.foreign import refuse_unreadable
 
 if TYPE_CHECKING:
     from voltbus_auth.handlers.station_certificates import Signer
@@ -47,18 +48,17 @@ def _built_in(settings: Settings, organization: str) -> BuiltIn:
             "the built-in authority needs VOLTBUS_STATION_CA_CERT_FILE and "
             "VOLTBUS_STATION_CA_KEY_FILE"
         )
-    try:
+    unusable = SettingsError(
+        "VOLTBUS_STATION_CA_CERT_FILE and VOLTBUS_STATION_CA_KEY_FILE must be the PEM of an "
+        "authority's certificate and of its RSA or EC key"
+    )
+    with refuse_unreadable(unusable):
         authority = read_authority(
             certificate.read_bytes(),
             key.read_bytes(),
             organization=organization,
             validity=timedelta(days=settings.station_certificate_days),
         )
-    except (OSError, ValueError, TypeError):
-        raise SettingsError(
-            "VOLTBUS_STATION_CA_CERT_FILE and VOLTBUS_STATION_CA_KEY_FILE must be the PEM of an "
-            "authority's certificate and of its RSA or EC key"
-        ) from None
     return BuiltIn(authority)
 
 
@@ -66,9 +66,8 @@ def _anchors(settings: Settings) -> tuple[x509.Certificate, ...]:
     file = settings.station_ca_cert_file
     if file is None:
         return ()
-    try:
+    unusable = SettingsError(
+        "VOLTBUS_STATION_CA_CERT_FILE must be the PEM of the authorities to which chains lead"
+    )
+    with refuse_unreadable(unusable):
         return tuple(x509.load_pem_x509_certificates(file.read_bytes()))
-    except (OSError, ValueError):
-        raise SettingsError(
-            "VOLTBUS_STATION_CA_CERT_FILE must be the PEM of the authorities to which chains lead"
-        ) from None

@@ -16,6 +16,8 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from voltbus_backbone.foreign import refuse_unreadable
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
@@ -63,12 +65,14 @@ class ClientTrust:
             ValueError: the authorities are not PEM; or the lists are of no use, and there was no
                 other trust before.
         """
-        self._authorities = x509.load_pem_x509_certificates(authorities)
-        self._fingerprints = {_fingerprint(one) for one in self._authorities}
+        with refuse_unreadable(ValueError("the authorities cannot be read")):
+            self._authorities = x509.load_pem_x509_certificates(authorities)
+            self._fingerprints = {_fingerprint(one) for one in self._authorities}
         self._revoked: dict[str, set[int]] | None = None
         if lists is not None:
             try:
-                self._revoked = _revoked(lists, self._authorities, now)
+                with refuse_unreadable(ValueError("the lists cannot be read")):
+                    self._revoked = _revoked(lists, self._authorities, now)
             except ValueError as error:
                 if before is None:
                     raise

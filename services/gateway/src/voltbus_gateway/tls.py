@@ -15,6 +15,8 @@ import structlog
 from cryptography import x509
 
 from voltbus_backbone.errors import SettingsError
+from voltbus_backbone.foreign import refuse_unreadable
+from voltbus_backbone.tls import create_server_context
 from voltbus_gateway.client_trust import ClientTrust, Issued, weak
 
 if TYPE_CHECKING:
@@ -102,8 +104,7 @@ class ServerTls:
         return done
 
     def _made(self) -> tuple[ssl.SSLContext, ClientTrust | None]:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context = create_server_context()
         context.set_ciphers(_CIPHERS)
         self._load_pairs(context)
         if self._client_ca is None:
@@ -126,7 +127,7 @@ class ServerTls:
     def _try_pairs(self) -> None:
         """On the side first: a context that has failed half way is of no use."""
         for pair in self._pairs:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(pair.certificate, pair.key)
+            create_server_context().load_cert_chain(pair.certificate, pair.key)
 
     def _load_pairs(self, context: ssl.SSLContext) -> None:
         for pair in self._pairs:
@@ -187,10 +188,11 @@ def client_certificate(transport: Any, trust: ClientTrust | None) -> ClientCerti
 def _examined(transport: Any, trust: ClientTrust) -> tuple[Issued | None, str | None]:
     der = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
     try:
-        certificate = x509.load_der_x509_certificate(der)
+        with refuse_unreadable(ValueError("a certificate cannot be read")):
+            certificate = x509.load_der_x509_certificate(der)
+            issued = trust.issued(certificate)
+            if weak(certificate):
+                return issued, "certificate_weak"
+            return issued, trust.problem(issued)
     except ValueError:
         return None, "certificate_unreadable"
-    issued = trust.issued(certificate)
-    if weak(certificate):
-        return issued, "certificate_weak"
-    return issued, trust.problem(issued)

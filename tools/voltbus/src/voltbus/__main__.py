@@ -25,6 +25,7 @@ from voltbus.commands.token import token
 from voltbus.commands.topics import topics
 from voltbus.commands.up import up
 from voltbus.errors import CommandError
+from voltbus.printable import printable
 from voltbus_backbone.errors import VoltbusError
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     except Exception as error:
         sentence, code = _explain(error)
-        sys.stderr.write(f"voltbus: {sentence}\n")
+        sys.stderr.write(f"voltbus: {printable(sentence)}\n")
         if os.environ.get("VOLTBUS_DEBUG"):
             raise
     return code if isinstance(code, int) else 0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from voltbus_backbone.errors import SettingsError
+from voltbus_backbone.tls import create_client_context
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -57,7 +58,7 @@ async def disconnect(leaving: Awaitable[None]) -> None:
 
 def _tls(settings: KafkaSettings) -> ssl.SSLContext:
     try:
-        context = ssl.create_default_context(cafile=settings.ca_file)
+        context = create_client_context(settings.ca_file)
     except (OSError, ssl.SSLError):
         raise SettingsError("VOLTBUS_KAFKA_CA_FILE must be a PEM file that can be read") from None
     if settings.cert_file is not None:

@@ -14,6 +14,8 @@ import re
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from voltbus_backbone import spreadsheets
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -52,6 +54,7 @@ def fields_of(header: list[str], cells: list[str]) -> dict[str, Any]:
     for name, cell in zip(header, cells, strict=True):
         if cell == "":
             continue
+        cell = spreadsheets.read_cell(cell)  # noqa: PLW2901 - the same cell, as it was meant
         if name in LISTS:
             fields[name] = _parts(cell)
         elif name in _NUMBERS and _WHOLE.fullmatch(cell):
@@ -104,5 +107,5 @@ def _cell(name: str, value: Any) -> str:
     if name in LISTS:
         out = io.StringIO()
         csv.writer(out, delimiter=";", lineterminator="").writerow(value)
-        return out.getvalue()
-    return str(value)
+        return spreadsheets.guard_cell(out.getvalue())
+    return spreadsheets.guard_cell(value) if isinstance(value, str) else str(value)

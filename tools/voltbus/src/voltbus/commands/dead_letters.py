@@ -91,9 +91,10 @@ async def _letters(
 
 
 def _show(letters: list[Letter]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - see above
     from rich.table import Table  # noqa: PLC0415 - see above
+    from rich.text import Text  # noqa: PLC0415 - see above
 
+    from voltbus.terminal import Console  # noqa: PLC0415 - see above
     from voltbus_backbone.dead_letters import NEVER_STORED  # noqa: PLC0415 - see above
 
     if not letters:
@@ -107,7 +108,8 @@ def _show(letters: list[Letter]) -> None:
         place = f"{letter.topic} " + (
             f"{letter.partition}:{letter.offset}" if stored else "(never stored there)"
         )
-        table.add_row(letter.time, letter.type, letter.reason, place)
+        cells = (letter.time, letter.type, letter.reason, place)
+        table.add_row(*(Text(cell) for cell in cells))  # text, whatever brackets are in it
     Console().print(table)
 
 

@@ -14,9 +14,8 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from rich.console import Console
-
     from voltbus.embedded import Stack
+    from voltbus.terminal import Console
 
 INTERRUPTED = 130
 
@@ -62,10 +61,9 @@ async def _run(*, keep: bool) -> int:
 
 
 async def _play(*, keep: bool) -> None:
-    from rich.console import Console  # noqa: PLC0415 - slow to import; --help does not need it
-
     from voltbus.embedded import Plan, Ports, Stack  # noqa: PLC0415 - likewise
     from voltbus.embedded.progress import OnStream  # noqa: PLC0415 - likewise
+    from voltbus.terminal import Console  # noqa: PLC0415 - slow to import; --help does not need it
 
     console = Console(highlight=False)
     with tempfile.TemporaryDirectory(prefix="voltbus-demo-", ignore_cleanup_errors=True) as folder:

@@ -86,10 +86,9 @@ def broker_of(home: Path | None) -> str:
 
 def _shower(*, as_json: bool) -> Callable[[Event], None]:
     """Return what prints an event."""
-    from rich.console import Console  # noqa: PLC0415 - slow to import; --help does not need it
-
     from voltbus.events.feed import line, structured  # noqa: PLC0415 - likewise
     from voltbus.events.table import show_header, show_line  # noqa: PLC0415 - likewise
+    from voltbus.terminal import Console  # noqa: PLC0415 - slow to import; --help does not need it
 
     if as_json:
         return lambda event: typer.echo(structured(event))

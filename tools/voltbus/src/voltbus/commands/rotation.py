@@ -15,9 +15,8 @@ from voltbus.rest.services import Home, Url, open_service
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from rich.console import Console
-
     from voltbus.rest.client import Client
+    from voltbus.terminal import Console
 
     Body = dict[str, Any]
 
@@ -122,7 +121,7 @@ def _begin(client: Client, body: Body, at_once: int, per_minute: float, most_fai
 
 async def _watch(client: Client, where: str) -> int:
     """Show how it goes until it has ended; the exit code."""
-    from rich.console import Console  # noqa: PLC0415 - slow to import; --help does not need it
+    from voltbus.terminal import Console  # noqa: PLC0415 - slow to import; --help does not need it
 
     console = Console(file=sys.stderr, highlight=False)
     last: Body = {}

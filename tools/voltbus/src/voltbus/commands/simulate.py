@@ -17,9 +17,8 @@ from voltbus.errors import CommandError
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from rich.console import Console
-
     from voltbus.simulator.visit import Step, Visit, Wish
+    from voltbus.terminal import Console
 
 Result = TypeVar("Result")
 
@@ -142,9 +141,8 @@ def read_passwords(password: str | None, file: Path | None) -> Passwords:
 
 async def _run(ocpp: str, protocol: Version, wishes: dict[str, Wish], passwords: Passwords) -> int:
     """Let every station make its visit and say what came of them."""
-    from rich.console import Console  # noqa: PLC0415 - slow to import; --help does not need it
-
     from voltbus.simulator import SimulatorError  # noqa: PLC0415 - likewise
+    from voltbus.terminal import Console  # noqa: PLC0415 - slow to import; --help does not need it
 
     console = Console(highlight=False)
     single = len(wishes) == 1

@@ -11,10 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from rich.console import Console
-
     from voltbus.demo.operator import Operator
     from voltbus.demo.scenario import Actor
+    from voltbus.terminal import Console
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -74,7 +74,7 @@ def make_certificates(folder: Path, now: datetime | None = None) -> Certificates
 def _make_authority(files: Certificates, now: datetime) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     name = _name("Voltbus local authority")
-    builder = _builder(name, name, key, (now, now + AUTHORITY_LASTS))
+    builder = _builder(name, name, key, key.public_key(), (now, now + AUTHORITY_LASTS))
     made = builder.add_extension(
         x509.BasicConstraints(ca=True, path_length=0), critical=True
     ).add_extension(_usage("key_cert_sign", "crl_sign"), critical=True)
@@ -91,7 +91,7 @@ def _make_server(files: Certificates, now: datetime) -> None:
     )
     ends = min(now + SERVER_LASTS, authority.not_valid_after_utc)
     made = (
-        _builder(_name("localhost"), authority.subject, key, (now, ends))
+        _builder(_name("localhost"), authority.subject, key, signer.public_key(), (now, ends))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage("digital_signature", "key_agreement"), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -104,6 +104,7 @@ def _builder(
     subject: x509.Name,
     issuer: x509.Name,
     key: ec.EllipticCurvePrivateKey,
+    issuer_key: ec.EllipticCurvePublicKey,
     between: tuple[datetime, datetime],
 ) -> x509.CertificateBuilder:
     return (
@@ -115,6 +116,9 @@ def _builder(
         .not_valid_before(between[0] - _EARLIER)
         .not_valid_after(between[1])
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key), critical=False
+        )
     )
 
 
@@ -157,8 +161,11 @@ def _lasts(file: Path, now: datetime) -> bool:
 
 
 def _is_of(file: Path, authority: Path) -> bool:
+    """Tell whether the authority issued it, with what strict verifiers want (RFC 5280 4.2.1.1)."""
     try:
-        _read(file).verify_directly_issued_by(_read(authority))
-    except (ValueError, InvalidSignature):
+        own = _read(file)
+        own.verify_directly_issued_by(_read(authority))
+        own.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
+    except (ValueError, InvalidSignature, x509.ExtensionNotFound):
         return False
     return True

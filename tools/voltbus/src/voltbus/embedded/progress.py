@@ -71,7 +71,6 @@ class OnStream:
 @contextlib.contextmanager
 def _bar(stream: TextIO, title: str, total: int) -> Iterator[Callable[[int], None]]:
     # rich is imported here because a quiet start must not pay for it.
-    from rich.console import Console  # noqa: PLC0415 - see above
     from rich.progress import (  # noqa: PLC0415 - see above
         BarColumn,
         DownloadColumn,
@@ -79,6 +78,8 @@ def _bar(stream: TextIO, title: str, total: int) -> Iterator[Callable[[int], Non
         TextColumn,
         TimeRemainingColumn,
     )
+
+    from voltbus.terminal import Console  # noqa: PLC0415 - see above
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     with Progress(*columns, TimeRemainingColumn(), console=Console(file=stream)) as progress:

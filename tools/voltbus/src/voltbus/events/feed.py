@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from voltbus.events.words import short_type, words
+from voltbus.printable import printable_json
 
 if TYPE_CHECKING:
     from voltbus_backbone.envelope import Event
@@ -75,7 +76,7 @@ def line(event: Event) -> Line:
 
 def structured(event: Event) -> str:
     """Return an event in CloudEvents' structured mode: one line of JSON."""
-    return json.dumps(
+    text = json.dumps(
         {
             "specversion": "1.0",
             "id": event.id,
@@ -89,3 +90,4 @@ def structured(event: Event) -> str:
         ensure_ascii=False,
         separators=(",", ":"),
     )
+    return printable_json(text)

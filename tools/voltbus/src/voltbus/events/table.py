@@ -9,9 +9,8 @@ from rich.text import Text
 from voltbus.events.words import shortened
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from voltbus.events.feed import Line
+    from voltbus.terminal import Console
 
 TIME, KIND, SUBJECT = 12, 24, 16
 COLOURS = {

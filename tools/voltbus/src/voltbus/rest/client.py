@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import httpx
 
 from voltbus.errors import CommandError
+from voltbus_backbone.tls import create_client_context
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +28,7 @@ class Client:
             headers={"Authorization": f"Bearer {service.token}"},
             timeout=PATIENCE_S,
             trust_env=False,
+            verify=create_client_context(),
         )
 
     def __enter__(self) -> Self:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from voltbus.terminal import Console
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

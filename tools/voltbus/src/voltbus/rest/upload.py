@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
@@ -15,6 +14,7 @@ import h11
 
 from voltbus.errors import CommandError
 from voltbus.rest.client import refused, silent
+from voltbus_backbone.tls import create_client_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,7 +42,7 @@ async def upload(
         CommandError: the service refused it, or went away.
     """
     parts = urlsplit(service.url)
-    secure = ssl.create_default_context() if parts.scheme == "https" else None
+    secure = create_client_context() if parts.scheme == "https" else None
     port = parts.port or (443 if secure else 80)
     request = h11.Request(
         method="POST",

@@ -9,7 +9,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from voltbus_auth.domain.plug_and_charge.chain import Root
-from voltbus_auth.domain.plug_and_charge.profile import MALFORMED, fault_of_authority, strictly
+from voltbus_auth.domain.plug_and_charge.profile import fault_of_authority, strictly
+from voltbus_backbone.foreign import refuse_unreadable
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -41,12 +42,9 @@ def read_authority(pem: str, kind: str, responder_url: str | None, at: datetime)
     Raises:
         ValueError: it holds something else, or no authority's certificate that can be used now.
     """
-    try:
-        with strictly():
-            found = x509.load_pem_x509_certificates(pem.encode())
+    with refuse_unreadable(ValueError("give one certificate as PEM text")), strictly():
+        found = x509.load_pem_x509_certificates(pem.encode())
         fault = fault_of_authority(found[0], 0)
-    except MALFORMED:
-        raise ValueError("give one certificate as PEM text") from None
     if len(found) != 1 or "PRIVATE KEY" in pem:
         raise ValueError("give one certificate and nothing else")
     if fault is not None:

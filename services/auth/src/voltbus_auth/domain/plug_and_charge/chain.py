@@ -9,12 +9,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from voltbus_auth.domain.plug_and_charge.profile import (
-    MALFORMED,
     fault_of_authority,
     fault_of_contract,
     issued,
     strictly,
 )
+from voltbus_backbone.foreign import refuse_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -72,11 +72,8 @@ def read_chain(pem: str) -> tuple[x509.Certificate, ...]:
     Raises:
         Untrusted: it is no PEM, or holds more certificates than any chain needs.
     """
-    try:
-        with strictly():
-            found = tuple(x509.load_pem_x509_certificates(pem.encode()))
-    except MALFORMED:
-        raise Untrusted("the chain cannot be read") from None
+    with refuse_unreadable(Untrusted("the chain cannot be read")), strictly():
+        found = tuple(x509.load_pem_x509_certificates(pem.encode()))
     if len(found) > _MOST_PRESENTED:
         raise Untrusted("the chain is too long")
     return found
@@ -113,7 +110,7 @@ def _find(
 ) -> Path:
     reason = "the chain leads to no trusted root"
     late: Path | None = None
-    try:
+    with refuse_unreadable(Untrusted("a certificate cannot be read")):
         for certificates in _Search(presented, roots).ways():
             fault = _fault(certificates, contract=contract)
             if fault is not None:
@@ -123,8 +120,6 @@ def _find(
             if path.has_begun(now) and not path.has_expired(now):
                 return path
             late = late or path
-    except MALFORMED:
-        raise Untrusted("a certificate cannot be read") from None
     if late is None:
         raise Untrusted(reason)
     return late

@@ -13,7 +13,6 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsag
 
 from voltbus_auth.domain.plug_and_charge.chain import Untrusted, find_authority_path
 from voltbus_auth.domain.plug_and_charge.profile import (
-    MALFORMED,
     extension,
     fault_of_any,
     issued,
@@ -21,6 +20,7 @@ from voltbus_auth.domain.plug_and_charge.profile import (
     verifies,
 )
 from voltbus_backbone.contract.auth import Revocation
+from voltbus_backbone.foreign import refuse_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -207,11 +207,8 @@ def read_answer(der: bytes, check: Check, roots: Sequence[Root], now: datetime) 
     Raises:
         Unbelievable: it is no answer about it, is outdated, or is signed by nobody who may.
     """
-    try:
-        with strictly():
-            return _read(der, check, roots, now)
-    except MALFORMED:
-        raise Unbelievable("unreadable") from None
+    with refuse_unreadable(Unbelievable("unreadable"), Unbelievable), strictly():
+        return _read(der, check, roots, now)
 
 
 def _read(der: bytes, check: Check, roots: Sequence[Root], now: datetime) -> Told:

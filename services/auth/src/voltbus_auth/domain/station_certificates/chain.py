@@ -22,6 +22,7 @@ from voltbus_auth.domain.station_certificates.requests import (
     first,
     strong,
 )
+from voltbus_backbone.foreign import refuse_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,10 +67,13 @@ def read_chain(
     Raises:
         MisfitError: it does not fit.
     """
-    try:
-        found = x509.load_pem_x509_certificates(text.encode())
-    except ValueError:
-        raise MisfitError("It is no chain of PEM certificates.") from None
+    unreadable = MisfitError("It is no chain of PEM certificates that can be read.")
+    with refuse_unreadable(unreadable, MisfitError):
+        return _read(text, terms, now, anchors)
+
+
+def _read(text: str, terms: Terms, now: datetime, anchors: Sequence[x509.Certificate]) -> Issued:
+    found = x509.load_pem_x509_certificates(text.encode())
     leaf, *above = found
     _check_leaf(leaf, terms)
     _check_order(found)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
+
+from voltbus_backbone.foreign import refuse_unreadable
 
 LONGEST_REQUEST = 5500
 SHORTEST_RSA = 2048
@@ -49,19 +50,20 @@ def read_request(csr: str) -> SigningRequest:
     """
     if len(csr) > LONGEST_REQUEST:
         raise NotSignedError("InvalidCSR", "The request is too long.")
-    try:
+    unreadable = NotSignedError("InvalidCSR", "The request cannot be read.")
+    with refuse_unreadable(unreadable, NotSignedError):
         request = x509.load_pem_x509_csr(csr.encode())
-        signed, key, subject = request.is_signature_valid, request.public_key(), request.subject
-    except (ValueError, UnsupportedAlgorithm, InvalidSignature):
-        raise NotSignedError("InvalidCSR", "The request cannot be read.") from None
-    if not signed:
-        raise NotSignedError("InvalidCSR", "The request is not signed by its own key.")
-    if not strong(key):
-        raise NotSignedError("InvalidCSR", "The key is too weak, or of a kind that is not signed.")
-    assert isinstance(key, PublicKey)  # noqa: S101 - strong() has seen it
-    return SigningRequest(
-        key, first(subject, NameOID.COMMON_NAME), first(subject, NameOID.ORGANIZATION_NAME)
-    )
+        if not request.is_signature_valid:
+            raise NotSignedError("InvalidCSR", "The request is not signed by its own key.")
+        key, subject = request.public_key(), request.subject
+        if not strong(key):
+            raise NotSignedError(
+                "InvalidCSR", "The key is too weak, or of a kind that is not signed."
+            )
+        assert isinstance(key, PublicKey)  # noqa: S101 - strong() has seen it
+        return SigningRequest(
+            key, first(subject, NameOID.COMMON_NAME), first(subject, NameOID.ORGANIZATION_NAME)
+        )
 
 
 def strong(key: object) -> bool:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from io import BufferedReader
 
-    from rich.console import Console
+    from voltbus.terminal import Console
 
 _SHOWN_ERRORS = 20
 _STDIN = Path("-")
@@ -75,9 +75,8 @@ def import_tokens(
       voltbus token import cards.ndjson --existing update
       zcat cards.csv.gz | voltbus token import - --format csv --all-or-nothing
     """
-    from rich.console import Console  # noqa: PLC0415 - slow to import; --help does not need it
-
     from voltbus.rest.upload import upload  # noqa: PLC0415 - likewise
+    from voltbus.terminal import Console  # noqa: PLC0415 - slow to import; --help does not need it
 
     form = form or _ENDINGS.get(file.suffix.lower())
     if form is None:
