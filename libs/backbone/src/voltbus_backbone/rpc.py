@@ -27,7 +27,7 @@ from voltbus_backbone.observability import REPLIES
 from voltbus_backbone.supervision import Supervised
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from voltbus_backbone.bus import Inbox, Publishing
     from voltbus_backbone.contract.registry import MessageType, Topic
@@ -193,11 +193,16 @@ class Requester:
         *,
         id: str,  # noqa: A002 - CloudEvents' own name
         deadline_s: float,
+        before: Sequence[Record] = (),
+        after: Sequence[Record] = (),
     ) -> tuple[asyncio.Future[None], asyncio.Future[Message]]:
-        """Send a fact that wants an answer: (Kafka has it, the answer). Either may fail alone."""
+        """Send a fact that wants an answer: (Kafka has it, the answer). Either may fail alone.
+
+        ``before`` and ``after``: records of the same fact, which Kafka must have too.
+        """
         future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         record = self._prepare(row, message, partial(_settle, future), deadline_s, id)
-        return self._publisher.publish([record]), future
+        return self._publisher.publish([*before, record, *after]), future
 
     def _prepare(
         self,

@@ -32,6 +32,11 @@ DROPPED = Counter(
 IN_FLIGHT = Gauge("voltbus_gateway_calls_in_flight", "Calls of stations being handled")
 OUTAGE = Gauge("voltbus_gateway_kafka_outage", "1 while Kafka does not store")
 OWED = Gauge("voltbus_gateway_reports_owed", "Events of our own that Kafka does not have yet")
+GIVEN_UP = Counter(
+    "voltbus_gateway_reports_given_up_total",
+    "Facts and reports that Kafka will never have, by reason",
+    ["reason"],
+)
 
 
 _BOUNDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, float("inf"))

@@ -7,12 +7,15 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from voltbus_backbone import envelope
+from voltbus_backbone.bounds import CORE_BYTES, FACT_BYTES
 from voltbus_backbone.contract.config import CallEnded, CallOutcome
 from voltbus_backbone.contract.registry import CALL_ENDED
 from voltbus_gateway.domain import registration
 from voltbus_gateway.domain.effects import Ended
 from voltbus_gateway.domain.errors import ErrorCode
+from voltbus_gateway.domain.fitting import shrunk
 from voltbus_gateway.metrics import COMMANDS
+from voltbus_gateway.reports import size_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +28,10 @@ if TYPE_CHECKING:
     from voltbus_gateway.unknown_properties import UnknownProperties
 
 _REMEMBERED = 10_000
+_REMEMBERED_BYTES = 16 * 1024 * 1024
+_LONGEST_CODE = 100
+_LONGEST_DESCRIPTION = 1000
+_MOST_ANSWER = FACT_BYTES - CORE_BYTES
 
 
 class OutgoingCalls:
@@ -50,6 +57,7 @@ class OutgoingCalls:
         self._now = now
         self._on_their_way: dict[str, SendCall] = {}
         self._reported: OrderedDict[str, Record] = OrderedDict()
+        self._remembered = 0  # bytes
 
     def send(self, command: SendCall, connection: Connection | None) -> None:
         """Send a call to a station, or report why not."""
@@ -91,17 +99,22 @@ class OutgoingCalls:
 
     def _report(self, command: SendCall, connection_id: str, ended: Ended) -> None:
         now = self._now()
+        # An answer as large as a frame may come to more than a record holds.
+        payload, repairs = (
+            (None, ()) if ended.payload is None else shrunk(ended.payload, _MOST_ANSWER)
+        )
         message = CallEnded(
             command_id=command.command_id,
             station_id=command.station_id,
             connection_id=connection_id,
             outcome=ended.outcome,
             at=now,
-            payload=ended.payload,
-            error_code=ended.error_code,
-            error_description=ended.error_description,
+            payload=payload,
+            error_code=_cut(ended.error_code, _LONGEST_CODE),
+            error_description=_cut(ended.error_description, _LONGEST_DESCRIPTION),
             attempt=command.attempt,
             late=ended.late,
+            repairs=repairs,
         )
         record = envelope.event(
             CALL_ENDED,
@@ -112,10 +125,20 @@ class OutgoingCalls:
         )
         COMMANDS.labels(ended.outcome.value).inc()
         if ended.outcome is not CallOutcome.NOT_CONNECTED:
-            self._reported[command.command_id] = record
-            if len(self._reported) > _REMEMBERED:
-                self._reported.popitem(last=False)
+            self._remember(command.command_id, record)
         self._reports.tell(record)
+
+    def _remember(self, command_id: str, record: Record) -> None:
+        self._reported[command_id] = record
+        self._remembered += size_of(record)
+        while len(self._reported) > _REMEMBERED or self._remembered > _REMEMBERED_BYTES:
+            _, oldest = self._reported.popitem(last=False)
+            self._remembered -= size_of(oldest)
+
+
+def _cut(text: str | None, most: int) -> str | None:
+    """A station's word of an error, which OCPP 2.x bounds at 255 characters."""
+    return text if text is None else text[:most]
 
 
 def _refused(command: SendCall, state: str) -> Ended:

@@ -7,6 +7,7 @@ from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
+from voltbus_backbone.bounds import FRAME_BYTES
 from voltbus_backbone.settings import ServiceSettings
 from voltbus_gateway.domain.schemas import Extras
 
@@ -72,7 +73,7 @@ class Settings(ServiceSettings):
     max_connections: int = Field(default=20_000, ge=1)
 
     # The socket.
-    max_frame_bytes: int = Field(default=512 * 1024, ge=1024)
+    max_frame_bytes: int = Field(default=FRAME_BYTES, ge=1024, le=FRAME_BYTES)
     compression: bool = True
     ping_interval_s: float = Field(default=45.0, ge=0, description="0: no pings")
     ping_timeout_s: float = Field(default=20.0, gt=0)

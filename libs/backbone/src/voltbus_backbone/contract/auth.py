@@ -241,6 +241,7 @@ class TransactionMessage(Message, frozen=True):
     remote_start_id: int | None = None
     samples: tuple[Sample, ...] = ()
     details: dict[str, Any] = {}
+    repairs: tuple[str, ...] = ()
 
 
 class TransactionAnswer(Message, frozen=True):

@@ -97,6 +97,7 @@ class CallEnded(Message, frozen=True):
     error_description: str | None = None
     attempt: int = 0
     late: bool = False
+    repairs: tuple[str, ...] = ()
 
 
 class CommandStatus(StrEnum):

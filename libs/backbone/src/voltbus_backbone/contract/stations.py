@@ -131,13 +131,17 @@ class SecurityEventReported(Message, frozen=True):
 
 
 class StationReported(Message, frozen=True):
-    """Any other fact a station tells, under its OCPP action with its OCPP payload as it came."""
+    """Any other fact a station tells, under its OCPP action with its OCPP payload as it came.
+
+    ``repairs``: what was left out of a payload that was too large, as short sentences.
+    """
 
     station_id: str
     protocol: Protocol
     action: str
     at: datetime
     payload: dict[str, Any] = {}
+    repairs: tuple[str, ...] = ()
 
 
 class StationBooted(Message, frozen=True):

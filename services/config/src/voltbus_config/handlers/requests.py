@@ -35,7 +35,7 @@ from voltbus_backbone.contract.registry import (
 from voltbus_backbone.contract.stations import StationBooted
 from voltbus_backbone.envelope import reply
 from voltbus_config.domain import commands as life
-from voltbus_config.domain import shapes
+from voltbus_config.domain import shapes, sizes
 from voltbus_config.domain import stations as station_rules
 from voltbus_config.domain.commands import Command, fingerprint
 from voltbus_config.domain.emissions import Emission, changed
@@ -232,7 +232,11 @@ class Requests:
             if known is None and request.station_id not in stations:
                 batch.answers[place] = Fault(code="UnknownStation", detail="no such station")
                 continue
-            mistake = life.problem(request) or shapes.problem(request.action, request.payload)
+            mistake = (
+                sizes.problem(request)
+                or life.problem(request)
+                or shapes.problem(request.action, request.payload)
+            )
             if mistake is not None:
                 batch.answers[place] = Fault(code="InvalidCommand", detail=mistake)
                 continue
