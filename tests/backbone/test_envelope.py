@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voltbus_backbone import envelope
+from voltbus_backbone.bus import Consumed
 from voltbus_backbone.contract import registry
 from voltbus_backbone.contract.auth import StationLogin, StationLoginAnswer
 from voltbus_backbone.contract.values import IdToken
@@ -217,6 +219,41 @@ def test_a_body_that_its_decoder_does_not_take_is_an_invalid_record(name: str) -
         event.decode()
     assert caught.value.reason.startswith("body does not match voltbus.auth.station-login.v1: ")
     assert "ller" not in caught.value.reason
+
+
+OURS = ("ce_id", "ce_source", "ce_type", "ce_time", "ce_subject", "ce_specversion")
+ASKING = ("correlation-id", "reply-topic", "reply-partition", "deadline")
+SOUND = st.sampled_from([b"1.0", b"1", b"-1", *(name.encode() for name in registry.TYPES)])
+
+
+@given(
+    odd=st.lists(
+        st.tuples(
+            st.sampled_from([*OURS, *ASKING]) | st.text(max_size=8),
+            SOUND | st.none() | st.binary(max_size=20),
+        ),
+        max_size=14,
+    ),
+    kind=st.sampled_from(list(registry.TYPES)),
+    value=st.none() | st.binary(max_size=60) | st.just(b"[" * 5000),
+    whole=st.booleans(),
+)
+def test_whatever_a_record_is_it_is_an_event_or_an_invalid_record(
+    *, odd: list[tuple[str, bytes | None]], kind: str, value: bytes | None, whole: bool
+) -> None:
+    """Property (ADR 17): no other exception leaves reading, for any headers and body."""
+    known: dict[str, bytes | None] = {
+        "ce_specversion": b"1.0",
+        "ce_id": b"1",
+        "ce_source": b"/t",
+        "ce_type": kind.encode(),
+    }
+    headers = list((known | dict(odd)).items()) if whole else odd
+    consumed = Consumed("voltbus.auth.requests", 0, 1, 0, None, value, headers)
+    with contextlib.suppress(InvalidRecord):
+        event = envelope.parse_record(consumed)
+        assert event.asking is None or event.unaddressed is None
+        assert event.decode() is not None
 
 
 def test_a_body_against_its_schema_names_the_path_but_not_the_value() -> None:

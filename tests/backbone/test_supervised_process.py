@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from breaking_service import BREAKS, HANGS
 
+from breaking_service import BREAKS, HANGS
 from operating import until
 from voltbus_backbone import envelope
 from voltbus_backbone.contract.auth import StationLogin
