@@ -81,11 +81,12 @@ class Committing(MemoryConsumer):
         super().__init__(bus)
         self.changed = asyncio.Condition()
 
-    async def commit(self, offsets: dict[tuple[str, int], int]) -> None:
+    async def commit(self, offsets: dict[tuple[str, int], int]) -> bool:
         """Remember, and tell."""
-        await super().commit(offsets)
+        done = await super().commit(offsets)
         async with self.changed:
             self.changed.notify_all()
+        return done
 
 
 async def run(bus: MemoryBus, handle: Callable[[Sequence[Event]], Any]) -> None:
@@ -104,6 +105,7 @@ async def run(bus: MemoryBus, handle: Callable[[Sequence[Event]], Any]) -> None:
         ),
         consumer=consumer,
         publisher=bus,
+        addresses=bus.addresses(),
         dead_letters=Topic.AUTH_DEAD_LETTER,
         batch_records=100,
     )

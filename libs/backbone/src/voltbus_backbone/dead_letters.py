@@ -9,10 +9,12 @@ says where it was to go, and keeps its body unless that was too large.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from voltbus_backbone.bounds import RECORD_BYTES, record_bytes
+from voltbus_backbone.contract.registry import TYPES
 from voltbus_backbone.envelope import Event, Record, timestamp
 from voltbus_backbone.errors import InvalidRecord, RefusalReason
 
@@ -27,6 +29,7 @@ _MARK = "dead-letter-"
 _WITHHELD = ("requests", "inbox")
 # Written by other systems, which may have chosen a token as key or id: nothing of theirs is kept.
 _FOREIGN = "token-requests"
+_TIME = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)?")
 _REPLAYED = "dead-letter-replay-of"
 NEVER_STORED = -1  # as partition and offset
 _LONGEST_HEADER = 1024  # where a record's own headers leave no room for ours
@@ -62,7 +65,9 @@ def written(record: Any, reason: str, to: Topic, now: datetime) -> Record:
     parsed = isinstance(record, Event)
     body: bytes | None = record.data if parsed else record.value
     key = record.key
-    own = _attributes(record) if parsed else record.headers
+    # Kafka allows null as a header's value.
+    raw = [] if parsed else [(name, value or b"") for name, value in record.headers]
+    own: Headers = _attributes(record) if parsed else raw
     if record.topic.endswith(_FOREIGN):
         key, own = None, _anonymous(record, own)
     place = (record.topic, record.partition, record.offset)
@@ -119,8 +124,14 @@ def _is_writable(name: object, content: object) -> bool:
 
 
 def _anonymous(record: Any, headers: Headers) -> Headers:
-    """The type, and an id that names the place instead of the sender's own."""
-    kept = [pair for pair in headers if pair[0] in {"ce_specversion", "ce_type", "ce_time"}]
+    """The type and time, if they are such, and an id that names the place."""
+    kept = [
+        (name, value)
+        for name, value in headers
+        if (name == "ce_specversion" and value == b"1.0")
+        or (name == "ce_type" and value.decode("latin-1") in TYPES)
+        or (name == "ce_time" and _TIME.fullmatch(value) is not None)
+    ]
     place = f"{record.topic}:{record.partition}:{record.offset}".encode()
     return [*kept, ("ce_id", place), ("ce_source", b"-"), ("ce_subject", b"")]
 
@@ -142,7 +153,7 @@ def letter_of(headers: Headers, key: bytes | None, body: bytes | None) -> Letter
     Raises:
         InvalidRecord: it is no dead letter of ours.
     """
-    found = {name: value.decode("utf-8", "replace") for name, value in headers}
+    found = {name: (value or b"").decode("utf-8", "replace") for name, value in headers}
     try:
         return Letter(
             id=found.get("ce_id", "-"),
@@ -155,7 +166,7 @@ def letter_of(headers: Headers, key: bytes | None, body: bytes | None) -> Letter
             withheld=found["dead-letter-body"] == "withheld",
             key=key or None,
             body=body,
-            headers=[pair for pair in headers if not pair[0].startswith(_MARK)],
+            headers=[(name, value or b"") for name, value in headers if not name.startswith(_MARK)],
         )
     except (KeyError, ValueError):
         raise InvalidRecord("not a dead letter") from None

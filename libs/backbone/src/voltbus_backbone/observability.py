@@ -56,6 +56,9 @@ REFUSED = Counter(
     ["topic", "reason"],
 )
 REPLIES = Counter("voltbus_replies_total", "Replies read from the inbox, by outcome", ["outcome"])
+BROKEN = Counter(
+    "voltbus_reader_broke_total", "Readers and background loops that broke, by name", ["reader"]
+)
 READY = Gauge("voltbus_ready", "1 while the process takes work")
 
 

@@ -8,13 +8,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from voltbus_backbone.bounds import RECORD_BYTES, record_bytes
+from voltbus_backbone.contract.registry import Topic
 from voltbus_backbone.envelope import parse
 from voltbus_backbone.errors import Refusal, RefusalReason, Refused, Unavailable
+from voltbus_backbone.replies import ReplyAddresses, reply_topics
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from voltbus_backbone.envelope import Event, Headers, Record
+
+
+PARTITIONS = 12
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,14 @@ class MemoryBus:
         now = time.monotonic()
         return max((now - since for since in self._tasks.values()), default=0.0)
 
+    async def partition_counts(self) -> dict[str, int]:
+        """As many as anybody needs, of every topic of the contract."""
+        return {self.prefix + topic: PARTITIONS for topic in Topic}
+
+    def addresses(self) -> ReplyAddresses:
+        """Where replies may go on this bus: to our inboxes."""
+        return ReplyAddresses(reply_topics(self.prefix, None), self.partition_counts)
+
     def records(self, topic: str) -> list[MemoryRecord]:
         """Everything stored on a topic so far."""
         name = self._name(topic)
@@ -115,6 +128,11 @@ class MemoryBus:
         found = find()
         assert found is not None  # noqa: S101 - the condition just held
         return found
+
+    async def wait_for_records(self, topic: str, count: int, deadline_s: float = 30.0) -> None:
+        """Wait until a topic has so many records, readable or not."""
+        async with asyncio.timeout(deadline_s):
+            await self.changed(lambda: len(self.records(topic)) >= count)
 
     def inbox(self, topic: str, partition: int) -> MemoryInbox:
         """A reader of one partition, from its end."""
@@ -191,18 +209,24 @@ class MemoryInbox:
     def __init__(self, bus: MemoryBus, topic: str, partition: int) -> None:
         self._bus = bus
         self._place = (topic if topic.startswith(bus.prefix) else bus.prefix + topic, partition)
-        self._next = 0
+        self._next: int | None = None
 
     async def start(self) -> None:
-        """Be at the end."""
-        self._next = len(self._log())
+        """Be at the end; started again, where reading stopped."""
+        if self._next is None:
+            self._next = len(self._log())
 
     async def take(self) -> list[Any]:
         """What has come."""
-        await self._bus.changed(lambda: len(self._log()) > self._next)
-        fresh = self._log()[self._next :]
-        self._next += len(fresh)
+        at = self._next or 0
+        await self._bus.changed(lambda: len(self._log()) > at)
+        fresh = self._log()[at:]
+        self._next = at + len(fresh)
         return list(fresh)
+
+    def silent_s(self) -> float:
+        """It answers always."""
+        return 0.0
 
     async def stop(self) -> None:
         """Nothing to release."""
@@ -242,9 +266,14 @@ class MemoryConsumer:
             self._position[record.topic, record.partition] = record.offset + 1
         return list(fresh)
 
-    async def commit(self, offsets: dict[tuple[str, int], int]) -> None:
+    async def commit(self, offsets: dict[tuple[str, int], int]) -> bool:
         """Remember."""
         self.committed.update(offsets)
+        return True
+
+    def silent_s(self) -> float:
+        """It answers always."""
+        return 0.0
 
     def assigned(self) -> bool:
         """Whether we joined."""

@@ -36,7 +36,7 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
     return Parts(
         routers=[api.router(desk)],
         consumptions=handlers.consumptions(),
-        background=[outbox.run, clock.run],
+        background={"outbox": outbox.run, "clock": clock.run},
         checks={"mongo": store.reachable},
         close=[store.close],
     )

@@ -98,13 +98,13 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
             *others.consumptions,
             *credential_changes.consumptions,
         ],
-        background=[
-            trust.run,
-            *keeping(settings, store),
-            *credential_changes.background,
-            *renewals(runtime, store),
-            lists.keeping.run,
-        ],
+        background={
+            "roots": trust.run,
+            **keeping(settings, store),
+            **credential_changes.background,
+            **renewals(runtime, store),
+            "local-lists": lists.keeping.run,
+        },
         checks={"mongo": store.reachable},
         close=[responders.close, *others.close, store.close],
     )
@@ -171,7 +171,7 @@ def changing(runtime: Runtime[Settings], store: Store, key: TokenKey) -> Parts:
                 changes.Following(store.change, store.credential, conductor).handle,
             )
         ],
-        background=[conductor.run, fleets.run],
+        background={"changes": conductor.run, "fleets": fleets.run},
     )
 
 
@@ -189,11 +189,11 @@ def local_lists(runtime: Runtime[Settings], store: Store) -> LocalLists:
     )
 
 
-def renewals(runtime: Runtime[Settings], store: Store) -> list[Callable[[], Awaitable[None]]]:
+def renewals(runtime: Runtime[Settings], store: Store) -> dict[str, Callable[[], Awaitable[None]]]:
     """Who has stations renew their certificates, where that is wished."""
     settings = runtime.settings
     if settings.station_certificate_renew_days is None:
-        return []
+        return {}
     renewing = Renewing(
         store.application,
         runtime.publisher,
@@ -202,7 +202,7 @@ def renewals(runtime: Runtime[Settings], store: Store) -> list[Callable[[], Awai
         source=runtime.source,
         now=runtime.now,
     )
-    return [renewing.run]
+    return {"renewals": renewing.run}
 
 
 def routers(store: Store, library: Library, trust: Trust, key: TokenKey) -> list[APIRouter]:
@@ -275,11 +275,15 @@ def listening(
     ]
 
 
-def keeping(settings: Settings, store: Store) -> list[Callable[[], Awaitable[None]]]:
+def keeping(settings: Settings, store: Store) -> dict[str, Callable[[], Awaitable[None]]]:
     """What the store needs done: sending, writing, and deleting what is too old."""
     kept = timedelta(days=settings.transactions_kept_days)
     retention = Retention(store.transaction, kept=kept, now=Runtime.now, every_s=EVERY_S)
-    return [store.outbox.run, store.journal.run, retention.run]
+    return {
+        "outbox": store.outbox.run,
+        "journal": store.journal.run,
+        "retention": retention.run,
+    }
 
 
 def policy(settings: Settings) -> Policy:

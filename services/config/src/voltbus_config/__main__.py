@@ -57,7 +57,11 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
                 agreements.Agreements(shell, tending).handle,
             ),
         ],
-        background=[outbox.run, tending.run, Silence(shell).run],
+        background={
+            "outbox": outbox.run,
+            "tending": tending.run,
+            "silence": Silence(shell).run,
+        },
         checks={"mongo": store.reachable},
         close=[store.close],
     )

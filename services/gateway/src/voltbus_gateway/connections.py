@@ -232,7 +232,14 @@ class Connections:
         It waits for its turn in the event loop, behind what an earlier answer has set going: a
         command that follows a BootNotification's answer must not overtake it.
         """
-        asyncio.get_running_loop().call_soon(self.told, event.decode())
+        asyncio.get_running_loop().call_soon(self._tell, event)
+
+    def _tell(self, event: Event) -> None:
+        """Nobody waits for this turn: what breaks in it would be told to asyncio alone."""
+        try:
+            self.told(event.decode())
+        except Exception:
+            log.exception("inbox.message.broke", type=event.type)
 
     def told(self, message: object) -> None:
         """Carry out a message to this gateway."""

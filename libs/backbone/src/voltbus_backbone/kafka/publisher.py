@@ -37,6 +37,7 @@ log = structlog.get_logger(__name__)
 _MOST_TRIES = 2  # of a batch that fails for no fault of its records
 _MISSING_S = 10.0  # a topic that was not there is not looked for again so soon
 _UNRESOLVED = -1
+_COUNTS_S = 5.0  # for what the brokers know of their topics
 
 
 @lru_cache(maxsize=262_144)
@@ -118,6 +119,20 @@ class Publisher:
         self._missing.pop(name, None)
         self._partitions[name] = len(found)
         return len(found)
+
+    async def partition_counts(self) -> dict[str, int]:
+        """The number of partitions of every topic that is there now, by its full name.
+
+        Raises:
+            Unavailable: no broker answers.
+        """
+        client = self._producers.current().producer.client
+        try:
+            async with asyncio.timeout(_COUNTS_S):
+                cluster = await client.fetch_all_metadata()
+        except (KafkaError, TimeoutError) as error:
+            raise Unavailable("Kafka does not say which topics there are") from error
+        return {topic: len(cluster.partitions_for_topic(topic) or ()) for topic in cluster.topics()}
 
     def _name(self, topic: str) -> str:
         return topic if topic.startswith(self._prefix) else self._prefix + topic

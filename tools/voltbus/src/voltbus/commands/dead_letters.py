@@ -95,7 +95,6 @@ def _show(letters: list[Letter]) -> None:
     from rich.text import Text  # noqa: PLC0415 - see above
 
     from voltbus.terminal import Console  # noqa: PLC0415 - see above
-
     from voltbus_backbone.dead_letters import NEVER_STORED  # noqa: PLC0415 - see above
 
     if not letters:
