@@ -24,8 +24,10 @@ from websockets.typing import Subprotocol
 
 from voltbus_backbone.errors import SettingsError
 from voltbus_gateway import door
-from voltbus_gateway.door import Knock, Refused
+from voltbus_gateway.domain import handshake
+from voltbus_gateway.door import Knock
 from voltbus_gateway.metrics import REFUSALS
+from voltbus_gateway.refused import Refused, no_common_subprotocol, nobody
 from voltbus_gateway.station_socket import StationSocket
 from voltbus_gateway.tls import KeyPair, Reloaded, ServerTls, client_certificate
 
@@ -213,7 +215,7 @@ class Sockets:
                 socket.knock = knock
                 # The door has chosen. The library's select_subprotocol would tie each socket into a
                 # cycle, and dead sockets would wait for the garbage collector.
-                socket.protocol.available_subprotocols = [Subprotocol(knock.protocol.value)]
+                socket.protocol.available_subprotocols = [Subprotocol(knock.subprotocol)]
         except Refused as refused:
             REFUSALS.labels(refused.reason).inc()
             log.info("station.refused", reason=refused.reason, status=refused.status.value)
@@ -230,15 +232,19 @@ class Sockets:
     def _knock(self, profile: int, socket: StationSocket, request: Request) -> Knock | None:
         """What the station shows; None: upgrade it only to close it (the A3 switch)."""
         settings = self._settings
-        station_id = door.identity(request.path, settings.ocpp_path)
-        protocol = door.preferred(_offered(request))
-        if protocol is None:
+        station_id = handshake.station_id(request.path, settings.ocpp_path)
+        if station_id is None:
+            raise nobody()
+        chosen = handshake.preferred(_offered(request))
+        if chosen is None:
             if settings.upgrade_without_subprotocol:
                 return None
-            raise door.no_common_subprotocol()
+            raise no_common_subprotocol()
+        protocol, subprotocol = chosen
         return Knock(
             station_id=station_id,
             protocol=protocol,
+            subprotocol=subprotocol,
             address=str((socket.remote_address or ("",))[0]),
             security_profile=profile,
             authorization=request.headers.get_all("Authorization"),
