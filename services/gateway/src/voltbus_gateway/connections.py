@@ -31,10 +31,11 @@ if TYPE_CHECKING:
     from voltbus_backbone.envelope import Event
     from voltbus_gateway.client_trust import ClientTrust
     from voltbus_gateway.connection import Link
-    from voltbus_gateway.domain.effects import Ended
+    from voltbus_gateway.domain.effects import Ended, Refusal
     from voltbus_gateway.domain.frames import Call, Send
     from voltbus_gateway.handlers import Handlers
     from voltbus_gateway.outgoing import OutgoingCalls
+    from voltbus_gateway.refusals import Refusals
     from voltbus_gateway.reports import Reports
     from voltbus_gateway.settings import Settings
     from voltbus_gateway.tls import ClientCertificate
@@ -60,6 +61,7 @@ class Connections:
         reports: Reports,
         calls: OutgoingCalls,
         unknown_properties: UnknownProperties,
+        refusals: Refusals,
         source: str,
         partition: int,
         now: Callable[[], datetime],
@@ -78,6 +80,7 @@ class Connections:
         self._open: dict[str, Connection] = {}
         self._asked_for: OrderedDict[str, set[str]] = OrderedDict()
         self._unknown_properties = unknown_properties
+        self._refusals = refusals
         self._last_id = 0
         self._empty = asyncio.Event()
         self._empty.set()
@@ -101,6 +104,7 @@ class Connections:
         security_profile: int,
         credential_id: str = "",
         certificate: ClientCertificate | None = None,
+        address: str = "",
     ) -> Connection:
         """A station's socket was accepted: it is the station's connection from now on."""
         now = self._now()
@@ -123,6 +127,7 @@ class Connections:
             security_profile=security_profile,
             clock=self._clock,
             certificate=certificate,
+            address=address,
         )
         # What a pending station was asked for may come on its next connection (B02.FR.09).
         connection.asked_for |= self._asked_for.pop(station_id, set())
@@ -154,6 +159,7 @@ class Connections:
             security_profile=connection.security_profile,
             credential_id=credential_id,
             certificate_serial=certificate.serial if certificate is not None else None,
+            address=connection.address,
         )
         record = envelope.event(
             STATION_CONNECTED,
@@ -223,6 +229,10 @@ class Connections:
     def ended(self, connection: Connection, ended: Ended) -> None:
         """A call to the station has ended."""
         self._calls.ended(connection, ended)
+
+    def refused(self, connection: Connection, refusal: Refusal) -> None:
+        """A message of the station was refused."""
+        self._refusals.call(connection, refusal)
 
     # What services tell us (gateway.inbox).
 

@@ -16,6 +16,7 @@ from voltbus_gateway import passwords
 from voltbus_gateway.admission import Admission, FailedLogins
 from voltbus_gateway.domain import handshake
 from voltbus_gateway.refused import (
+    Refused,
     forbidden,
     nobody,
     too_many_failures,
@@ -104,6 +105,14 @@ class Door:
             await asyncio.sleep(wait)
             self._check_open()
         answer = await self._ask(knock)
+        try:
+            return await self._judge(knock, password, answer)
+        except Refused as refused:
+            refused.registered = answer.known
+            raise
+
+    async def _judge(self, knock: Knock, password: bytes | None, answer: StationLoginAnswer) -> str:
+        """Let the station in by auth's answer; auth's name for its password."""
         if not answer.known:
             raise nobody()
         if not answer.allowed or knock.security_profile < answer.minimum_profile:

@@ -21,6 +21,7 @@ from voltbus_gateway.flow import Flow
 from voltbus_gateway.handlers import Handlers
 from voltbus_gateway.outgoing import OutgoingCalls
 from voltbus_gateway.pulse import Pulse
+from voltbus_gateway.refusals import Refusals
 from voltbus_gateway.reports import Reports
 from voltbus_gateway.sockets import Sockets
 from voltbus_gateway.unknown_properties import UnknownProperties
@@ -73,6 +74,7 @@ class Gateway:
         self._sending_away: asyncio.Task[None] | None = None
         self._reports = Reports(bus, retry_s=settings.retry_s)
         self.connections: Connections
+        self.refusals: Refusals
         self.sockets: Sockets
         self._door: Door
         self._pulse: Pulse
@@ -108,6 +110,15 @@ class Gateway:
             longest_timeout_s=settings.longest_call_timeout_s,
             now=self._now,
         )
+        self.refusals = Refusals(
+            publisher=self._bus,
+            requester=requester,
+            gateway_id=settings.instance_id,
+            source=self._source,
+            deadline_s=settings.login_deadline_s,
+            now=self._now,
+            clock=self._clock,
+        )
         self.connections = Connections(
             settings,
             handlers=handlers,
@@ -115,6 +126,7 @@ class Gateway:
             reports=self._reports,
             calls=calls,
             unknown_properties=unknown_properties,
+            refusals=self.refusals,
             source=self._source,
             partition=requester.partition,
             now=self._now,
@@ -140,7 +152,13 @@ class Gateway:
             connections=self.connections.count,
             clock=self._clock,
         )
-        self.sockets = Sockets(settings, door=self._door, connections=self.connections, flow=flow)
+        self.sockets = Sockets(
+            settings,
+            door=self._door,
+            connections=self.connections,
+            flow=flow,
+            refusals=self.refusals,
+        )
         await self.sockets.start()
 
     def storing(self) -> bool:
@@ -196,6 +214,7 @@ class Gateway:
             with contextlib.suppress(Unavailable):
                 await last
         self._reports.close()
+        self.refusals.close()
         self._door.close()
 
     async def _close_all(self, grace: float) -> None:

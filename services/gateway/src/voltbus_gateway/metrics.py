@@ -24,6 +24,9 @@ CONNECTIONS = Gauge(
 REFUSALS = Counter(
     "voltbus_gateway_refusals_total", "Stations that were not let in, by reason", ["reason"]
 )
+REFUSED_CALLS = Counter(
+    "voltbus_gateway_refused_calls_total", "Calls of stations that we refused, by code", ["code"]
+)
 CLOSED = Counter("voltbus_gateway_closed_total", "Connections that ended, by close code", ["code"])
 COMMANDS = Counter("voltbus_gateway_commands_total", "Calls to stations, by outcome", ["outcome"])
 DROPPED = Counter(

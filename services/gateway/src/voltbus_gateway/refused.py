@@ -71,9 +71,11 @@ def unavailable(reason: str, retry_after_s: int) -> Refused:
 
 def too_many_failures(wait_s: float) -> Refused:
     """429, with when to come again."""
-    return Refused(
+    refused = Refused(
         HTTPStatus.TOO_MANY_REQUESTS,
         "too_many_failures",
         "Too many wrong passwords. Try again later.\n",
         {"Retry-After": str(max(math.ceil(wait_s), 1))},
     )
+    refused.registered = True  # a password was compared with its own
+    return refused

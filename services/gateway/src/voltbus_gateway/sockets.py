@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from voltbus_gateway.connections import Connections
     from voltbus_gateway.door import Door
     from voltbus_gateway.flow import Flow
+    from voltbus_gateway.refusals import Refusals
     from voltbus_gateway.settings import Settings
     from voltbus_gateway.tls import ClientCertificate
 
@@ -110,12 +111,19 @@ class Sockets:
     """The listeners for stations, one per security profile."""
 
     def __init__(
-        self, settings: Settings, *, door: Door, connections: Connections, flow: Flow
+        self,
+        settings: Settings,
+        *,
+        door: Door,
+        connections: Connections,
+        flow: Flow,
+        refusals: Refusals,
     ) -> None:
         self._settings = settings
         self._door = door
         self._connections = connections
         self._flow = flow
+        self._refusals = refusals
         self._listeners: dict[int, _Listener] = {}
 
     async def start(self) -> None:
@@ -208,8 +216,9 @@ class Sockets:
     ) -> Response | None:
         """Before the upgrade: let the station in, or say why not."""
         assert isinstance(socket, StationSocket)  # noqa: S101 - create_connection makes them
+        station_id = handshake.station_id(request.path, self._settings.ocpp_path)
         try:
-            knock = self._knock(profile, socket, request)
+            knock = self._knock(profile, socket, request, station_id)
             if knock is not None:
                 socket.credential_id = await self._door.admit(knock)
                 socket.knock = knock
@@ -217,8 +226,7 @@ class Sockets:
                 # cycle, and dead sockets would wait for the garbage collector.
                 socket.protocol.available_subprotocols = [Subprotocol(knock.subprotocol)]
         except Refused as refused:
-            REFUSALS.labels(refused.reason).inc()
-            log.info("station.refused", reason=refused.reason, status=refused.status.value)
+            self._refusals.login(request.path, station_id, _address(socket), refused)
             response = socket.respond(refused.status, refused.text)
             for name, value in refused.headers.items():
                 response.headers[name] = value
@@ -229,15 +237,15 @@ class Sockets:
             return socket.respond(HTTPStatus.INTERNAL_SERVER_ERROR, "This failed. Try again.\n")
         return None
 
-    def _knock(self, profile: int, socket: StationSocket, request: Request) -> Knock | None:
+    def _knock(
+        self, profile: int, socket: StationSocket, request: Request, station_id: str | None
+    ) -> Knock | None:
         """What the station shows; None: upgrade it only to close it (the A3 switch)."""
-        settings = self._settings
-        station_id = handshake.station_id(request.path, settings.ocpp_path)
         if station_id is None:
             raise nobody()
         chosen = handshake.preferred(_offered(request))
         if chosen is None:
-            if settings.upgrade_without_subprotocol:
+            if self._settings.upgrade_without_subprotocol:
                 return None
             raise no_common_subprotocol()
         protocol, subprotocol = chosen
@@ -245,7 +253,7 @@ class Sockets:
             station_id=station_id,
             protocol=protocol,
             subprotocol=subprotocol,
-            address=str((socket.remote_address or ("",))[0]),
+            address=_address(socket),
             security_profile=profile,
             authorization=request.headers.get_all("Authorization"),
             certificate=self._certificate(profile, socket),
@@ -271,6 +279,7 @@ class Sockets:
             security_profile=knock.security_profile,
             credential_id=socket.credential_id,
             certificate=knock.certificate,
+            address=knock.address,
         )
         pings = None
         if self._settings.ping_interval_s > 0:
@@ -356,6 +365,11 @@ def _key_pairs(settings: Settings) -> tuple[KeyPair, ...]:
         (settings.tls_second_cert_file, settings.tls_second_key_file),
     )
     return tuple(KeyPair(cert, key) for cert, key in files if cert is not None and key is not None)
+
+
+def _address(socket: StationSocket) -> str:
+    """The other end's address; a proxy's, where one is between."""
+    return str((socket.remote_address or ("",))[0])
 
 
 def _offered(request: Request) -> Sequence[str]:

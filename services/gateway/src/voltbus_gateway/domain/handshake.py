@@ -10,7 +10,7 @@ import base64
 import binascii
 import re
 from typing import TYPE_CHECKING
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote, unquote_to_bytes
 
 from voltbus_backbone.blanks import trimmed
 from voltbus_backbone.contract.values import Protocol
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 IDENTITY_LIMIT = 48  # 2.x Part 4 §3.1.1; 1.6 names no limit
 
-_ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.\-]*://[^/?#]*")
+_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://[^/?#]*")
 _ENCODED = re.compile(rb"%[0-9A-Fa-f]{2}")
 _SPELLINGS = {protocol.value: protocol for protocol in Protocol}
 _STANDARD = bytes.maketrans(b"-_", b"+/")
@@ -41,19 +41,23 @@ def station_id(target: str, endpoint: str) -> str | None:
     §3.2.2). A query is ignored, as are empty segments: ``/ocpp//ID`` and ``/ocpp/ID/`` are what
     typing produces.
     """
-    raw = target.encode()
-    path = raw[found.end() :] if (found := _ABSOLUTE.match(raw)) else raw
-    path = path.partition(b"?")[0]
-    if not path.startswith(b"/"):
+    found = path(target)
+    if not found.startswith("/"):
         return None
-    *head, last = [part for part in path.split(b"/") if part] or [b""]
-    if [unquote_to_bytes(part) for part in head] != _segments(endpoint):
+    *head, last = _segments(found) or [""]
+    if [unquote(part) for part in head] != _segments(endpoint):
         return None
-    return identity(last)
+    return identity(last.encode())
 
 
-def _segments(endpoint: str) -> list[bytes]:
-    return [part for part in endpoint.encode().split(b"/") if part]
+def path(target: str) -> str:
+    """Return the path of a request target, without authority and query: both may hold a secret."""
+    absolute = _ABSOLUTE.match(target)
+    return target[absolute.end() if absolute else 0 :].partition("?")[0]
+
+
+def _segments(path: str) -> list[str]:
+    return [part for part in path.split("/") if part]
 
 
 def identity(written: bytes) -> str | None:
