@@ -10,8 +10,10 @@ from datetime import datetime, timedelta
 import msgspec
 
 from voltbus_backbone.contract.stations import (
+    DuplicateIdentity,
     StationConnected,
     StationDisconnected,
+    StationRefused,
     StationSeen,
     StatusReported,
 )
@@ -47,6 +49,7 @@ class Connection(Message, frozen=True):
     close_code: int | None = None
     close_reason: str = ""
     replaced: Replaced | None = None
+    address: str = ""
 
     @property
     def lost(self) -> bool:
@@ -75,6 +78,26 @@ class Connector(Message, frozen=True):
     info: str | None = None
 
 
+class LastRefusal(Message, frozen=True):
+    """The last log-in or call that a gateway refused (StationRefused)."""
+
+    at: datetime
+    kind: str
+    reason: str
+    action: str
+    address: str
+    count: int
+
+
+class Contest(Message, frozen=True):
+    """Two connections that pushed each other out, the last time (DuplicateIdentity)."""
+
+    at: datetime
+    address: str
+    other_address: str
+    count: int
+
+
 class Presence(Message, frozen=True, rename={"id": "_id"}):
     """A station's connection, when it was last seen, and its connectors by number.
 
@@ -90,6 +113,8 @@ class Presence(Message, frozen=True, rename={"id": "_id"}):
     log_at: datetime | None = None
     last_seen: datetime | None = None
     connectors: dict[str, Connector] = msgspec.field(default_factory=dict)
+    last_refusal: LastRefusal | None = None
+    duplicate_identity: Contest | None = None
 
     def ready(self, now: datetime) -> bool:
         """Whether a call may be sent now."""
@@ -108,7 +133,14 @@ class Folded(Message, frozen=True):
     arrived: bool = False
 
 
-Reported = StationConnected | StationDisconnected | StationSeen | StatusReported
+Reported = (
+    StationConnected
+    | StationDisconnected
+    | StationSeen
+    | StatusReported
+    | StationRefused
+    | DuplicateIdentity
+)
 
 
 def fold(
@@ -121,6 +153,9 @@ def fold(
     takeovers: list[Replaced] = []
     arrived = False
     for event, offset in events:
+        if isinstance(event, StationRefused | DuplicateIdentity):
+            presence = _noted(presence, event)  # it may be somebody else who was refused: not seen
+            continue
         presence = _seen(presence, event.at)
         if isinstance(event, StationConnected):
             presence = _connected(presence, event, offset, now + settle)
@@ -138,6 +173,23 @@ def fold(
         else:
             presence = _reported(presence, event)
     return Folded(presence=presence, takeovers=tuple(takeovers), arrived=arrived)
+
+
+def _noted(presence: Presence, event: StationRefused | DuplicateIdentity) -> Presence:
+    if isinstance(event, StationRefused):
+        refusal = LastRefusal(
+            at=event.at,
+            kind=event.kind,
+            reason=event.reason,
+            action=event.action,
+            address=event.address,
+            count=event.count,
+        )
+        return msgspec.structs.replace(presence, last_refusal=refusal)
+    contest = Contest(
+        at=event.at, address=event.address, other_address=event.other_address, count=event.count
+    )
+    return msgspec.structs.replace(presence, duplicate_identity=contest)
 
 
 def _is_old(presence: Presence, offset: int, at: datetime) -> bool:
@@ -180,6 +232,7 @@ def _connected(
         open=True,
         security_profile=event.security_profile,
         replaced=replaced,
+        address=event.address,
     )
     return msgspec.structs.replace(
         presence, connection=connection, log_offset=offset, log_at=event.at

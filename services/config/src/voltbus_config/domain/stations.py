@@ -123,12 +123,21 @@ def _lower(one: Registration, other: Registration) -> Registration:
     return min(one, other, key=order.index)
 
 
-def must_boot_again(before: Station, after: Station) -> bool:
-    """Whether a changed registration is to reach the station by a triggered Boot (rules C)."""
-    return (
-        before.registration is not after.registration
-        and after.registration is not Registration.REJECTED
-        and reach(before) is not Registration.REJECTED
+def accepted_without_boot(
+    station: Station, event_id: str, connection_id: str, now: datetime
+) -> Station:
+    """The station after it said that it holds itself accepted (2.x F06.FR.17)."""
+    return msgspec.structs.replace(
+        station,
+        revision=station.revision + 1,
+        updated_at=now,
+        boot=LastBoot(
+            event_id=event_id,
+            at=now,
+            status=Registration.ACCEPTED,
+            connection_id=connection_id,
+            reason="none came: the station says that it is accepted already (F06.FR.17)",
+        ),
     )
 
 
