@@ -86,6 +86,11 @@ async def knock(door: Door, password: str, station_id: str = "CP-1") -> Refused 
     return None
 
 
+async def nobody_stays(_station_id: str) -> float:
+    """No identity is contested."""
+    return 0.0
+
+
 @contextlib.contextmanager
 def door_where_time_stands_still(stage: Stage) -> Iterator[Door]:
     """A door of its own in front of the stage's auth: no wait ends by itself."""
@@ -94,6 +99,7 @@ def door_where_time_stands_still(stage: Stage) -> Iterator[Door]:
         stage.requester,
         open_now=lambda: True,
         connections=lambda: 0,
+        kept_s=nobody_stays,
         clock=lambda: 0.0,
     )
     try:

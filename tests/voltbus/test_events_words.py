@@ -79,8 +79,10 @@ def event(kind: str, subject: str = "CP-1", **data: object) -> Event:
         (
             "station.duplicate-identity",
             {"address": "192.0.2.1", "other_address": "192.0.2.2", "count": 5},
-            "two live connections with one identity push each other out, 5 times, "
-            "from 192.0.2.1 and 192.0.2.2",
+            (
+                "two live connections with one identity push each other out, 5 times, "
+                "from 192.0.2.1 and 192.0.2.2"
+            ),
         ),
         ("station.registered", {"status": "x", "removed": True}, "removed by an operator"),
         (

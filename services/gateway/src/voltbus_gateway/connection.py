@@ -7,7 +7,7 @@ message. ``Link`` is what it needs of a socket, ``Carrier`` of the rest of the g
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from voltbus_gateway.domain.effects import Dispatch, Ended, Write
 
@@ -35,6 +35,10 @@ class Link(Protocol):
         """Begin to close."""
         ...
 
+    async def lives(self, within_s: float) -> bool:
+        """Ask the peer for a sign of life; False when there is none within so many seconds."""
+        ...
+
 
 class Carrier(Protocol):
     """Who carries out what a session wants."""
@@ -54,6 +58,13 @@ class Carrier(Protocol):
         ...
 
 
+class Displaced(NamedTuple):
+    """The newer connection that took a connection's place: from where, and at another gateway?"""
+
+    address: str
+    elsewhere: bool
+
+
 # Close codes of RFC 6455 §7.4.1 and its registry (A19).
 GOING_AWAY = 1001
 POLICY_VIOLATION = 1008
@@ -68,7 +79,7 @@ class Connection:
 
     ``registration`` is Accepted, Pending, Rejected, or None while this process does not know.
     ``asked_for`` are the actions that our commands made a pending station send (B02.FR.09).
-    ``address`` is of the other end. ``displaced_by``: of the newer connection that took its place.
+    ``address`` is of the other end. ``displaced``: a newer connection took its place.
     """
 
     __slots__ = (
@@ -87,7 +98,7 @@ class Connection:
         "closed",
         "connected_at",
         "connection_id",
-        "displaced_by",
+        "displaced",
         "provisional_until",
         "registering",
         "registration",
@@ -116,7 +127,7 @@ class Connection:
         self.security_profile = security_profile
         self.certificate = certificate
         self.address = address
-        self.displaced_by: str | None = None
+        self.displaced: Displaced | None = None
         self.registration: str | None = None
         self.registering = 0
         self.provisional_until = float("-inf")
@@ -200,6 +211,10 @@ class Connection:
         self._closing = True
         self._link.close(code, reason)
         self._carry_out(self._session.end_calls())
+
+    async def lives(self, within_s: float) -> bool:
+        """Ask the station for a sign of life; False when there is none within so many seconds."""
+        return not self.leaving and await self._link.lives(within_s)
 
     def leave(self, code: int, reason: str) -> None:
         """Close the socket as soon as no call is in flight."""

@@ -17,7 +17,12 @@ from voltbus_backbone import envelope
 from voltbus_backbone.contract.gateway import CloseConnection, RegistrationChanged, SendCall
 from voltbus_backbone.contract.registry import STATION_CONNECTED, STATION_DISCONNECTED
 from voltbus_backbone.contract.stations import StationConnected, StationDisconnected
-from voltbus_gateway.connection import POLICY_VIOLATION, SERVICE_RESTART, Connection
+from voltbus_gateway.connection import (
+    POLICY_VIOLATION,
+    SERVICE_RESTART,
+    Connection,
+    Displaced,
+)
 from voltbus_gateway.domain.registration import PENDING
 from voltbus_gateway.domain.session import Session
 from voltbus_gateway.metrics import CLOSED, CONNECTIONS, DROPPED
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
     from voltbus_backbone.envelope import Event
     from voltbus_gateway.client_trust import ClientTrust
     from voltbus_gateway.connection import Link
+    from voltbus_gateway.contests import Contests
     from voltbus_gateway.domain.effects import Ended, Refusal
     from voltbus_gateway.domain.frames import Call, Send
     from voltbus_gateway.handlers import Handlers
@@ -62,6 +68,7 @@ class Connections:
         calls: OutgoingCalls,
         unknown_properties: UnknownProperties,
         refusals: Refusals,
+        contests: Contests,
         source: str,
         partition: int,
         now: Callable[[], datetime],
@@ -81,6 +88,7 @@ class Connections:
         self._asked_for: OrderedDict[str, set[str]] = OrderedDict()
         self._unknown_properties = unknown_properties
         self._refusals = refusals
+        self._contests = contests
         self._last_id = 0
         self._empty = asyncio.Event()
         self._empty.set()
@@ -88,6 +96,10 @@ class Connections:
     def count(self) -> int:
         """How many sockets are open, also those that are being closed."""
         return len(self._open)
+
+    def holder(self, station_id: str) -> Connection | None:
+        """The connection of this station, if it is here."""
+        return self._by_station.get(station_id)
 
     def current(self) -> Iterable[Connection]:
         """The connection of each station that is here."""
@@ -139,6 +151,7 @@ class Connections:
         self._tell_connected(connection, now, credential_id)
         if older is not None:
             connection.asked_for |= older.asked_for
+            older.displaced = Displaced(connection.address, elsewhere=False)
             older.close(POLICY_VIOLATION, "The station has a newer connection")
         return connection
 
@@ -177,14 +190,18 @@ class Connections:
 
         stored.add_done_callback(check)
 
-    def lost(self, connection: Connection, code: int, reason: str) -> None:
-        """A socket is gone."""
+    def lost(
+        self, connection: Connection, code: int, reason: str, *, answered: bool = False
+    ) -> None:
+        """A socket is gone. ``answered``: we closed it, and the peer lived to say yes."""
         if self._open.pop(connection.connection_id, None) is None:
             return
         if self._by_station.get(connection.station_id) is connection:
             del self._by_station[connection.station_id]
             self._remember(connection)
         connection.lost()
+        if answered:
+            self._contests.lost_its_place(connection)
         CONNECTIONS.labels(connection.protocol.value).dec()
         CLOSED.labels(str(code)).inc()
         for name, count in connection.dropped.items():
@@ -251,6 +268,7 @@ class Connections:
         elif isinstance(message, CloseConnection):
             connection = self._open.get(message.connection_id)
             if connection is not None:
+                connection.displaced = Displaced(message.address, elsewhere=True)
                 connection.close(message.code, message.reason)
         elif isinstance(message, RegistrationChanged):
             connection = self._by_station.get(message.station_id)

@@ -17,6 +17,7 @@ from voltbus_gateway.admission import Admission, FailedLogins
 from voltbus_gateway.domain import handshake
 from voltbus_gateway.refused import (
     Refused,
+    duplicate_identity,
     forbidden,
     nobody,
     too_many_failures,
@@ -25,7 +26,7 @@ from voltbus_gateway.refused import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from voltbus_backbone.contract.auth import PasswordVerifier
     from voltbus_backbone.contract.values import Protocol
@@ -58,7 +59,10 @@ class Knock:
 
 
 class Door:
-    """Decides on each knock. ``open_now`` tells whether stations may come in at all."""
+    """Decides on each knock. ``open_now`` tells whether stations may come in at all.
+
+    ``kept_s``: for how long whoever is connected with an identity keeps its place.
+    """
 
     def __init__(
         self,
@@ -67,12 +71,14 @@ class Door:
         *,
         open_now: Callable[[], bool],
         connections: Callable[[], int],
+        kept_s: Callable[[str], Awaitable[float]],
         clock: Callable[[], float],
     ) -> None:
         self._settings = settings
         self._requester = requester
         self._open_now = open_now
         self._connections = connections
+        self._kept_s = kept_s
         self._clock = clock
         self._admission = Admission(
             rate_per_s=settings.connect_rate_per_s,
@@ -122,6 +128,9 @@ class Door:
         credential_id = ""
         if password is not None:
             credential_id = await self._check(knock, password, answer)
+        kept_s = await self._kept_s(knock.station_id)
+        if kept_s > 0:
+            raise duplicate_identity(kept_s)
         self._check_open()
         return credential_id
 

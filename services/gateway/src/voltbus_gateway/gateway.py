@@ -15,6 +15,7 @@ from voltbus_backbone.contract import values
 from voltbus_backbone.errors import Unavailable
 from voltbus_gateway.connection import GOING_AWAY, SERVICE_RESTART
 from voltbus_gateway.connections import Connections
+from voltbus_gateway.contests import Contests
 from voltbus_gateway.domain.schemas import preload
 from voltbus_gateway.door import Door
 from voltbus_gateway.flow import Flow
@@ -119,6 +120,13 @@ class Gateway:
             now=self._now,
             clock=self._clock,
         )
+        contests = Contests(
+            publisher=self._bus,
+            gateway_id=settings.instance_id,
+            source=self._source,
+            now=self._now,
+            clock=self._clock,
+        )
         self.connections = Connections(
             settings,
             handlers=handlers,
@@ -127,6 +135,7 @@ class Gateway:
             calls=calls,
             unknown_properties=unknown_properties,
             refusals=self.refusals,
+            contests=contests,
             source=self._source,
             partition=requester.partition,
             now=self._now,
@@ -150,6 +159,7 @@ class Gateway:
             requester,
             open_now=self.open,
             connections=self.connections.count,
+            kept_s=lambda name: contests.kept_s(name, self.connections.holder(name)),
             clock=self._clock,
         )
         self.sockets = Sockets(

@@ -59,6 +59,16 @@ def forbidden(reason: str) -> Refused:
     return Refused(HTTPStatus.FORBIDDEN, reason, "This certificate does not belong here.\n")
 
 
+def duplicate_identity(wait_s: float) -> Refused:
+    """409: another live connection holds this identity (ADR 0019)."""
+    return Refused(
+        HTTPStatus.CONFLICT,
+        "duplicate_identity",
+        "Another station is connected with this identity.\n",
+        {"Retry-After": str(max(math.ceil(wait_s), 1))},
+    )
+
+
 def unavailable(reason: str, retry_after_s: int) -> Refused:
     """503, with when to come again."""
     return Refused(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket as network
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -26,12 +25,14 @@ from voltbus_backbone.errors import SettingsError
 from voltbus_gateway import door
 from voltbus_gateway.domain import handshake
 from voltbus_gateway.door import Knock
+from voltbus_gateway.listening import BACKLOG, bound_at
 from voltbus_gateway.metrics import REFUSALS
 from voltbus_gateway.refused import Refused, no_common_subprotocol, nobody
 from voltbus_gateway.station_socket import StationSocket
 from voltbus_gateway.tls import KeyPair, Reloaded, ServerTls, client_certificate
 
 if TYPE_CHECKING:
+    import socket as network
     from collections.abc import Sequence
 
     from websockets.asyncio.server import Server, ServerConnection
@@ -59,7 +60,6 @@ _PORT_NAMES = {
     door.MUTUAL_TLS: "OCPP_MTLS_PORT",
 }
 
-_BACKLOG = 4096
 _PROTOCOL_ERROR = 1002
 _ABNORMAL = 1006
 _INTERNAL_ERROR = 1011
@@ -87,6 +87,10 @@ class SocketLink:
         """Begin the closing handshake; a peer that does not answer is cut off."""
         if self._closing is None:
             self._closing = asyncio.get_running_loop().create_task(self._socket.close(code, reason))
+
+    async def lives(self, within_s: float) -> bool:
+        """Ask the peer for a sign of life; False when there is none within so many seconds."""
+        return await self._socket.answers(within_s)
 
     @property
     def congested(self) -> bool:
@@ -146,7 +150,7 @@ class Sockets:
     async def _listen(self, profile: int, port: int, tls: ServerTls | None) -> None:
         settings = self._settings
         try:
-            bound = await _bound(settings.ocpp_host, port)
+            bound = await bound_at(settings.ocpp_host, port)
         except OSError as error:
             raise SettingsError(
                 f"cannot listen on {settings.ocpp_host}:{port} ({error.strerror}): "
@@ -174,7 +178,7 @@ class Sockets:
             open_timeout=settings.open_timeout_s,
             close_timeout=settings.close_timeout_s,
             ping_interval=None,  # StationSocket.keep_alive
-            backlog=_BACKLOG,
+            backlog=BACKLOG,
             logger=_quiet,
         )
 
@@ -287,7 +291,9 @@ class Sockets:
         try:
             await self._read(socket, connection, link)
         except ConnectionClosed as closed:
-            self._connections.lost(connection, *_how(closed))
+            # Its close frame came behind ours: it lived.
+            answered = closed.rcvd is not None and closed.rcvd_then_sent is False
+            self._connections.lost(connection, *_how(closed), answered=answered)
         except ConnectionError:
             pass  # the peer is gone while we waited for it to read
         except Exception:
@@ -334,29 +340,6 @@ class Sockets:
 def _ignore(_text: str) -> bool:
     """What a connection that broke is still told."""
     return True
-
-
-async def _bound(host: str, port: int) -> list[network.socket]:
-    """Sockets that listen at the addresses of the host.
-
-    Raises:
-        OSError: there is no such address, or it is taken.
-    """
-    found = await asyncio.get_running_loop().getaddrinfo(
-        host or None, port, type=network.SOCK_STREAM, flags=network.AI_PASSIVE
-    )
-    bound: list[network.socket] = []
-    try:
-        for family, _, _, _, address in dict.fromkeys(found):
-            bound.append(network.create_server(address, family=family, backlog=_BACKLOG))
-            # Accepted sockets inherit it; asyncio sets it only on sockets that name their protocol.
-            # Else a second frame waits for the station's delayed acknowledgement of the first.
-            bound[-1].setsockopt(network.IPPROTO_TCP, network.TCP_NODELAY, 1)
-    except OSError:
-        for one in bound:
-            one.close()
-        raise
-    return bound
 
 
 def _key_pairs(settings: Settings) -> tuple[KeyPair, ...]:

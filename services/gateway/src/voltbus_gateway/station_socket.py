@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from voltbus_gateway.settings import Settings
 
 _INTERNAL_ERROR = 1011
+_JUST_NOW_S = 1.0
 
 
 class StationSocket(ServerConnection):
@@ -85,6 +86,19 @@ class StationSocket(ServerConnection):
             async with asyncio.timeout(settings.close_timeout_s):
                 await self.close(_INTERNAL_ERROR, "keepalive ping timeout")
         self.transport.abort()
+
+    async def answers(self, within_s: float) -> bool:
+        """Ask the peer for a sign of life; False when nothing comes within so many seconds.
+
+        What came in the last second is one: however often this is asked, few pings go out.
+        """
+        asked_at = self.loop.time()
+        if asked_at - self.received_at < _JUST_NOW_S:
+            return True
+        with contextlib.suppress(TimeoutError, ConnectionClosed):
+            async with asyncio.timeout(within_s):
+                await (await self.ping())
+        return self.received_at >= asked_at
 
     async def _lives(self, settings: Settings) -> bool:
         """Ping once; False when nothing within the time-out speaks for the peer."""
