@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 from websockets.exceptions import InvalidStatus
 
-from gateway.stage import PASSWORD, Stage, basic, known_station, soon
+from gateway.stage import DEADLINE_S, PASSWORD, Stage, basic, known_station, soon
 from gateway.test_api import get
 from voltbus_backbone.contract import registry
 
@@ -68,12 +69,28 @@ async def test_the_log_names_who_was_refused_where_and_why(stage: Stage) -> None
         assert base64.b64encode(f"CP-1:{secret}".encode()).decode() not in json.dumps(logs)
 
 
+async def test_a_request_that_is_no_websocket_is_told_too(stage: Stage) -> None:
+    """RFC 6455 §4.2.1: what a proxy leaves of a station's request when it drops ``Upgrade``."""
+    stage.services.logins["CP-1"] = known_station()
+    reader, writer = await asyncio.open_connection("127.0.0.1", stage.gateway.sockets.port())
+    header = basic("CP-1", PASSWORD)["Authorization"]
+    writer.write(
+        f"GET /ocpp/CP-1 HTTP/1.1\r\nHost: x\r\nAuthorization: {header}\r\n"
+        "Sec-WebSocket-Protocol: ocpp1.6\r\n\r\n".encode()
+    )
+    async with asyncio.timeout(DEADLINE_S):
+        assert (await reader.read()).startswith(b"HTTP/1.1 426")
+    writer.close()
+    assert (await stage.event(registry.STATION_REFUSED, "CP-1")).reason == "no_websocket"
+
+
 async def test_a_stranger_fills_neither_the_log_nor_a_topic(stage: Stage) -> None:
     """However many names he knocks under: a bounded number of lines, the rest counted, no event."""
+    stage.gateway.refusals._clock = lambda: 0.0
     with capture_logs() as logs:
         for number in range(100):
             assert await refused(stage, f"X-{number}") == 404
-    assert len(lines(logs)) < 80
+    assert 60 <= len(lines(logs)) <= 61
     assert stage.gateway.refusals._left_out == 100 - len(lines(logs))
     assert told(stage) == []
     stage.services.logins["CP-1"] = known_station()

@@ -42,6 +42,13 @@ def no_common_subprotocol() -> Refused:
     )
 
 
+def no_websocket(status: HTTPStatus) -> Refused:
+    """The WebSocket library's own answer to a request that is none (RFC 6455 §4.2.1)."""
+    refused = Refused(status, "no_websocket", "")
+    refused.registered = True  # the door had let it in
+    return refused
+
+
 def nobody() -> Refused:
     """404 (A1)."""
     return Refused(HTTPStatus.NOT_FOUND, "unknown_station", "There is no such charging station.\n")

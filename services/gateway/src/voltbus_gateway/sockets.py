@@ -27,7 +27,7 @@ from voltbus_gateway.domain import handshake
 from voltbus_gateway.door import Knock
 from voltbus_gateway.listening import BACKLOG, bound_at
 from voltbus_gateway.metrics import REFUSALS
-from voltbus_gateway.refused import Refused, no_common_subprotocol, nobody
+from voltbus_gateway.refused import Refused, no_common_subprotocol, no_websocket, nobody
 from voltbus_gateway.station_socket import StationSocket
 from voltbus_gateway.tls import KeyPair, Reloaded, ServerTls, client_certificate
 
@@ -169,6 +169,7 @@ class Sockets:
             ssl=tls.context if tls is not None else None,
             create_connection=StationSocket,
             process_request=partial(self._open, profile),
+            process_response=self._opened,
             server_header=None,
             compression=None,
             extensions=[_frugal_deflate()] if settings.compression else None,
@@ -240,6 +241,14 @@ class Sockets:
             log.exception("login.broke")
             return socket.respond(HTTPStatus.INTERNAL_SERVER_ERROR, "This failed. Try again.\n")
         return None
+
+    def _opened(self, socket: ServerConnection, request: Request, response: Response) -> None:
+        """Tell of whom the door let in and the library did not: what came is no WebSocket."""
+        assert isinstance(socket, StationSocket)  # noqa: S101 - create_connection makes them
+        knock = socket.knock
+        if knock is not None and response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+            refused = no_websocket(HTTPStatus(response.status_code))
+            self._refusals.login(request.path, knock.station_id, knock.address, refused)
 
     def _knock(
         self, profile: int, socket: StationSocket, request: Request, station_id: str | None
