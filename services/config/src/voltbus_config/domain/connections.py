@@ -33,8 +33,8 @@ class Replaced(Message, frozen=True):
 class Connection(Message, frozen=True):
     """The newest connection of a station. ``ready_at``: from then on calls may be sent.
 
-    A station that has just connected may be about to send Boot; calls wait for its answer, or for a
-    moment's silence from a station that reconnects without one (ocpp-rules A20).
+    A station that has just connected may be about to send Boot; calls wait for its answer, for a
+    moment after another word, or for a while of silence (a station may reconnect without one).
     """
 
     connection_id: str
@@ -58,9 +58,10 @@ class Connection(Message, frozen=True):
 
 
 class Booted(Message, frozen=True):
-    """The newest Boot that was answered. ``ready_at``: from then on calls may follow it.
+    """The newest Boot that was answered, or first word that was none.
 
-    It comes by another topic than the connection that it was sent on, and may be heard of first.
+    ``ready_at``: from then on calls may follow it. It comes by another topic than the connection
+    that it was sent on, and may be heard of first.
     """
 
     connection_id: str
