@@ -111,22 +111,8 @@ class Gateway:
             longest_timeout_s=settings.longest_call_timeout_s,
             now=self._now,
         )
-        self.refusals = Refusals(
-            publisher=self._bus,
-            requester=requester,
-            gateway_id=settings.instance_id,
-            source=self._source,
-            deadline_s=settings.login_deadline_s,
-            now=self._now,
-            clock=self._clock,
-        )
-        contests = Contests(
-            publisher=self._bus,
-            gateway_id=settings.instance_id,
-            source=self._source,
-            now=self._now,
-            clock=self._clock,
-        )
+        self.refusals = self._make_refusals(requester)
+        contests = self._make_contests()
         self.connections = Connections(
             settings,
             handlers=handlers,
@@ -141,7 +127,40 @@ class Gateway:
             now=self._now,
             clock=self._clock,
         )
-        self._pulse = Pulse(
+        self._pulse = self._make_pulse(requester)
+        self._door = self._make_door(requester, contests)
+        self.sockets = Sockets(
+            settings,
+            door=self._door,
+            connections=self.connections,
+            flow=flow,
+            refusals=self.refusals,
+        )
+        await self.sockets.start()
+
+    def _make_refusals(self, requester: Requester) -> Refusals:
+        return Refusals(
+            publisher=self._bus,
+            requester=requester,
+            gateway_id=self._settings.instance_id,
+            source=self._source,
+            deadline_s=self._settings.login_deadline_s,
+            now=self._now,
+            clock=self._clock,
+        )
+
+    def _make_contests(self) -> Contests:
+        return Contests(
+            publisher=self._bus,
+            gateway_id=self._settings.instance_id,
+            source=self._source,
+            now=self._now,
+            clock=self._clock,
+        )
+
+    def _make_pulse(self, requester: Requester) -> Pulse:
+        settings = self._settings
+        return Pulse(
             publisher=self._bus,
             pending_s=self._bus.pending_s,
             gateway_id=settings.instance_id,
@@ -154,22 +173,16 @@ class Gateway:
             outage_s=settings.outage_s,
             retry_s=settings.retry_s,
         )
-        self._door = Door(
-            settings,
+
+    def _make_door(self, requester: Requester, contests: Contests) -> Door:
+        return Door(
+            self._settings,
             requester,
             open_now=self.open,
             connections=self.connections.count,
             kept_s=lambda name: contests.kept_s(name, self.connections.holder(name)),
             clock=self._clock,
         )
-        self.sockets = Sockets(
-            settings,
-            door=self._door,
-            connections=self.connections,
-            flow=flow,
-            refusals=self.refusals,
-        )
-        await self.sockets.start()
 
     def storing(self) -> bool:
         """Whether Kafka stores what we publish."""
