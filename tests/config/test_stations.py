@@ -41,7 +41,9 @@ def test_these_are_station_ids(good: str) -> None:
     assert id_problem(good) is None
 
 
-@pytest.mark.parametrize("bad", ["", ".", "..", "x" * 49, "a:b", "a/b", "a?b", "a#b", "å", "a\nb"])
+@pytest.mark.parametrize(
+    "bad", ["", ".", "..", "x" * 49, "a:b", "a/b", "a?b", "a#b", "å", "a\nb", " a", "a "]
+)
 def test_these_are_not(bad: str) -> None:
     """Too long, a colon, or what a URL or a log would trip over (A1)."""
     assert id_problem(bad) is not None

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 import msgspec
 
+from voltbus_backbone.blanks import trimmed
 from voltbus_backbone.contract.config import Boot
 from voltbus_backbone.contract.values import Message, Protocol
 
@@ -75,6 +76,8 @@ def id_problem(station_id: str) -> str | None:
         return f"a station id has at most {LONGEST_ID} characters"
     if station_id in {"", ".", ".."} or _ID.fullmatch(station_id) is None:
         return "a station id is made of letters, digits and * - _ = + | @ . and space (no ':')"
+    if station_id != trimmed(station_id):
+        return "leave out the blanks around the station id: at the door they are no part of it"
     return None
 
 
