@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from config.config_examples import NOW
 from voltbus_backbone.contract.stations import (
+    DuplicateIdentity,
     StationConnected,
     StationDisconnected,
+    StationRefused,
     StationSeen,
     StatusReported,
 )
@@ -47,6 +49,29 @@ def disconnected(number: int, at: float = 0, reason: str = "") -> StationDisconn
         gateway_id=f"g-{number % 3}",
         at=NOW + timedelta(seconds=at),
         reason=reason,
+    )
+
+
+def refused(at: float, count: int = 1) -> StationRefused:
+    return StationRefused(
+        station_id="CS-1",
+        gateway_id="g-1",
+        at=NOW + timedelta(seconds=at),
+        kind="login",
+        reason="wrong_password",
+        address="192.0.2.1",
+        count=count,
+    )
+
+
+def contested(at: float, count: int = 1) -> DuplicateIdentity:
+    return DuplicateIdentity(
+        station_id="CS-1",
+        gateway_id="g-1",
+        at=NOW + timedelta(seconds=at),
+        address="192.0.2.1",
+        other_address="192.0.2.2",
+        count=count,
     )
 
 
@@ -105,6 +130,18 @@ def test_a_topic_made_anew_starts_its_offsets_again() -> None:
     assert after.connection.connection_id == "c-2"
 
 
+def test_a_refusal_is_kept_and_is_no_sign_of_life() -> None:
+    """It may be somebody else who was refused; the last one that came counts, not the latest."""
+    presence = folded([(connected(1), 0), (refused(50), 1), (refused(20, 7), 2)]).presence
+    assert presence.last_refusal is not None
+    assert (presence.last_refusal.count, presence.last_refusal.address) == (7, "192.0.2.1")
+    assert presence.last_seen == NOW
+    presence = folded([(contested(60, 5), 3)], presence).presence
+    assert presence.duplicate_identity is not None
+    assert presence.duplicate_identity.other_address == "192.0.2.2"
+    assert presence.last_seen == NOW
+
+
 def test_connectors_have_one_name_each() -> None:
     """1.6 by connector, 2.x by EVSE and connector; EVSEs may be numbered from 0 (design 9)."""
     assert connector_name(None, 0) == "0"
@@ -114,7 +151,10 @@ def test_connectors_have_one_name_each() -> None:
 
 
 _steps = st.lists(
-    st.tuples(st.sampled_from(["connect", "disconnect", "seen", "status"]), st.integers(0, 4)),
+    st.tuples(
+        st.sampled_from(["connect", "disconnect", "seen", "status", "refused", "contested"]),
+        st.integers(0, 4),
+    ),
     max_size=14,
 )
 
@@ -143,6 +183,10 @@ def _log(steps: list[tuple[str, int]]) -> Log:
                 connector_id=choice,
             )
             log.append((status, offset))
+        elif kind == "refused":
+            log.append((refused(offset, choice), offset))
+        elif kind == "contested":
+            log.append((contested(offset, choice), offset))
     return log
 
 

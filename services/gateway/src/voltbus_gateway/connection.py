@@ -7,7 +7,7 @@ message. ``Link`` is what it needs of a socket, ``Carrier`` of the rest of the g
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from voltbus_gateway.domain.effects import Dispatch, Ended, Write
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from voltbus_backbone.contract import values
     from voltbus_backbone.contract.gateway import SendCall
-    from voltbus_gateway.domain.effects import Effects
+    from voltbus_gateway.domain.effects import Effects, Refusal
     from voltbus_gateway.domain.errors import CallFailed
     from voltbus_gateway.domain.frames import Call, Payload, Send
     from voltbus_gateway.domain.session import Session
@@ -35,6 +35,10 @@ class Link(Protocol):
         """Begin to close."""
         ...
 
+    async def lives(self, within_s: float) -> bool:
+        """Ask the peer for a sign of life; False when there is none within so many seconds."""
+        ...
+
 
 class Carrier(Protocol):
     """Who carries out what a session wants."""
@@ -48,6 +52,17 @@ class Carrier(Protocol):
     def ended(self, connection: Connection, ended: Ended) -> None:
         """A call to the station has ended."""
         ...
+
+    def refused(self, connection: Connection, refusal: Refusal) -> None:
+        """A message of the station was refused."""
+        ...
+
+
+class Displaced(NamedTuple):
+    """The newer connection that took a connection's place: from where, and at another gateway?"""
+
+    address: str
+    elsewhere: bool
 
 
 # Close codes of RFC 6455 §7.4.1 and its registry (A19).
@@ -64,6 +79,7 @@ class Connection:
 
     ``registration`` is Accepted, Pending, Rejected, or None while this process does not know.
     ``asked_for`` are the actions that our commands made a pending station send (B02.FR.09).
+    ``address`` is of the other end. ``displaced``: a newer connection took its place.
     """
 
     __slots__ = (
@@ -76,11 +92,13 @@ class Connection:
         "_room",
         "_session",
         "_timer",
+        "address",
         "asked_for",
         "certificate",
         "closed",
         "connected_at",
         "connection_id",
+        "displaced",
         "provisional_until",
         "registering",
         "registration",
@@ -101,12 +119,15 @@ class Connection:
         security_profile: int,
         clock: Callable[[], float],
         certificate: ClientCertificate | None = None,
+        address: str = "",
     ) -> None:
         self.station_id = station_id
         self.connection_id = connection_id
         self.connected_at = connected_at
         self.security_profile = security_profile
         self.certificate = certificate
+        self.address = address
+        self.displaced: Displaced | None = None
         self.registration: str | None = None
         self.registering = 0
         self.provisional_until = float("-inf")
@@ -165,6 +186,11 @@ class Connection:
         """A call of the station gets a CALLERROR."""
         self._carry_out(self._session.fail(call, failure, self._clock()))
 
+    def drop(self, message: Send, failure: CallFailed) -> None:
+        """A message that is never answered was not taken."""
+        self._session.drop(message, failure)
+        self._carry_out(())
+
     def call(self, command: SendCall, timeout_s: float, within_s: float) -> None:
         """Send a call to the station, if its turn comes within so many seconds."""
         now = self._clock()
@@ -185,6 +211,10 @@ class Connection:
         self._closing = True
         self._link.close(code, reason)
         self._carry_out(self._session.end_calls())
+
+    async def lives(self, within_s: float) -> bool:
+        """Ask the station for a sign of life; False when there is none within so many seconds."""
+        return not self.leaving and await self._link.lives(within_s)
 
     def leave(self, code: int, reason: str) -> None:
         """Close the socket as soon as no call is in flight."""
@@ -221,6 +251,8 @@ class Connection:
                 self._carrier.dispatch(self, effect.call, effect.extras)
             elif type(effect) is Ended:
                 self._carrier.ended(self, effect)
+        if self._session.refusals:
+            self._tell_refusals()
         if self.closed:
             return
         self._arm()
@@ -228,6 +260,11 @@ class Connection:
             self._give_room()
         if self._leaving is not None:
             self._leave_if_idle()
+
+    def _tell_refusals(self) -> None:
+        for refusal in self._session.refusals:
+            self._carrier.refused(self, refusal)
+        self._session.refusals.clear()
 
     def _arm(self) -> None:
         """Have the timer fire no later than the session's deadline. One that is early is kept."""

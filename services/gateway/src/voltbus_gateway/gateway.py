@@ -15,12 +15,14 @@ from voltbus_backbone.contract import values
 from voltbus_backbone.errors import Unavailable
 from voltbus_gateway.connection import GOING_AWAY, SERVICE_RESTART
 from voltbus_gateway.connections import Connections
+from voltbus_gateway.contests import Contests
 from voltbus_gateway.domain.schemas import preload
 from voltbus_gateway.door import Door
 from voltbus_gateway.flow import Flow
 from voltbus_gateway.handlers import Handlers
 from voltbus_gateway.outgoing import OutgoingCalls
 from voltbus_gateway.pulse import Pulse
+from voltbus_gateway.refusals import Refusals
 from voltbus_gateway.reports import Reports
 from voltbus_gateway.sockets import Sockets
 from voltbus_gateway.unknown_properties import UnknownProperties
@@ -73,6 +75,7 @@ class Gateway:
         self._sending_away: asyncio.Task[None] | None = None
         self._reports = Reports(bus, retry_s=settings.retry_s)
         self.connections: Connections
+        self.refusals: Refusals
         self.sockets: Sockets
         self._door: Door
         self._pulse: Pulse
@@ -108,6 +111,8 @@ class Gateway:
             longest_timeout_s=settings.longest_call_timeout_s,
             now=self._now,
         )
+        self.refusals = self._make_refusals(requester)
+        contests = self._make_contests()
         self.connections = Connections(
             settings,
             handlers=handlers,
@@ -115,12 +120,47 @@ class Gateway:
             reports=self._reports,
             calls=calls,
             unknown_properties=unknown_properties,
+            refusals=self.refusals,
+            contests=contests,
             source=self._source,
             partition=requester.partition,
             now=self._now,
             clock=self._clock,
         )
-        self._pulse = Pulse(
+        self._pulse = self._make_pulse(requester)
+        self._door = self._make_door(requester, contests)
+        self.sockets = Sockets(
+            settings,
+            door=self._door,
+            connections=self.connections,
+            flow=flow,
+            refusals=self.refusals,
+        )
+        await self.sockets.start()
+
+    def _make_refusals(self, requester: Requester) -> Refusals:
+        return Refusals(
+            publisher=self._bus,
+            requester=requester,
+            gateway_id=self._settings.instance_id,
+            source=self._source,
+            deadline_s=self._settings.login_deadline_s,
+            now=self._now,
+            clock=self._clock,
+        )
+
+    def _make_contests(self) -> Contests:
+        return Contests(
+            publisher=self._bus,
+            gateway_id=self._settings.instance_id,
+            source=self._source,
+            now=self._now,
+            clock=self._clock,
+        )
+
+    def _make_pulse(self, requester: Requester) -> Pulse:
+        settings = self._settings
+        return Pulse(
             publisher=self._bus,
             pending_s=self._bus.pending_s,
             gateway_id=settings.instance_id,
@@ -133,15 +173,16 @@ class Gateway:
             outage_s=settings.outage_s,
             retry_s=settings.retry_s,
         )
-        self._door = Door(
-            settings,
+
+    def _make_door(self, requester: Requester, contests: Contests) -> Door:
+        return Door(
+            self._settings,
             requester,
             open_now=self.open,
             connections=self.connections.count,
+            kept_s=lambda name: contests.kept_s(name, self.connections.holder(name)),
             clock=self._clock,
         )
-        self.sockets = Sockets(settings, door=self._door, connections=self.connections, flow=flow)
-        await self.sockets.start()
 
     def storing(self) -> bool:
         """Whether Kafka stores what we publish."""
@@ -196,6 +237,7 @@ class Gateway:
             with contextlib.suppress(Unavailable):
                 await last
         self._reports.close()
+        self.refusals.close()
         self._door.close()
 
     async def _close_all(self, grace: float) -> None:

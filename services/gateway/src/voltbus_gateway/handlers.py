@@ -20,7 +20,7 @@ from voltbus_gateway.connection import POLICY_VIOLATION
 from voltbus_gateway.domain import registration
 from voltbus_gateway.domain.errors import CallFailed, ErrorCode
 from voltbus_gateway.domain.fitting import fitted
-from voltbus_gateway.domain.frames import Call
+from voltbus_gateway.domain.frames import Call, Send
 from voltbus_gateway.domain.route import Context, Mode, Route, fact_id
 from voltbus_gateway.domain.routes import route_of
 from voltbus_gateway.fact import Fact, error_of
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from voltbus_backbone.contract.values import Message
     from voltbus_backbone.rpc import Requester
     from voltbus_gateway.connection import Connection
-    from voltbus_gateway.domain.frames import Payload, Send
+    from voltbus_gateway.domain.frames import Payload
     from voltbus_gateway.flow import Flow
     from voltbus_gateway.settings import Settings
 
@@ -118,7 +118,11 @@ class Handlers:
         elif self._clock() < connection.provisional_until:
             self._go(one, registration.ACCEPTED)
         else:
-            question = Registration(station_id=connection.station_id, protocol=connection.protocol)
+            question = Registration(
+                station_id=connection.station_id,
+                protocol=connection.protocol,
+                connection_id=connection.connection_id,
+            )
             connection.registering += 1
             answer = self._requester.ask(
                 REGISTRATION, question, deadline_s=self._settings.registration_deadline_s
@@ -322,6 +326,8 @@ class Handlers:
         self._count(one, failure.code.value)
         if type(one.call) is Call:
             one.connection.fail(one.call, failure)
+        elif type(one.call) is Send:
+            one.connection.drop(one.call, failure)
 
     def _count(self, one: Handling, outcome: str) -> None:
         if one.done:

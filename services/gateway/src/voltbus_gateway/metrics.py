@@ -24,6 +24,13 @@ CONNECTIONS = Gauge(
 REFUSALS = Counter(
     "voltbus_gateway_refusals_total", "Stations that were not let in, by reason", ["reason"]
 )
+REFUSED_CALLS = Counter(
+    "voltbus_gateway_refused_calls_total", "Calls of stations that we refused, by code", ["code"]
+)
+CONTESTS = Counter(
+    "voltbus_gateway_duplicate_identity_total",
+    "Live connections that lost their place to another in a contest for one identity",
+)
 CLOSED = Counter("voltbus_gateway_closed_total", "Connections that ended, by close code", ["code"])
 COMMANDS = Counter("voltbus_gateway_commands_total", "Calls to stations, by outcome", ["outcome"])
 DROPPED = Counter(

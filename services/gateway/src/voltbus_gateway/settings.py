@@ -77,6 +77,12 @@ class Settings(ServiceSettings):
     compression: bool = True
     ping_interval_s: float = Field(default=45.0, ge=0, description="0: no pings")
     ping_timeout_s: float = Field(default=20.0, gt=0)
+    ping_silence_s: float = Field(
+        default=900.0,
+        ge=0,
+        description="a station that has never answered a ping lives while it sends something so "
+        "often",
+    )
     close_timeout_s: float = Field(default=5.0, gt=0)
     write_limit_bytes: int = Field(default=64 * 1024, ge=1024)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket as network
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -24,12 +23,16 @@ from websockets.typing import Subprotocol
 
 from voltbus_backbone.errors import SettingsError
 from voltbus_gateway import door
-from voltbus_gateway.door import Knock, Refused
+from voltbus_gateway.domain import handshake
+from voltbus_gateway.door import Knock
+from voltbus_gateway.listening import BACKLOG, bound_at
 from voltbus_gateway.metrics import REFUSALS
+from voltbus_gateway.refused import Refused, no_common_subprotocol, no_websocket, nobody
 from voltbus_gateway.station_socket import StationSocket
 from voltbus_gateway.tls import KeyPair, Reloaded, ServerTls, client_certificate
 
 if TYPE_CHECKING:
+    import socket as network
     from collections.abc import Sequence
 
     from websockets.asyncio.server import Server, ServerConnection
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from voltbus_gateway.connections import Connections
     from voltbus_gateway.door import Door
     from voltbus_gateway.flow import Flow
+    from voltbus_gateway.refusals import Refusals
     from voltbus_gateway.settings import Settings
     from voltbus_gateway.tls import ClientCertificate
 
@@ -56,7 +60,6 @@ _PORT_NAMES = {
     door.MUTUAL_TLS: "OCPP_MTLS_PORT",
 }
 
-_BACKLOG = 4096
 _PROTOCOL_ERROR = 1002
 _ABNORMAL = 1006
 _INTERNAL_ERROR = 1011
@@ -85,6 +88,10 @@ class SocketLink:
         if self._closing is None:
             self._closing = asyncio.get_running_loop().create_task(self._socket.close(code, reason))
 
+    async def lives(self, within_s: float) -> bool:
+        """Ask the peer for a sign of life; False when there is none within so many seconds."""
+        return await self._socket.answers(within_s)
+
     @property
     def congested(self) -> bool:
         """Whether the peer reads more slowly than we write."""
@@ -108,12 +115,19 @@ class Sockets:
     """The listeners for stations, one per security profile."""
 
     def __init__(
-        self, settings: Settings, *, door: Door, connections: Connections, flow: Flow
+        self,
+        settings: Settings,
+        *,
+        door: Door,
+        connections: Connections,
+        flow: Flow,
+        refusals: Refusals,
     ) -> None:
         self._settings = settings
         self._door = door
         self._connections = connections
         self._flow = flow
+        self._refusals = refusals
         self._listeners: dict[int, _Listener] = {}
 
     async def start(self) -> None:
@@ -136,7 +150,7 @@ class Sockets:
     async def _listen(self, profile: int, port: int, tls: ServerTls | None) -> None:
         settings = self._settings
         try:
-            bound = await _bound(settings.ocpp_host, port)
+            bound = await bound_at(settings.ocpp_host, port)
         except OSError as error:
             raise SettingsError(
                 f"cannot listen on {settings.ocpp_host}:{port} ({error.strerror}): "
@@ -155,6 +169,7 @@ class Sockets:
             ssl=tls.context if tls is not None else None,
             create_connection=StationSocket,
             process_request=partial(self._open, profile),
+            process_response=self._opened,
             server_header=None,
             compression=None,
             extensions=[_frugal_deflate()] if settings.compression else None,
@@ -164,7 +179,7 @@ class Sockets:
             open_timeout=settings.open_timeout_s,
             close_timeout=settings.close_timeout_s,
             ping_interval=None,  # StationSocket.keep_alive
-            backlog=_BACKLOG,
+            backlog=BACKLOG,
             logger=_quiet,
         )
 
@@ -206,17 +221,17 @@ class Sockets:
     ) -> Response | None:
         """Before the upgrade: let the station in, or say why not."""
         assert isinstance(socket, StationSocket)  # noqa: S101 - create_connection makes them
+        station_id = handshake.station_id(request.path, self._settings.ocpp_path)
         try:
-            knock = self._knock(profile, socket, request)
+            knock = self._knock(profile, socket, request, station_id)
             if knock is not None:
                 socket.credential_id = await self._door.admit(knock)
                 socket.knock = knock
                 # The door has chosen. The library's select_subprotocol would tie each socket into a
                 # cycle, and dead sockets would wait for the garbage collector.
-                socket.protocol.available_subprotocols = [Subprotocol(knock.protocol.value)]
+                socket.protocol.available_subprotocols = [Subprotocol(knock.subprotocol)]
         except Refused as refused:
-            REFUSALS.labels(refused.reason).inc()
-            log.info("station.refused", reason=refused.reason, status=refused.status.value)
+            self._refusals.login(request.path, station_id, _address(socket), refused)
             response = socket.respond(refused.status, refused.text)
             for name, value in refused.headers.items():
                 response.headers[name] = value
@@ -227,19 +242,31 @@ class Sockets:
             return socket.respond(HTTPStatus.INTERNAL_SERVER_ERROR, "This failed. Try again.\n")
         return None
 
-    def _knock(self, profile: int, socket: StationSocket, request: Request) -> Knock | None:
+    def _opened(self, socket: ServerConnection, request: Request, response: Response) -> None:
+        """Tell of whom the door let in and the library did not: what came is no WebSocket."""
+        assert isinstance(socket, StationSocket)  # noqa: S101 - create_connection makes them
+        knock = socket.knock
+        if knock is not None and response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+            refused = no_websocket(HTTPStatus(response.status_code))
+            self._refusals.login(request.path, knock.station_id, knock.address, refused)
+
+    def _knock(
+        self, profile: int, socket: StationSocket, request: Request, station_id: str | None
+    ) -> Knock | None:
         """What the station shows; None: upgrade it only to close it (the A3 switch)."""
-        settings = self._settings
-        station_id = door.identity(request.path, settings.ocpp_path)
-        protocol = door.preferred(_offered(request))
-        if protocol is None:
-            if settings.upgrade_without_subprotocol:
+        if station_id is None:
+            raise nobody()
+        chosen = handshake.preferred(_offered(request))
+        if chosen is None:
+            if self._settings.upgrade_without_subprotocol:
                 return None
-            raise door.no_common_subprotocol()
+            raise no_common_subprotocol()
+        protocol, subprotocol = chosen
         return Knock(
             station_id=station_id,
             protocol=protocol,
-            address=str((socket.remote_address or ("",))[0]),
+            subprotocol=subprotocol,
+            address=_address(socket),
             security_profile=profile,
             authorization=request.headers.get_all("Authorization"),
             certificate=self._certificate(profile, socket),
@@ -265,6 +292,7 @@ class Sockets:
             security_profile=knock.security_profile,
             credential_id=socket.credential_id,
             certificate=knock.certificate,
+            address=knock.address,
         )
         pings = None
         if self._settings.ping_interval_s > 0:
@@ -272,7 +300,9 @@ class Sockets:
         try:
             await self._read(socket, connection, link)
         except ConnectionClosed as closed:
-            self._connections.lost(connection, *_how(closed))
+            # Its close frame came behind ours: it lived.
+            answered = closed.rcvd is not None and closed.rcvd_then_sent is False
+            self._connections.lost(connection, *_how(closed), answered=answered)
         except ConnectionError:
             pass  # the peer is gone while we waited for it to read
         except Exception:
@@ -321,35 +351,17 @@ def _ignore(_text: str) -> bool:
     return True
 
 
-async def _bound(host: str, port: int) -> list[network.socket]:
-    """Sockets that listen at the addresses of the host.
-
-    Raises:
-        OSError: there is no such address, or it is taken.
-    """
-    found = await asyncio.get_running_loop().getaddrinfo(
-        host or None, port, type=network.SOCK_STREAM, flags=network.AI_PASSIVE
-    )
-    bound: list[network.socket] = []
-    try:
-        for family, _, _, _, address in dict.fromkeys(found):
-            bound.append(network.create_server(address, family=family, backlog=_BACKLOG))
-            # Accepted sockets inherit it; asyncio sets it only on sockets that name their protocol.
-            # Else a second frame waits for the station's delayed acknowledgement of the first.
-            bound[-1].setsockopt(network.IPPROTO_TCP, network.TCP_NODELAY, 1)
-    except OSError:
-        for one in bound:
-            one.close()
-        raise
-    return bound
-
-
 def _key_pairs(settings: Settings) -> tuple[KeyPair, ...]:
     files = (
         (settings.tls_cert_file, settings.tls_key_file),
         (settings.tls_second_cert_file, settings.tls_second_key_file),
     )
     return tuple(KeyPair(cert, key) for cert, key in files if cert is not None and key is not None)
+
+
+def _address(socket: StationSocket) -> str:
+    """The other end's address; a proxy's, where one is between."""
+    return str((socket.remote_address or ("",))[0])
 
 
 def _offered(request: Request) -> Sequence[str]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from voltbus_gateway.settings import Settings
 
 _INTERNAL_ERROR = 1011
+_JUST_NOW_S = 1.0
 
 
 class StationSocket(ServerConnection):
@@ -26,6 +27,9 @@ class StationSocket(ServerConnection):
 
     Since the last ping: ``held``, reading was paused at some time, so a pong may wait unread;
     ``taken``, so much was written that we waited for the peer to take it, and it did.
+
+    ``received_at``: when bytes came last, on the loop's clock; also part of a frame, behind which a
+    pong has to wait. ``ponged``: it has answered a ping at some time.
     """
 
     knock: Knock | None = None
@@ -33,6 +37,13 @@ class StationSocket(ServerConnection):
     take: Callable[[str], bool] | None = None
     held: bool = False
     taken: bool = False
+    received_at: float = float("-inf")
+    ponged: bool = False
+
+    def data_received(self, data: bytes) -> None:
+        """Take in what came (asyncio calls this): whatever it is, the peer lives."""
+        self.received_at = self.loop.time()
+        super().data_received(data)
 
     def process_event(self, event: Event) -> None:
         """Give a whole text to ``take`` at once, without a task that wakes up for each message.
@@ -63,6 +74,7 @@ class StationSocket(ServerConnection):
         The library's own pings would take every station for dead that we do not read.
         """
         lives = True
+        self.received_at = float("-inf")  # the opening request alone is no sign of life
         try:
             while lives:
                 await asyncio.sleep(settings.ping_interval_s)
@@ -75,16 +87,35 @@ class StationSocket(ServerConnection):
                 await self.close(_INTERNAL_ERROR, "keepalive ping timeout")
         self.transport.abort()
 
+    async def answers(self, within_s: float) -> bool:
+        """Ask the peer for a sign of life; False when nothing comes within so many seconds.
+
+        What came in the last second is one: however often this is asked, few pings go out.
+        """
+        asked_at = self.loop.time()
+        if asked_at - self.received_at < _JUST_NOW_S:
+            return True
+        with contextlib.suppress(TimeoutError, ConnectionClosed):
+            async with asyncio.timeout(within_s):
+                await (await self.ping())
+        return self.received_at >= asked_at
+
     async def _lives(self, settings: Settings) -> bool:
         """Ping once; False when nothing within the time-out speaks for the peer."""
         self.held = not self.transport.is_reading()
         self.taken = False
         unsent = self.transport.get_write_buffer_size()
+        pinged_at = self.loop.time()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(settings.ping_timeout_s):
                 await (await self.ping())
+            self.ponged = True
             return True
         if self.taken or self.transport.get_write_buffer_size() < unsent:
             return True
-        # Our not reading excuses it, unless we wait for it to take what we wrote.
-        return self.held and unsent <= settings.write_limit_bytes
+        if unsent > settings.write_limit_bytes:
+            return False  # it takes nothing of what we wrote, whatever it sends
+        # Our not reading excuses it, and so does whatever came meanwhile. Some firmware answers no
+        # ping ever: that is silent for long only when its heartbeats do not come either.
+        patience = 0.0 if self.ponged else settings.ping_silence_s
+        return self.held or self.received_at + patience > pinged_at

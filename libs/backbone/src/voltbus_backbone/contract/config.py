@@ -40,10 +40,14 @@ class BootAnswer(Message, frozen=True):
 
 
 class Registration(Message, frozen=True):
-    """Is this station, which reconnects without a BootNotification, registered? (request)"""
+    """Is this station, which reconnects without a BootNotification, registered? (request)
+
+    ``connection_id``: on which it says something else first.
+    """
 
     station_id: str
     protocol: Protocol
+    connection_id: str = ""
 
 
 class CommandRequested(Message, frozen=True):

@@ -13,6 +13,7 @@ class StationConnected(Message, frozen=True):
 
     ``certificate_serial``: hex, of the certificate that it logged in with (profile 3).
     ``credential_id`` is auth's name for what the station logged in with; empty without a password.
+    ``address``: of the other end of the socket, which may be a proxy's.
     """
 
     station_id: str
@@ -24,6 +25,7 @@ class StationConnected(Message, frozen=True):
     security_profile: int = 1
     certificate_serial: str | None = None
     credential_id: str = ""
+    address: str = ""
 
 
 class StationDisconnected(Message, frozen=True):
@@ -35,6 +37,42 @@ class StationDisconnected(Message, frozen=True):
     at: datetime
     code: int = 1006
     reason: str = ""
+
+
+class StationRefused(Message, frozen=True):
+    """A log-in or a call of a registered station was refused.
+
+    The first of its kind is told at once, then one a minute at most: ``count`` is how often this
+    gateway refused the same since it began, which ends with an hour without. ``kind`` is login or
+    call. ``reason`` is the gateway's word for a log-in, and OCPP's error code for a call, whose
+    ``action`` is empty where it is none of that version. ``address``: of the other end.
+    """
+
+    station_id: str
+    gateway_id: str
+    at: datetime
+    kind: str
+    reason: str
+    action: str = ""
+    address: str = ""
+    count: int = 1
+
+
+class DuplicateIdentity(Message, frozen=True):
+    """Two live connections with one identity push each other out.
+
+    ``address`` is of the one that lost its place, ``other_address`` of the one that took it.
+    ``count``: how often that has happened here since it began. For ``pause_s`` seconds the one that
+    holds the place now keeps it, if it lives.
+    """
+
+    station_id: str
+    gateway_id: str
+    at: datetime
+    address: str = ""
+    other_address: str = ""
+    count: int = 1
+    pause_s: float = 0.0
 
 
 class GatewayBeat(Message, frozen=True):

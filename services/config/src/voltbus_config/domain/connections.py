@@ -10,8 +10,10 @@ from datetime import datetime, timedelta
 import msgspec
 
 from voltbus_backbone.contract.stations import (
+    DuplicateIdentity,
     StationConnected,
     StationDisconnected,
+    StationRefused,
     StationSeen,
     StatusReported,
 )
@@ -31,8 +33,8 @@ class Replaced(Message, frozen=True):
 class Connection(Message, frozen=True):
     """The newest connection of a station. ``ready_at``: from then on calls may be sent.
 
-    A station that has just connected may be about to send Boot; calls wait for its answer, or for a
-    moment's silence from a station that reconnects without one (ocpp-rules A20).
+    A station that has just connected may be about to send Boot; calls wait for its answer, for a
+    moment after another word, or for a while of silence (a station may reconnect without one).
     """
 
     connection_id: str
@@ -47,6 +49,7 @@ class Connection(Message, frozen=True):
     close_code: int | None = None
     close_reason: str = ""
     replaced: Replaced | None = None
+    address: str = ""
 
     @property
     def lost(self) -> bool:
@@ -55,9 +58,10 @@ class Connection(Message, frozen=True):
 
 
 class Booted(Message, frozen=True):
-    """The newest Boot that was answered. ``ready_at``: from then on calls may follow it.
+    """The newest Boot that was answered, or first word that was none.
 
-    It comes by another topic than the connection that it was sent on, and may be heard of first.
+    ``ready_at``: from then on calls may follow it. It comes by another topic than the connection
+    that it was sent on, and may be heard of first.
     """
 
     connection_id: str
@@ -75,6 +79,26 @@ class Connector(Message, frozen=True):
     info: str | None = None
 
 
+class LastRefusal(Message, frozen=True):
+    """The last log-in or call that a gateway refused (StationRefused)."""
+
+    at: datetime
+    kind: str
+    reason: str
+    action: str
+    address: str
+    count: int
+
+
+class Contest(Message, frozen=True):
+    """Two connections that pushed each other out, the last time (DuplicateIdentity)."""
+
+    at: datetime
+    address: str
+    other_address: str
+    count: int
+
+
 class Presence(Message, frozen=True, rename={"id": "_id"}):
     """A station's connection, when it was last seen, and its connectors by number.
 
@@ -90,6 +114,8 @@ class Presence(Message, frozen=True, rename={"id": "_id"}):
     log_at: datetime | None = None
     last_seen: datetime | None = None
     connectors: dict[str, Connector] = msgspec.field(default_factory=dict)
+    last_refusal: LastRefusal | None = None
+    duplicate_identity: Contest | None = None
 
     def ready(self, now: datetime) -> bool:
         """Whether a call may be sent now."""
@@ -108,7 +134,14 @@ class Folded(Message, frozen=True):
     arrived: bool = False
 
 
-Reported = StationConnected | StationDisconnected | StationSeen | StatusReported
+Reported = (
+    StationConnected
+    | StationDisconnected
+    | StationSeen
+    | StatusReported
+    | StationRefused
+    | DuplicateIdentity
+)
 
 
 def fold(
@@ -121,6 +154,9 @@ def fold(
     takeovers: list[Replaced] = []
     arrived = False
     for event, offset in events:
+        if isinstance(event, StationRefused | DuplicateIdentity):
+            presence = _noted(presence, event)  # it may be somebody else who was refused: not seen
+            continue
         presence = _seen(presence, event.at)
         if isinstance(event, StationConnected):
             presence = _connected(presence, event, offset, now + settle)
@@ -138,6 +174,23 @@ def fold(
         else:
             presence = _reported(presence, event)
     return Folded(presence=presence, takeovers=tuple(takeovers), arrived=arrived)
+
+
+def _noted(presence: Presence, event: StationRefused | DuplicateIdentity) -> Presence:
+    if isinstance(event, StationRefused):
+        refusal = LastRefusal(
+            at=event.at,
+            kind=event.kind,
+            reason=event.reason,
+            action=event.action,
+            address=event.address,
+            count=event.count,
+        )
+        return msgspec.structs.replace(presence, last_refusal=refusal)
+    contest = Contest(
+        at=event.at, address=event.address, other_address=event.other_address, count=event.count
+    )
+    return msgspec.structs.replace(presence, duplicate_identity=contest)
 
 
 def _is_old(presence: Presence, offset: int, at: datetime) -> bool:
@@ -180,6 +233,7 @@ def _connected(
         open=True,
         security_profile=event.security_profile,
         replaced=replaced,
+        address=event.address,
     )
     return msgspec.structs.replace(
         presence, connection=connection, log_offset=offset, log_at=event.at

@@ -34,13 +34,14 @@ from voltbus_backbone.contract.registry import (
 )
 from voltbus_backbone.contract.stations import StationBooted
 from voltbus_backbone.envelope import reply
+from voltbus_config.domain import boot_requests, shapes, sizes
 from voltbus_config.domain import commands as life
-from voltbus_config.domain import shapes, sizes
 from voltbus_config.domain import stations as station_rules
 from voltbus_config.domain.commands import Command, fingerprint
 from voltbus_config.domain.emissions import Emission, changed
 from voltbus_config.domain.stations import Intervals, Station
 from voltbus_config.domain.tending import ended, setting_events
+from voltbus_config.handlers.acceptance import accept
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -82,6 +83,7 @@ class Requests:
             batch = await self._only_read(events)
         else:
             batch = await self._shell.store.transact(lambda session: self._work(events, session))
+            await self._calls_may_follow_words(events)
             await self._calls_may_follow(batch)
             self._shell.outbox.wake()
             self._tending.wake()
@@ -94,6 +96,7 @@ class Requests:
             stations = await self._shell.store.stations.get(_station_ids(events))
         for place, event in enumerate(events):
             batch.answers[place] = self._standing(event.message, stations)
+        await self._calls_may_follow_words(events)
         return batch
 
     async def _work(self, events: Sequence[Event], session: Session) -> _Batch:
@@ -106,7 +109,7 @@ class Requests:
             elif isinstance(event.message, Registration):
                 batch.answers[place] = self._standing(event.message, stations)
         await store.stations.put(touched.values(), session)
-        await self._calls_ended(events, batch, now, session)
+        await self._calls_ended(events, stations, batch, now, session)
         await self._commands(events, stations, batch, now, session)
         await self._shell.tell(batch.emissions, now, session)
         await self._tending.tend(batch.tend, session)
@@ -147,18 +150,37 @@ class Requests:
 
     async def _calls_may_follow(self, batch: _Batch) -> None:
         if batch.booted:
-            store, lag = self._shell.store, timedelta(seconds=self._shell.settings.boot_lag_s)
-            at = self._shell.now() + lag
-            await store.ready(batch.booted, at)
-            # Again, behind its cause: who looked in between has set the time for a silent station.
-            with store.reachable.watching():
-                await store.due.mark(dict.fromkeys(batch.booted, at))
-            self._tending.wake(lag.total_seconds())
+            lag = timedelta(seconds=self._shell.settings.boot_lag_s)
+            await self._ready(batch.booted, lag)
+
+    async def _calls_may_follow_words(self, events: Sequence[Event]) -> None:
+        """Who says something else first may still boot; calls need not wait for it as long."""
+        said = {
+            event.message.station_id: event.message.connection_id
+            for event in events
+            if isinstance(event.message, Registration) and event.message.connection_id
+        }
+        if said:
+            await self._ready(said, timedelta(seconds=self._shell.settings.settle_s))
+
+    async def _ready(self, connections: dict[str, str], lag: timedelta) -> None:
+        """Calls may follow on these connections, by station, after so long."""
+        store, at = self._shell.store, self._shell.now() + lag
+        await store.ready(connections, at)
+        # Again, behind its cause: who looked in between has set the time for a silent station.
+        with store.reachable.watching():
+            await store.due.mark(dict.fromkeys(connections, at))
+        self._tending.wake(lag.total_seconds())
 
     # Calls that ended.
 
     async def _calls_ended(
-        self, events: Sequence[Event], batch: _Batch, now: datetime, session: Session
+        self,
+        events: Sequence[Event],
+        stations: dict[str, Station],
+        batch: _Batch,
+        now: datetime,
+        session: Session,
     ) -> None:
         ends = [event.message for event in events if isinstance(event.message, CallEnded)]
         if not ends:
@@ -167,6 +189,7 @@ class Requests:
         commands = await store.commands.get([end.command_id for end in ends], session)
         over: dict[str, Command] = {}
         absent: dict[str, str] = {}
+        refused: list[Command] = []
         for end in ends:
             command = commands.get(end.command_id)
             after = None if command is None else life.heard(command, end, now)
@@ -176,16 +199,24 @@ class Requests:
             batch.emissions.append(changed(after, now))
             if end.outcome is CallOutcome.NOT_CONNECTED and not end.late:
                 absent[command.station_id] = end.connection_id
+            if after.answer_status == boot_requests.REFUSED:
+                refused.append(command)
         await store.commands.put(over.values(), session)
         await store.absent(absent, now, session)
-        await self._settings_brought(over.values(), batch, now, session)
+        await self._brought(over.values(), batch, now, session)
+        batch.emissions += await accept(refused, stations, self._shell, now, session)
         batch.tend.extend(command.station_id for command in over.values())
 
-    async def _settings_brought(
+    async def _brought(
         self, over: Iterable[Command], batch: _Batch, now: datetime, session: Session
     ) -> None:
-        """What the answers say of the settings that the commands were to bring."""
-        done = [each for each in over if each.status in life.FINAL and each.settings]
+        """What the answers say of the settings, or the Boot, that the commands were to bring."""
+        done = [
+            each
+            for each in over
+            if each.status in life.FINAL
+            and (each.settings or each.purpose is life.Purpose.REGISTRATION)
+        ]
         if not done:
             return
         store = self._shell.store

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from voltbus_backbone.contract.registry import (
+    DUPLICATE_IDENTITY,
     GATEWAY_BEAT,
     STATION_CONNECTED,
     STATION_DISCONNECTED,
+    STATION_REFUSED,
     STATION_SEEN,
     STATUS_REPORTED,
 )
@@ -28,7 +30,15 @@ if TYPE_CHECKING:
     from voltbus_config.handlers.records import Shell
     from voltbus_config.handlers.tending import Tending
 
-_ROWS = (GATEWAY_BEAT, STATION_CONNECTED, STATION_DISCONNECTED, STATION_SEEN, STATUS_REPORTED)
+_ROWS = (
+    DUPLICATE_IDENTITY,
+    GATEWAY_BEAT,
+    STATION_CONNECTED,
+    STATION_DISCONNECTED,
+    STATION_REFUSED,
+    STATION_SEEN,
+    STATUS_REPORTED,
+)
 TYPES = frozenset(row.name for row in _ROWS)
 
 _TRIES = 10
@@ -40,7 +50,7 @@ class StationEvents:
     def __init__(self, shell: Shell, tending: Tending) -> None:
         self._shell = shell
         self._tending = tending
-        self._settle = timedelta(seconds=shell.settings.settle_s)
+        self._boot_wait = timedelta(seconds=shell.settings.boot_wait_s)
 
     async def handle(self, events: Sequence[Event]) -> list[Record]:
         """Handle a batch."""
@@ -64,8 +74,8 @@ class StationEvents:
             }
             await store.due.mark(arrived)
         if arrived:
-            self._tending.wake(self._settle.total_seconds())
-        takeovers = [close(each.presence.id, old) for each in folded for old in each.takeovers]
+            self._tending.wake(self._boot_wait.total_seconds())
+        takeovers = [close(each.presence, old) for each in folded for old in each.takeovers]
         return self._shell.records(takeovers, now)
 
     async def _fold(
@@ -78,7 +88,7 @@ class StationEvents:
             result, writes = [], []
             for station_id, events in told.items():
                 before = known.get(station_id) or Presence(id=station_id)
-                folded = fold(before, events, now, self._settle)
+                folded = fold(before, events, now, self._boot_wait)
                 result.append(folded)
                 if folded.presence != before:
                     after = msgspec.structs.replace(folded.presence, revision=before.revision + 1)

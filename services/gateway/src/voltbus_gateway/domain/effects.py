@@ -22,6 +22,16 @@ class Write(msgspec.Struct, frozen=True):
     command_id: str | None = None
 
 
+class Refusal(msgspec.Struct, frozen=True):
+    """A message of the station was refused. ``reason`` is the code as the station gets it.
+
+    ``action`` is empty where none of the version's could be read.
+    """
+
+    action: str
+    reason: str
+
+
 class Dispatch(msgspec.Struct, frozen=True):
     """Handle this valid message of the station; answer a ``Call`` once, never a ``Send``.
 

@@ -8,9 +8,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from voltbus_gateway.domain import frames
-from voltbus_gateway.domain.effects import Dispatch, Effect, Effects, Write
+from voltbus_gateway.domain.effects import Dispatch, Effect, Effects, Refusal, Write
 from voltbus_gateway.domain.errors import CallFailed, ErrorCode
-from voltbus_gateway.domain.schemas import UNANSWERED, Extras, check_request, check_response
+from voltbus_gateway.domain.schemas import (
+    UNANSWERED,
+    Extras,
+    actions,
+    check_request,
+    check_response,
+)
 
 if TYPE_CHECKING:
     from voltbus_backbone.contract.values import Protocol
@@ -28,15 +34,31 @@ class Inbound:
     """The half of a session that answers.
 
     ``current`` is the call in flight, ``deadline`` when it is given up (monotonic seconds).
+    ``refusals``: what was refused is added to it.
     """
 
-    __slots__ = ("_counts", "_extras", "_protocol", "_queue", "_within", "current", "deadline")
+    __slots__ = (
+        "_counts",
+        "_extras",
+        "_protocol",
+        "_queue",
+        "_refusals",
+        "_within",
+        "current",
+        "deadline",
+    )
 
     def __init__(
-        self, protocol: Protocol, counts: Counter[str], extras: Extras, answer_within: float
+        self,
+        protocol: Protocol,
+        counts: Counter[str],
+        refusals: list[Refusal],
+        extras: Extras,
+        answer_within: float,
     ) -> None:
         self._protocol = protocol
         self._counts = counts
+        self._refusals = refusals
         self._extras = extras
         self._within = answer_within
         # What waits for its turn: sound calls, and errors that are owed in that order.
@@ -74,11 +96,11 @@ class Inbound:
         """A SEND came (2.1): it waits for nothing and is never answered, also when wrong (A17)."""
         try:
             extras = check_request(self._protocol, message.action, message.payload, self._extras)
-        except CallFailed:
+            if message.action not in UNANSWERED:
+                raise _no_send()
+        except CallFailed as failure:
             self._counts["invalid_send"] += 1
-            return ()
-        if message.action not in UNANSWERED:
-            self._counts["invalid_send"] += 1
+            self._refusals.append(refusal(self._protocol, message.action, failure.code))
             return ()
         return (Dispatch(message, extras),)
 
@@ -145,9 +167,22 @@ class Inbound:
         return tuple(effects)
 
     def _error(self, call: Call, failure: CallFailed) -> Write:
+        # That we could not decide says nothing about the station.
+        if failure.code is not ErrorCode.INTERNAL_ERROR:
+            self._refusals.append(refusal(self._protocol, call.action, failure.code))
         return Write(
             frames.encode_error(call.id, failure.code, failure.description, self._protocol)
         )
+
+
+def refusal(protocol: Protocol, action: str, code: ErrorCode) -> Refusal:
+    """What is told of a refusal: an action that the version does not know may be any text."""
+    known = action if action in actions(protocol) else ""
+    return Refusal(known, code.spelled(protocol))
+
+
+def _no_send() -> CallFailed:
+    return CallFailed(ErrorCode.MESSAGE_TYPE_NOT_SUPPORTED, "This action is no SEND")
 
 
 def _not_a_call() -> CallFailed:

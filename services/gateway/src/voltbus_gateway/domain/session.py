@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from voltbus_backbone.contract.values import Protocol
 from voltbus_gateway.domain import frames
-from voltbus_gateway.domain.effects import Dispatch, Effect, Effects, Ended, Write
+from voltbus_gateway.domain.effects import Dispatch, Effect, Effects, Ended, Refusal, Write
 from voltbus_gateway.domain.errors import CallFailed, ErrorCode
 from voltbus_gateway.domain.frames import (
     UNREADABLE_ID,
@@ -25,7 +25,7 @@ from voltbus_gateway.domain.frames import (
     Payload,
     Send,
 )
-from voltbus_gateway.domain.inbound import Inbound
+from voltbus_gateway.domain.inbound import Inbound, refusal
 from voltbus_gateway.domain.outbound import Outbound
 from voltbus_gateway.domain.schemas import UNANSWERED, Extras, check_request
 
@@ -48,7 +48,7 @@ class Session:
     ``queue_limit``: how many calls the station may send ahead before ``wants_input`` is false.
     ``command_limit``: how many of our calls may wait. ``answer_within``: seconds after which a call
     of the station that nobody answered gets InternalError. ``counts`` tells what was dropped, by
-    name, for metrics.
+    name, for metrics; ``refusals`` what the station was refused, until whoever tells takes them.
     """
 
     __slots__ = (
@@ -59,6 +59,7 @@ class Session:
         "_queue_limit",
         "counts",
         "protocol",
+        "refusals",
     )
 
     def __init__(
@@ -75,7 +76,8 @@ class Session:
         self.counts: Counter[str] = Counter()
         self._new_id = new_id
         self._queue_limit = queue_limit
-        self._inbound = Inbound(protocol, self.counts, extras, answer_within)
+        self.refusals: list[Refusal] = []
+        self._inbound = Inbound(protocol, self.counts, self.refusals, extras, answer_within)
         self._outbound = Outbound(protocol, self.counts, extras, new_id, command_limit)
         self._closed = False
 
@@ -160,6 +162,11 @@ class Session:
         check_request(self.protocol, action, payload)
         return (Write(frames.encode_send(self._new_id(), action, payload)),)
 
+    def drop(self, message: Send, failure: CallFailed) -> None:
+        """A message that is never answered (2.1 SEND) was not taken."""
+        self.counts["refused_send"] += 1
+        self.refusals.append(refusal(self.protocol, message.action, failure.code))
+
     def tick(self, now: float) -> Effects:
         """Time has passed: end what is overdue, in both directions."""
         return (*self._outbound.tick(now), *self._inbound.tick(now))
@@ -193,7 +200,8 @@ class Session:
             )
         if error.answer is None:
             return ()
-        refusal = Write(frames.encode_refusal(error.answer))
+        self.refusals.append(Refusal("", error.answer.code))
+        owed = Write(frames.encode_refusal(error.answer))
         if error.answer.id == UNREADABLE_ID:
-            return (refusal,)
-        return self._inbound.refuse(refusal)
+            return (owed,)
+        return self._inbound.refuse(owed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from voltbus_backbone.blanks import trimmed
 from voltbus_backbone.contract import registry
 from voltbus_backbone.contract.auth import Authorize, Phase, TransactionMessage
 from voltbus_backbone.contract.config import Boot
@@ -77,7 +78,7 @@ def authorize(payload: Payload, context: Context) -> Authorize:
     return Authorize(
         station_id=context.station_id,
         protocol=context.protocol,
-        id_token=IdToken(value=payload["idTag"]),
+        id_token=IdToken(value=trimmed(payload["idTag"])),
         at=context.now,
     )
 
@@ -95,7 +96,7 @@ def start_transaction(payload: Payload, context: Context) -> TransactionMessage:
         phase=Phase.STARTED,
         at=parse_time(payload["timestamp"]),
         connector_id=integer(payload["connectorId"]),
-        id_token=IdToken(value=payload["idTag"]),
+        id_token=IdToken(value=trimmed(payload["idTag"])),
         meter_wh=integer(payload["meterStart"]),
         reservation_id=optional_integer(payload.get("reservationId")),
     )
@@ -124,7 +125,7 @@ def stop_transaction(payload: Payload, context: Context) -> TransactionMessage:
         phase=Phase.ENDED,
         at=parse_time(payload["timestamp"]),
         transaction_id=str(integer(payload["transactionId"])),
-        id_token=IdToken(value=id_tag) if id_tag is not None else None,
+        id_token=IdToken(value=trimmed(id_tag)) if id_tag is not None else None,
         meter_wh=integer(payload["meterStop"]),
         stopped_reason=payload.get("reason", "Local"),
         samples=samples_16(payload.get("transactionData", ())),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from voltbus_backbone.blanks import trimmed
 from voltbus_backbone.contract import registry
 from voltbus_backbone.contract.auth import Authorize, Phase, TransactionMessage
 from voltbus_backbone.contract.config import Boot
@@ -75,10 +76,11 @@ def id_token(value: Payload) -> IdToken:
     """IdTokenType."""
     further = value.get("additionalInfo")
     return IdToken(
-        value=value["idToken"],
+        value=trimmed(value["idToken"]),
         type=value["type"],
         additional=tuple(
-            AdditionalId(value=one["additionalIdToken"], type=one["type"]) for one in further
+            AdditionalId(value=trimmed(one["additionalIdToken"]), type=one["type"])
+            for one in further
         )
         if further
         else (),

@@ -102,6 +102,24 @@ def _disconnected(data: Data) -> str:
     return f"closed with {data.get('code', 1006)}{reason}"
 
 
+def _refused(data: Data) -> str:
+    what = "log-in" if data["kind"] == "login" else data.get("action") or "a message"
+    count = data.get("count", 1)
+    return _sentence(
+        f"{what} refused: {str(data['reason']).replace('_', ' ')}",
+        f"{count} times by now" if count > 1 else None,
+        f"from {data['address']}" if data.get("address") else None,
+    )
+
+
+def _duplicate(data: Data) -> str:
+    places = [str(data[name]) for name in ("address", "other_address") if data.get(name)]
+    return _sentence(
+        f"two live connections with one identity push each other out, {data.get('count', 1)} times",
+        f"from {' and '.join(places)}" if places else None,
+    )
+
+
 def _booted(data: Data) -> str:
     made = " ".join(part for part in (data.get("vendor"), data.get("model")) if part)
     firmware = data.get("firmware_version")
@@ -184,6 +202,8 @@ _TABLE: dict[str, Callable[[Data], str]] = {
     "token.erased": _token,
     "station.connected": _connected,
     "station.disconnected": _disconnected,
+    "station.refused": _refused,
+    "station.duplicate-identity": _duplicate,
     "station.booted": _booted,
     "station.registered": _registered,
     "station.seen": lambda _: "heartbeat",
