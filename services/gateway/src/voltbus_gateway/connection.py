@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from voltbus_backbone.contract.gateway import SendCall
     from voltbus_gateway.domain.effects import Effects
     from voltbus_gateway.domain.errors import CallFailed
-    from voltbus_gateway.domain.frames import Call, Payload, Send
+    from voltbus_gateway.domain.frames import Call, Payload
     from voltbus_gateway.domain.session import Session
     from voltbus_gateway.tls import ClientCertificate
 
@@ -39,10 +39,8 @@ class Link(Protocol):
 class Carrier(Protocol):
     """Who carries out what a session wants."""
 
-    def dispatch(
-        self, connection: Connection, message: Call | Send, extras: tuple[str, ...]
-    ) -> None:
-        """Handle a valid message of the station; ``extras``: where it goes beyond the schema."""
+    def dispatch(self, connection: Connection, dispatch: Dispatch) -> None:
+        """Handle a message of the station that can be used."""
         ...
 
     def ended(self, connection: Connection, ended: Ended) -> None:
@@ -218,7 +216,7 @@ class Connection:
                 if not self._link.write(effect.text) and effect.command_id is not None:
                     self._carry_out(self._session.unsent(effect.command_id))
             elif type(effect) is Dispatch:
-                self._carrier.dispatch(self, effect.call, effect.extras)
+                self._carrier.dispatch(self, effect)
             elif type(effect) is Ended:
                 self._carrier.ended(self, effect)
         if self.closed:

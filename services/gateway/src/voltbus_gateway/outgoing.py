@@ -12,6 +12,7 @@ from voltbus_backbone.contract.registry import CALL_ENDED
 from voltbus_gateway.domain import registration
 from voltbus_gateway.domain.effects import Ended
 from voltbus_gateway.domain.errors import ErrorCode
+from voltbus_gateway.domain.repairs.repair import sentences
 from voltbus_gateway.metrics import COMMANDS
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from voltbus_backbone.contract.gateway import SendCall
     from voltbus_backbone.envelope import Record
     from voltbus_gateway.connection import Connection
+    from voltbus_gateway.repair_reports import RepairReports
     from voltbus_gateway.reports import Reports
     from voltbus_gateway.unknown_properties import UnknownProperties
 
@@ -39,12 +41,14 @@ class OutgoingCalls:
         *,
         reports: Reports,
         unknown_properties: UnknownProperties,
+        repair_reports: RepairReports,
         source: str,
         longest_timeout_s: float,
         now: Callable[[], datetime],
     ) -> None:
         self._reports = reports
         self._unknown_properties = unknown_properties
+        self._repair_reports = repair_reports
         self._source = source
         self._longest_timeout_s = longest_timeout_s
         self._now = now
@@ -82,6 +86,7 @@ class OutgoingCalls:
         command = self._on_their_way.pop(ended.command_id, None)
         if command is not None:
             self._unknown_properties.passed(connection, command.action, ended.extras)
+            self._repair_reports.report(connection, command.action, ended.repairs)
             self._report(command, connection.connection_id, ended)
 
     def _left(self, command: SendCall) -> float:
@@ -102,6 +107,7 @@ class OutgoingCalls:
             error_description=ended.error_description,
             attempt=command.attempt,
             late=ended.late,
+            repairs=sentences(ended.repairs),
         )
         record = envelope.event(
             CALL_ENDED,

@@ -11,6 +11,7 @@ from voltbus_backbone.contract.registry import (
     GATEWAY_BEAT,
     STATION_CONNECTED,
     STATION_DISCONNECTED,
+    STATION_REPAIRED,
     STATION_SEEN,
     STATUS_REPORTED,
 )
@@ -28,7 +29,14 @@ if TYPE_CHECKING:
     from voltbus_config.handlers.records import Shell
     from voltbus_config.handlers.tending import Tending
 
-_ROWS = (GATEWAY_BEAT, STATION_CONNECTED, STATION_DISCONNECTED, STATION_SEEN, STATUS_REPORTED)
+_ROWS = (
+    GATEWAY_BEAT,
+    STATION_CONNECTED,
+    STATION_DISCONNECTED,
+    STATION_REPAIRED,
+    STATION_SEEN,
+    STATUS_REPORTED,
+)
 TYPES = frozenset(row.name for row in _ROWS)
 
 _TRIES = 10

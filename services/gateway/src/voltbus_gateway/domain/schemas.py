@@ -133,6 +133,12 @@ def validator(protocol: Protocol, action: str, kind: Kind) -> Validator | None:
 
 @cache
 def _compiled(protocol: Protocol, action: str, kind: Kind) -> Validator | None:
+    schema = load_schema(protocol, action, kind)
+    return None if schema is None else Validator(schema)
+
+
+def load_schema(protocol: Protocol, action: str, kind: Kind) -> dict[str, Any] | None:
+    """One half of an action as the version describes it; None where it has no such half."""
     name = f"{_schema_name(protocol, action, kind)}.json"
     source = resources.files("ocpp") / _FOLDERS[protocol] / "schemas" / name
     if not source.is_file():
@@ -141,7 +147,7 @@ def _compiled(protocol: Protocol, action: str, kind: Kind) -> Validator | None:
     optional = _OPTIONAL_WHATEVER_THE_SCHEMA_SAYS.get((protocol, action))
     if optional in schema.get("required", ()):
         schema["required"].remove(optional)
-    return Validator(schema)
+    return schema
 
 
 def check_request(
