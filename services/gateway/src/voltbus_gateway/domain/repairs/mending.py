@@ -70,15 +70,7 @@ class _Mender:
         """What stands there afterwards, or ``ABSENT``."""
         if value is None and shape.type != "any":
             return self._nothing(shape, "null")
-        read = {
-            "object": self.object,
-            "array": self._array,
-            "string": self._text,
-            "integer": self._number,
-            "number": self._number,
-            "boolean": self._boolean,
-        }.get(shape.type, self._anything)
-        return read(value, shape)
+        return _READERS.get(shape.type, _Mender.anything)(self, value, shape)
 
     # What could not be understood.
 
@@ -104,7 +96,7 @@ class _Mender:
         if not isinstance(value, dict):
             return self._unreadable(shape, "no object")
         if shape.members is None:
-            return self._anything(value, shape)
+            return self.anything(value, shape)
         mended: dict[str, Any] = {}
         for name, inner in value.items():
             member = shape.members.get(name)
@@ -153,7 +145,7 @@ class _Mender:
                 self._note(member, Kind.MISSING, f"missing, {_instead(member)}")
         return mended
 
-    def _array(self, value: Any, shape: Field) -> Any:
+    def array(self, value: Any, shape: Field) -> Any:
         if isinstance(value, dict):
             self._note(shape, Kind.CONVERTED, "a single object, read as a list")
             value = [value]
@@ -170,7 +162,7 @@ class _Mender:
             return self._nothing(shape, "no readable entries")
         return mended
 
-    def _anything(self, value: Any, shape: Field) -> Any:
+    def anything(self, value: Any, shape: Field) -> Any:
         try:
             storable.check(value)
         except storable.NotStorableError as error:
@@ -179,8 +171,8 @@ class _Mender:
 
     # Single values.
 
-    def _text(self, value: Any, shape: Field) -> Any:
-        text = to_text(value)
+    def text(self, value: Any, shape: Field) -> Any:
+        text = value if type(value) is str else to_text(value)
         if text is None:
             return self._unreadable(shape, "no text")
         if shape.words is not None:
@@ -234,7 +226,7 @@ class _Mender:
             return stripped
         return self._unreadable(shape, "no date-time", ErrorCode.PROPERTY_CONSTRAINT_VIOLATION)
 
-    def _number(self, value: Any, shape: Field) -> Any:
+    def number(self, value: Any, shape: Field) -> Any:
         whole = shape.type == "integer"
         number = to_integer(value, rounded=shape.rule.rounded) if whole else to_number(value)
         if number is None:
@@ -254,13 +246,23 @@ class _Mender:
     def _may_be_float(self, value: float, shape: Field) -> bool:
         return shape.type == "number" or (shape.whole_floats and value.is_integer())
 
-    def _boolean(self, value: Any, shape: Field) -> Any:
+    def boolean(self, value: Any, shape: Field) -> Any:
         found = to_boolean(value)
         if found is None:
             return self._unreadable(shape, "no boolean")
         if found is not value:
             self._note(shape, Kind.CONVERTED, "read as true or false")
         return found
+
+
+_READERS: Final = {
+    "object": _Mender.object,
+    "array": _Mender.array,
+    "string": _Mender.text,
+    "integer": _Mender.number,
+    "number": _Mender.number,
+    "boolean": _Mender.boolean,
+}
 
 
 def _instead(shape: Field) -> str:
