@@ -93,6 +93,26 @@ async def test_a_stop_with_an_odd_field_ends_its_session(
     assert CARD not in str(station)
 
 
+@every_version
+async def test_a_stop_at_no_readable_time_ends_its_session_with_a_doubt(
+    operator: Operator, protocol: Protocol
+) -> None:
+    """The time of arrival stands in for it, and whoever bills is told: doubt clock."""
+    async with by_hand(operator, protocol) as raw:
+        token, _ = await operator.token()
+        identity = await started(raw, token, "tx-clock")
+        action, stop = "StopTransaction", {"transactionId": identity, "meterStop": 20100}
+        if protocol != "1.6":
+            action = "TransactionEvent"
+            info = {"transactionId": identity}
+            stop = {"eventType": "Ended", "seqNo": 1, "transactionInfo": info}
+            stop |= {"triggerReason": "EVDeparted", "meterValue": VALUES_2}
+        assert (await raw.call(action, stop | {"timestamp": "yesterday"}))[0] == 3
+        (record,) = await transactions(operator, raw.name)
+    assert (record["state"], record["energy_wh"]) == ("ended", 20000)
+    assert "clock" in record["doubts"]
+
+
 @every_2x
 async def test_an_end_with_an_odd_field_ends_its_session(
     operator: Operator, protocol: Protocol
