@@ -67,6 +67,16 @@ def test_energy_so_far() -> None:
     assert energy(record) == (600, "samples")
 
 
+def test_a_message_whose_own_time_could_not_be_read() -> None:
+    """The time of its arrival stands in for it (ADR 12): doubt clock."""
+    note = "timestamp: no date-time, the time of arrival taken"
+    ended = said(Phase.ENDED, END, 1, meter_wh=8000, repairs=(note,))
+    record = recorded(said(Phase.STARTED, NOW, 0, meter_wh=1000), ended)
+    assert energy(record) == (7000, "register")
+    assert doubts(record) == ("clock",)
+    assert doubts(charged(1000, 8000, sampled(1500, 1, repairs=("meterValue.timestamp: x",)))) == ()
+
+
 def test_register_goes_backwards() -> None:
     """A stop below the start gives no energy but a doubt."""
     record = charged(8000, 1000)

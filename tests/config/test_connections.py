@@ -13,15 +13,18 @@ from voltbus_backbone.contract.stations import (
     StationConnected,
     StationDisconnected,
     StationRefused,
+    StationRepaired,
     StationSeen,
     StatusReported,
 )
 from voltbus_backbone.contract.values import Protocol
 from voltbus_config.domain.connections import (
     LOST,
+    MOST_REPAIRS,
     Booted,
     Folded,
     Presence,
+    Repaired,
     Reported,
     connector_name,
     fold,
@@ -227,3 +230,38 @@ def test_any_redelivery_ends_in_the_same_state(
         if start < end and data.draw(st.booleans()):
             start = end
     assert presence == expected
+
+
+def repaired(action: str, *repairs: str, at: float = 0) -> StationRepaired:
+    return StationRepaired(
+        station_id="CS-1",
+        protocol=Protocol.OCPP16,
+        action=action,
+        at=NOW + timedelta(seconds=at),
+        repairs=repairs,
+    )
+
+
+def test_the_latest_repairs_are_kept_each_once() -> None:
+    """What an operator reads at the station: the newest first, and no list without end (ADR 12)."""
+    log: Log = [
+        (repaired("StopTransaction", "reason: null, left out"), 0),
+        (repaired("BootNotification", "iccid: null, left out", at=1), 1),
+        (repaired("StopTransaction", "reason: null, left out", at=2), 2),
+    ]
+    assert folded(log).presence.repairs == (
+        Repaired(
+            action="StopTransaction",
+            repair="reason: null, left out",
+            at=NOW + timedelta(seconds=2),
+        ),
+        Repaired(
+            action="BootNotification",
+            repair="iccid: null, left out",
+            at=NOW + timedelta(seconds=1),
+        ),
+    )
+    many: Log = [(repaired("StopTransaction", f"x{place}: left out"), place) for place in range(50)]
+    kept = folded(many).presence.repairs
+    assert len(kept) == MOST_REPAIRS
+    assert kept[0].repair == "x49: left out"

@@ -56,6 +56,14 @@ def event(kind: str, subject: str = "CP-1", **data: object) -> Event:
             "token abc, ISO14443, accepted",
         ),
         (
+            "station.repaired",
+            {
+                "action": "StopTransaction",
+                "repairs": ["reason: null, left out", "meterStop: rounded"],
+            },
+            "StopTransaction mended: reason: null, left out; meterStop: rounded",
+        ),
+        (
             "station.connected",
             {"protocol": "ocpp1.6", "gateway_id": "g-1"},
             "speaks ocpp1.6, through g-1",

@@ -43,10 +43,8 @@ class Link(Protocol):
 class Carrier(Protocol):
     """Who carries out what a session wants."""
 
-    def dispatch(
-        self, connection: Connection, message: Call | Send, extras: tuple[str, ...]
-    ) -> None:
-        """Handle a valid message of the station; ``extras``: where it goes beyond the schema."""
+    def dispatch(self, connection: Connection, dispatch: Dispatch) -> None:
+        """Handle a message of the station that can be used."""
         ...
 
     def ended(self, connection: Connection, ended: Ended) -> None:
@@ -248,7 +246,7 @@ class Connection:
                 if not self._link.write(effect.text) and effect.command_id is not None:
                     self._carry_out(self._session.unsent(effect.command_id))
             elif type(effect) is Dispatch:
-                self._carrier.dispatch(self, effect.call, effect.extras)
+                self._carrier.dispatch(self, effect)
             elif type(effect) is Ended:
                 self._carrier.ended(self, effect)
         if self._session.refusals:

@@ -37,8 +37,7 @@ if TYPE_CHECKING:
     from voltbus_gateway.client_trust import ClientTrust
     from voltbus_gateway.connection import Link
     from voltbus_gateway.contests import Contests
-    from voltbus_gateway.domain.effects import Ended, Refusal
-    from voltbus_gateway.domain.frames import Call, Send
+    from voltbus_gateway.domain.effects import Dispatch, Ended, Refusal
     from voltbus_gateway.handlers import Handlers
     from voltbus_gateway.outgoing import OutgoingCalls
     from voltbus_gateway.refusals import Refusals
@@ -127,6 +126,7 @@ class Connections:
             session=Session(
                 protocol,
                 extras=settings.unknown_properties,
+                facts=settings.station_facts,
                 queue_limit=settings.calls_ahead,
                 command_limit=settings.commands_ahead,
                 answer_within=settings.answer_deadline_s
@@ -235,13 +235,11 @@ class Connections:
 
     # What the sessions want (Carrier).
 
-    def dispatch(
-        self, connection: Connection, message: Call | Send, extras: tuple[str, ...]
-    ) -> None:
-        """Hand a valid message of the station to the handlers."""
-        if extras:
-            self._unknown_properties.passed(connection, message.action, extras)
-        self._handlers.handle(connection, message)
+    def dispatch(self, connection: Connection, dispatch: Dispatch) -> None:
+        """Hand a message of the station that can be used to the handlers."""
+        if dispatch.extras:
+            self._unknown_properties.passed(connection, dispatch.call.action, dispatch.extras)
+        self._handlers.handle(connection, dispatch)
 
     def ended(self, connection: Connection, ended: Ended) -> None:
         """A call to the station has ended."""

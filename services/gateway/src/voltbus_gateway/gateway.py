@@ -23,6 +23,7 @@ from voltbus_gateway.handlers import Handlers
 from voltbus_gateway.outgoing import OutgoingCalls
 from voltbus_gateway.pulse import Pulse
 from voltbus_gateway.refusals import Refusals
+from voltbus_gateway.repair_reports import RepairReports
 from voltbus_gateway.reports import Reports
 from voltbus_gateway.sockets import Sockets
 from voltbus_gateway.unknown_properties import UnknownProperties
@@ -94,9 +95,13 @@ class Gateway:
             preload(protocol)
         settings = self._settings
         flow = Flow(settings.max_in_flight)
+        repair_reports = RepairReports(
+            reports=self._reports, source=self._source, now=self._now, clock=self._clock
+        )
         handlers = Handlers(
             settings,
             requester=requester,
+            repair_reports=repair_reports,
             publisher=self._bus,
             source=self._source,
             flow=flow,
@@ -107,6 +112,7 @@ class Gateway:
         calls = OutgoingCalls(
             reports=self._reports,
             unknown_properties=unknown_properties,
+            repair_reports=repair_reports,
             source=self._source,
             longest_timeout_s=settings.longest_call_timeout_s,
             now=self._now,

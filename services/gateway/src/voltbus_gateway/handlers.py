@@ -21,8 +21,10 @@ from voltbus_gateway.domain import registration
 from voltbus_gateway.domain.errors import CallFailed, ErrorCode
 from voltbus_gateway.domain.fitting import fitted
 from voltbus_gateway.domain.frames import Call, Send
+from voltbus_gateway.domain.repairs.repair import sentences
 from voltbus_gateway.domain.route import Context, Mode, Route, fact_id
 from voltbus_gateway.domain.routes import route_of
+from voltbus_gateway.domain.translation import translate
 from voltbus_gateway.fact import Fact, error_of
 from voltbus_gateway.metrics import CALLS
 from voltbus_gateway.reports import give_up
@@ -36,8 +38,10 @@ if TYPE_CHECKING:
     from voltbus_backbone.contract.values import Message
     from voltbus_backbone.rpc import Requester
     from voltbus_gateway.connection import Connection
+    from voltbus_gateway.domain.effects import Dispatch
     from voltbus_gateway.domain.frames import Payload
     from voltbus_gateway.flow import Flow
+    from voltbus_gateway.repair_reports import RepairReports
     from voltbus_gateway.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -75,6 +79,7 @@ class Handlers:
         settings: Settings,
         *,
         requester: Requester,
+        repair_reports: RepairReports,
         publisher: Publishing,
         source: str,
         flow: Flow,
@@ -83,14 +88,16 @@ class Handlers:
     ) -> None:
         self._settings = settings
         self._requester = requester
+        self._repair_reports = repair_reports
         self._publisher = publisher
         self._source = source
         self._flow = flow
         self._now = now
         self._clock = clock
 
-    def handle(self, connection: Connection, call: Call | Send) -> None:
+    def handle(self, connection: Connection, dispatch: Dispatch) -> None:
         """Begin with a message that its session dispatched."""
+        call = dispatch.call
         try:
             route = route_of(connection.protocol, call.action)
         except CallFailed as failure:
@@ -105,7 +112,10 @@ class Handlers:
             now=self._now(),
             gateway_id=self._settings.instance_id,
             certificate_cn=connection.certificate_cn,
+            repairs=sentences(dispatch.repairs) if dispatch.repairs else (),
         )
+        if dispatch.repairs:
+            self._repair_reports.report(connection, call.action, dispatch.repairs)
         self._admit(Handling(connection, call, route, context, self._clock()))
 
     # Registration (A20, A21).
@@ -160,7 +170,12 @@ class Handlers:
         if route.row is None or route.to_contract is None:
             self._answer(one, None)
             return
-        message = route.to_contract(one.call.payload, context)
+        told = translate(
+            route, route.to_contract, one.call.payload, context, self._settings.station_facts
+        )
+        message = told.message
+        if told.repairs:
+            self._repair_reports.report(one.connection, one.call.action, told.repairs)
         if isinstance(message, Boot) and not self._serial_fits(one, message):
             return
         if route.mode is Mode.LOCAL:

@@ -36,6 +36,11 @@ COMMANDS = Counter("voltbus_gateway_commands_total", "Calls to stations, by outc
 DROPPED = Counter(
     "voltbus_gateway_dropped_total", "Messages that were dropped or refused, by reason", ["reason"]
 )
+REPAIRS = Counter(
+    "voltbus_gateway_repairs_total",
+    "What was mended in stations' messages, by version, action and kind",
+    ["protocol", "action", "kind"],
+)
 IN_FLIGHT = Gauge("voltbus_gateway_calls_in_flight", "Calls of stations being handled")
 OUTAGE = Gauge("voltbus_gateway_kafka_outage", "1 while Kafka does not store")
 OWED = Gauge("voltbus_gateway_reports_owed", "Events of our own that Kafka does not have yet")

@@ -14,6 +14,7 @@ from voltbus_gateway.domain import registration
 from voltbus_gateway.domain.effects import Ended
 from voltbus_gateway.domain.errors import ErrorCode
 from voltbus_gateway.domain.fitting import shrunk
+from voltbus_gateway.domain.repairs.repair import sentences
 from voltbus_gateway.metrics import COMMANDS
 from voltbus_gateway.reports import size_of
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from voltbus_backbone.contract.gateway import SendCall
     from voltbus_backbone.envelope import Record
     from voltbus_gateway.connection import Connection
+    from voltbus_gateway.repair_reports import RepairReports
     from voltbus_gateway.reports import Reports
     from voltbus_gateway.unknown_properties import UnknownProperties
 
@@ -46,12 +48,14 @@ class OutgoingCalls:
         *,
         reports: Reports,
         unknown_properties: UnknownProperties,
+        repair_reports: RepairReports,
         source: str,
         longest_timeout_s: float,
         now: Callable[[], datetime],
     ) -> None:
         self._reports = reports
         self._unknown_properties = unknown_properties
+        self._repair_reports = repair_reports
         self._source = source
         self._longest_timeout_s = longest_timeout_s
         self._now = now
@@ -90,6 +94,7 @@ class OutgoingCalls:
         command = self._on_their_way.pop(ended.command_id, None)
         if command is not None:
             self._unknown_properties.passed(connection, command.action, ended.extras)
+            self._repair_reports.report(connection, command.action, ended.repairs)
             self._report(command, connection.connection_id, ended)
 
     def _left(self, command: SendCall) -> float:
@@ -114,7 +119,7 @@ class OutgoingCalls:
             error_description=_cut(ended.error_description, _LONGEST_DESCRIPTION),
             attempt=command.attempt,
             late=ended.late,
-            repairs=repairs,
+            repairs=(*sentences(ended.repairs), *repairs),
         )
         record = envelope.event(
             CALL_ENDED,

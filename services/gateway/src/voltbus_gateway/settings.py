@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from voltbus_backbone.bounds import FRAME_BYTES
 from voltbus_backbone.settings import ServiceSettings
+from voltbus_gateway.domain.repairs.reading import Facts
 from voltbus_gateway.domain.schemas import Extras
 
 
@@ -88,6 +89,10 @@ class Settings(ServiceSettings):
 
     # Calls.
     unknown_properties: Extras = Extras.REFUSE
+    station_facts: Facts = Field(
+        default=Facts.LENIENT,
+        description="facts and answers that don't fit their schema: mended, or refused (ADR 0012)",
+    )
     answer_deadline_s: float = Field(default=10.0, gt=0)
     registration_deadline_s: float = Field(default=3.0, gt=0)
     longest_call_timeout_s: float = Field(default=300.0, gt=0)

@@ -278,6 +278,7 @@ METER_VALUES = _row("voltbus.station.meter-values.v1", stations.MeterValuesRepor
 FIRMWARE_STATUS = _row("voltbus.station.firmware-status.v1", stations.FirmwareStatusReported, _S)
 LOG_STATUS = _row("voltbus.station.log-status.v1", stations.LogStatusReported, _S)
 SECURITY_EVENT = _row("voltbus.station.security-event.v1", stations.SecurityEventReported, _S)
+STATION_REPAIRED = _row("voltbus.station.repaired.v1", stations.StationRepaired, _S)
 STATION_REPORTED = _row("voltbus.station.reported.v1", stations.StationReported, _S)
 
 # What a gateway is told, on its partition of gateway.inbox, with no key.

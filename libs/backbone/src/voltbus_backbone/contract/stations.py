@@ -102,6 +102,8 @@ class StatusReported(Message, frozen=True):
     """A connector's state, in OCPP's own word of that version.
 
     ``evse_id`` and ``connector_id``: in 1.6 there is only a connector, and 0 is the whole station.
+    ``status`` is ``Unknown`` where the station's word could not be understood. ``repairs``: what
+    was mended in the message, as short sentences without values, in all facts of a station alike.
     """
 
     station_id: str
@@ -114,6 +116,7 @@ class StatusReported(Message, frozen=True):
     info: str | None = None
     vendor_id: str | None = None
     vendor_error_code: str | None = None
+    repairs: tuple[str, ...] = ()
 
 
 class MeterValuesReported(Message, frozen=True):
@@ -126,6 +129,7 @@ class MeterValuesReported(Message, frozen=True):
     evse_id: int | None = None
     connector_id: int | None = None
     transaction_id: str | None = None
+    repairs: tuple[str, ...] = ()
 
 
 class FirmwareStatusReported(Message, frozen=True):
@@ -141,6 +145,7 @@ class FirmwareStatusReported(Message, frozen=True):
     request_id: int | None = None
     reason_code: str | None = None
     info: str | None = None
+    repairs: tuple[str, ...] = ()
 
 
 class LogStatusReported(Message, frozen=True):
@@ -156,6 +161,7 @@ class LogStatusReported(Message, frozen=True):
     request_id: int | None = None
     reason_code: str | None = None
     info: str | None = None
+    repairs: tuple[str, ...] = ()
 
 
 class SecurityEventReported(Message, frozen=True):
@@ -166,6 +172,7 @@ class SecurityEventReported(Message, frozen=True):
     type: str
     at: datetime
     tech_info: str | None = None
+    repairs: tuple[str, ...] = ()
 
 
 class StationReported(Message, frozen=True):
@@ -180,6 +187,21 @@ class StationReported(Message, frozen=True):
     at: datetime
     payload: dict[str, Any] = {}
     repairs: tuple[str, ...] = ()
+
+
+class StationRepaired(Message, frozen=True):
+    """A station sends what does not fit OCPP's schema, and it is read all the same.
+
+    ``repairs``: what was mended in its message of this ``action`` (or in its answer to our call of
+    that action), as short sentences "place: what" without values. The same place in the same action
+    of a station is told at most once an hour.
+    """
+
+    station_id: str
+    protocol: Protocol
+    action: str
+    at: datetime
+    repairs: tuple[str, ...]
 
 
 class StationBooted(Message, frozen=True):

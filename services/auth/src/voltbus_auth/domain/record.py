@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 T = TypeVar("T", int, str)
 _DEAUTHORIZED = "Deauthorized"  # OCPP 2.x TriggerReasonEnumType; 1.6 has no word for it
 _STOP_AUTHORIZED = "StopAuthorized"
+# How the gateway's notes on a message's own time begin (docs/adr/0012-core-facts.md).
+_ON_TIME = "timestamp: "
 ERASED = "erased:"  # begins the name that an erased token's transactions bear
 
 
@@ -211,6 +213,8 @@ def fold(record: Record, message: TransactionMessage, presented: Presented | Non
         flags.add("register_backwards")
     if told.unreadable:
         flags.add("register_unreadable")
+    if any(note.startswith(_ON_TIME) for note in message.repairs):
+        flags.add("clock")  # its time is that of its arrival
     changes |= _where(record, message)
     if message.phase is Phase.STARTED:
         meter_wh = _meter(message, told.begin or told.first)

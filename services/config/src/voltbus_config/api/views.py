@@ -56,6 +56,10 @@ def station(found: Station, presence: Presence | None, desired: Desired | None) 
             }
             for _, each in sorted(({} if presence is None else presence.connectors).items())
         ],
+        "repairs": [
+            {"action": each.action, "repair": each.repair, "at": moment(each.at)}
+            for each in (() if presence is None else presence.repairs)
+        ],
         "vendor": found.vendor or None,
         "model": found.model or None,
         "serial_number": found.serial_number,
@@ -159,6 +163,7 @@ def command(found: Command) -> dict[str, Any]:
         "answer_status": found.answer_status,
         "error_code": found.error_code,
         "error_description": found.error_description,
+        "repairs": list(found.repairs),
     }
 
 

@@ -88,6 +88,7 @@ class Command(Message, frozen=True, rename={"id": "_id"}):
     ``settings``, ``notes`` and ``protocol`` are of a command that brings settings, compiled for
     that version. ``payload`` is dropped once the command has ended: it may hold an id token or
     a secret.
+    ``repairs``: what did not fit the schema in an answer that is kept all the same.
     ``not_after``: its gateway does not send it later than this, lest a station does what was given
     up. ``give_up_at``: a sent command of which nothing was heard by then has timed out. ``late``:
     how often it reached its gateway only after ``not_after``.
@@ -120,6 +121,7 @@ class Command(Message, frozen=True, rename={"id": "_id"}):
     answer_status: str | None = None
     error_code: str | None = None
     error_description: str | None = None
+    repairs: tuple[str, ...] = ()
 
 
 class WrongMoveError(ValueError):
@@ -202,12 +204,14 @@ def ended(
     answer: dict[str, Any] | None = None,
     error_code: str | None = None,
     error_description: str | None = None,
+    repairs: tuple[str, ...] = (),
 ) -> Command:
     """The command in a final state, without its payload."""
     status_of_answer = _status_of(answer)
     secret = secrecy.carries_secret(command.action, command.payload)
     if secret:
         error_description = None
+        status_of_answer = status_of_answer if secrecy.is_word(status_of_answer) else None
     return _moved(
         command,
         status,
@@ -217,6 +221,7 @@ def ended(
         answer_status=status_of_answer,
         error_code=error_code,
         error_description=error_description,
+        repairs=repairs,
     )
 
 
@@ -231,13 +236,21 @@ def heard(command: Command, end: CallEnded, now: datetime) -> Command | None:
         return None
     match end.outcome:
         case CallOutcome.ANSWERED:
-            return ended(command, CommandStatus.ANSWERED, now, answer=end.payload or {})
+            return ended(
+                command,
+                CommandStatus.ANSWERED,
+                now,
+                answer=end.payload or {},
+                repairs=end.repairs,
+            )
         case CallOutcome.NOT_CONNECTED:
             if _of_earlier(command, end):
                 return None
             return _late(command, now) if end.late else requeued(command)
         case CallOutcome.TIMED_OUT:
-            return ended(command, CommandStatus.TIMED_OUT, now)
+            return ended(
+                command, CommandStatus.TIMED_OUT, now, error_description=end.error_description
+            )
         case _:
             code = end.error_code or (
                 "InvalidPayload" if end.outcome is CallOutcome.INVALID else "GenericError"

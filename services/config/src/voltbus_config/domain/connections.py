@@ -14,6 +14,7 @@ from voltbus_backbone.contract.stations import (
     StationConnected,
     StationDisconnected,
     StationRefused,
+    StationRepaired,
     StationSeen,
     StatusReported,
 )
@@ -99,6 +100,14 @@ class Contest(Message, frozen=True):
     count: int
 
 
+class Repaired(Message, frozen=True):
+    """What was last mended at one place in the station's messages of one action."""
+
+    action: str
+    repair: str
+    at: datetime
+
+
 class Presence(Message, frozen=True, rename={"id": "_id"}):
     """A station's connection, when it was last seen, and its connectors by number.
 
@@ -116,6 +125,7 @@ class Presence(Message, frozen=True, rename={"id": "_id"}):
     connectors: dict[str, Connector] = msgspec.field(default_factory=dict)
     last_refusal: LastRefusal | None = None
     duplicate_identity: Contest | None = None
+    repairs: tuple[Repaired, ...] = ()
 
     def ready(self, now: datetime) -> bool:
         """Whether a call may be sent now."""
@@ -137,11 +147,14 @@ class Folded(Message, frozen=True):
 Reported = (
     StationConnected
     | StationDisconnected
+    | StationRefused
+    | StationRepaired
+    | DuplicateIdentity
     | StationSeen
     | StatusReported
-    | StationRefused
-    | DuplicateIdentity
 )
+# So many of a station's latest repairs are shown.
+MOST_REPAIRS = 20
 
 
 def fold(
@@ -171,6 +184,8 @@ def fold(
             back = _revived(presence, event)
             arrived = arrived or back is not presence
             presence = back
+        elif isinstance(event, StationRepaired):
+            presence = _repaired(presence, event)
         else:
             presence = _reported(presence, event)
     return Folded(presence=presence, takeovers=tuple(takeovers), arrived=arrived)
@@ -291,6 +306,14 @@ def _reported(presence: Presence, event: StatusReported) -> Presence:
         info=event.info,
     )
     return msgspec.structs.replace(presence, connectors={**presence.connectors, place: connector})
+
+
+def _repaired(presence: Presence, event: StationRepaired) -> Presence:
+    """The latest repairs first, each one once."""
+    told = [Repaired(action=event.action, repair=what, at=event.at) for what in event.repairs]
+    again = {(event.action, what) for what in event.repairs}
+    kept = [each for each in presence.repairs if (each.action, each.repair) not in again]
+    return msgspec.structs.replace(presence, repairs=(*told, *kept)[:MOST_REPAIRS])
 
 
 def connector_name(evse_id: int | None, connector_id: int | None) -> str:

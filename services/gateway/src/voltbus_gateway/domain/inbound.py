@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from voltbus_gateway.domain import frames
 from voltbus_gateway.domain.effects import Dispatch, Effect, Effects, Refusal, Write
 from voltbus_gateway.domain.errors import CallFailed, ErrorCode
+from voltbus_gateway.domain.frames import Call
+from voltbus_gateway.domain.repairs.reading import Facts, read_fact
 from voltbus_gateway.domain.schemas import (
     UNANSWERED,
     Extras,
@@ -20,14 +20,7 @@ from voltbus_gateway.domain.schemas import (
 
 if TYPE_CHECKING:
     from voltbus_backbone.contract.values import Protocol
-    from voltbus_gateway.domain.frames import Call, Payload, Send
-
-
-class _Waiting(msgspec.Struct, frozen=True):
-    """A call whose turn has not come, with its ``extras``."""
-
-    call: Call
-    extras: tuple[str, ...]
+    from voltbus_gateway.domain.frames import Payload, Send
 
 
 class Inbound:
@@ -40,6 +33,7 @@ class Inbound:
     __slots__ = (
         "_counts",
         "_extras",
+        "_facts",
         "_protocol",
         "_queue",
         "_refusals",
@@ -54,15 +48,18 @@ class Inbound:
         counts: Counter[str],
         refusals: list[Refusal],
         extras: Extras,
+        facts: Facts,
+        *,
         answer_within: float,
     ) -> None:
         self._protocol = protocol
         self._counts = counts
         self._refusals = refusals
         self._extras = extras
+        self._facts = facts
         self._within = answer_within
         # What waits for its turn: sound calls, and errors that are owed in that order.
-        self._queue: deque[_Waiting | Write] = deque()
+        self._queue: deque[Dispatch | Write] = deque()
         self.current: Call | None = None
         self.deadline: float | None = None
 
@@ -74,16 +71,32 @@ class Inbound:
     def called(self, call: Call, now: float) -> Effects:
         """A call came: its turn now, or it waits; an error waits for its turn too."""
         try:
-            extras = check_request(self._protocol, call.action, call.payload, self._extras)
-            if call.action in UNANSWERED:
-                raise _not_a_call()
+            dispatch = self._read(call)
         except CallFailed as failure:
             self._counts["invalid_call"] += 1
             return self.refuse(self._error(call, failure))
         if self.current is not None:
-            self._queue.append(_Waiting(call, extras))
+            self._queue.append(dispatch)
             return ()
-        return (self._begin(call, extras, now),)
+        return (self._begin(dispatch, now),)
+
+    def _read(self, call: Call) -> Dispatch:
+        """A call that fits its schema, or a fact that was mended until it can be used.
+
+        Raises:
+            CallFailed: it is neither.
+        """
+        try:
+            extras = check_request(self._protocol, call.action, call.payload, self._extras)
+        except CallFailed as failure:
+            if self._facts is Facts.STRICT:
+                raise
+            reading = read_fact(self._protocol, call.action, call.payload, failure)
+            mended = Call(call.id, call.action, reading.payload)
+            return Dispatch(mended, repairs=reading.repairs)
+        if call.action in UNANSWERED:
+            raise _not_a_call()
+        return Dispatch(call, extras)
 
     def refuse(self, error: Write) -> Effects:
         """A call came that gets this error, when it is its turn."""
@@ -146,10 +159,12 @@ class Inbound:
         self._counts["late_own_answer"] += 1
         return False
 
-    def _begin(self, call: Call, extras: tuple[str, ...], now: float) -> Dispatch:
+    def _begin(self, dispatch: Dispatch, now: float) -> Dispatch:
+        call = dispatch.call
+        assert type(call) is Call  # noqa: S101 - a SEND waits for no turn
         self.current = call
         self.deadline = now + self._within
-        return Dispatch(call, extras)
+        return dispatch
 
     def _next(self, now: float) -> Effects:
         """Answer what waits with an error, then begin the first call that is sound."""
@@ -160,8 +175,8 @@ class Inbound:
         effects: list[Effect] = []
         while self._queue:
             waiting = self._queue.popleft()
-            if isinstance(waiting, _Waiting):
-                effects.append(self._begin(waiting.call, waiting.extras, now))
+            if isinstance(waiting, Dispatch):
+                effects.append(self._begin(waiting, now))
                 break
             effects.append(waiting)
         return tuple(effects)

@@ -27,6 +27,7 @@ from voltbus_gateway.domain.frames import (
 )
 from voltbus_gateway.domain.inbound import Inbound, refusal
 from voltbus_gateway.domain.outbound import Outbound
+from voltbus_gateway.domain.repairs.reading import Facts
 from voltbus_gateway.domain.schemas import UNANSWERED, Extras, check_request
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class Session:
         *,
         new_id: Callable[[], str] = _fresh_id,
         extras: Extras = Extras.REFUSE,
+        facts: Facts = Facts.LENIENT,
         queue_limit: int = 16,
         command_limit: int = 64,
         answer_within: float = 25.0,
@@ -77,8 +79,12 @@ class Session:
         self._new_id = new_id
         self._queue_limit = queue_limit
         self.refusals: list[Refusal] = []
-        self._inbound = Inbound(protocol, self.counts, self.refusals, extras, answer_within)
-        self._outbound = Outbound(protocol, self.counts, extras, new_id, command_limit)
+        self._inbound = Inbound(
+            protocol, self.counts, self.refusals, extras, facts, answer_within=answer_within
+        )
+        self._outbound = Outbound(
+            protocol, self.counts, extras, facts, new_id=new_id, limit=command_limit
+        )
         self._closed = False
 
     @property
@@ -195,9 +201,7 @@ class Session:
     def _malformed(self, error: FrameError, now: float) -> Effects:
         self.counts["malformed"] += 1
         if error.answered_id is not None:
-            return self._outbound.unreadable(
-                error.answered_id, ErrorCode.FORMAT_VIOLATION, error.reason, now
-            )
+            return self._outbound.unreadable(error.answered_id, error.reason, now)
         if error.answer is None:
             return ()
         self.refusals.append(Refusal("", error.answer.code))

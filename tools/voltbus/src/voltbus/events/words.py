@@ -213,6 +213,7 @@ _TABLE: dict[str, Callable[[Data], str]] = {
     "station.firmware-status": _progress,
     "station.log-status": _progress,
     "station.security-event": lambda data: str(data["type"]),
+    "station.repaired": lambda data: f"{data['action']} mended: {'; '.join(data['repairs'])}",
     "station.reported": lambda data: str(data["action"]),
     "command.changed": _command,
     "gateway.beat": _beat,
