@@ -36,7 +36,7 @@ from voltbus_auth.handlers.requests import Requests
 from voltbus_auth.handlers.samples import Samples
 from voltbus_auth.settings import Settings, Way
 from voltbus_auth.store import Store, Value
-from voltbus_auth.store.documents import record_of
+from voltbus_auth.store.transaction_documents import record_of
 from voltbus_backbone import http
 from voltbus_backbone.access import Operators
 from voltbus_backbone.contract.registry import TYPES, Topic

@@ -9,21 +9,23 @@ import pytest
 from auth.auth_examples import HOUR, MINUTE, NOW, register, said
 from voltbus_auth.domain.account import doubts, energy, missing_seq_nos
 from voltbus_auth.domain.ledger import Ledger
+from voltbus_auth.domain.record import Presented
 from voltbus_auth.domain.registers import in_wh, readings
 from voltbus_backbone.contract.auth import Phase
-from voltbus_backbone.contract.values import Sample
+from voltbus_backbone.contract.values import AuthorizationStatus, Sample
 
 if TYPE_CHECKING:
     from voltbus_auth.domain.record import Record
     from voltbus_backbone.contract.auth import TransactionMessage
 
 END = NOW + HOUR
+PRESENTED = Presented(NOW, 0, "ref", AuthorizationStatus.ACCEPTED)
 
 
 def recorded(*messages: TransactionMessage) -> Record:
     pages = Ledger()
     for number, message in enumerate(messages):
-        pages.enter(message, None, f"topic:0:{number}", record=pages.find(message))
+        pages.enter(message, PRESENTED, f"topic:0:{number}", record=pages.find(message))
     (record,) = pages.by_ref.values()
     return record
 
@@ -58,7 +60,7 @@ def test_energy_unknown() -> None:
     """Without any reading there is no energy, and an ended transaction says so."""
     record = charged(None, None)
     assert energy(record) == (None, "unknown")
-    assert doubts(record) == ("no_energy",)
+    assert doubts(record) == ("no_energy", "no_start_register")
 
 
 def test_energy_so_far() -> None:
@@ -140,14 +142,14 @@ def test_units(fields: dict[str, Any], expected: int | None) -> None:
 
 
 def test_only_the_whole_outlet_counts() -> None:
-    """Single phases, other measurands and signed texts are not the register."""
+    """Voltages between phases, other measurands and signed texts are not the register."""
     samples = (
-        Sample(at=NOW, value=1.0, phase="L1"),
+        Sample(at=NOW, value=1.0, phase="L1-L2"),
         Sample(at=NOW, value=2.0, measurand="Power.Active.Import", unit="W"),
         Sample(at=NOW, value="signed", format="SignedData"),
         Sample(at=NOW, value=3.0, location="Inlet"),
     )
-    assert readings(samples).first is None
+    assert readings(samples).whole.first is None
 
 
 def test_unreadable_register() -> None:

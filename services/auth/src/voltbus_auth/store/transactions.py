@@ -9,7 +9,7 @@ import msgspec
 from pymongo import InsertOne, ReplaceOne, ReturnDocument
 from pymongo.errors import BulkWriteError
 
-from voltbus_auth.store.documents import record_document, record_of
+from voltbus_auth.store.transaction_documents import record_document, record_of
 from voltbus_backbone.contract.values import Sample
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from voltbus_backbone.store import Database, Document, Reachable
 
 _DUPLICATE = 11000
+ACTIVE = "active"
 _LAST_ID = 2**31 - 1
 _BLOCK = 500
 # A station that counts from "0" after every restart uses one id for ever; late messages find the
@@ -59,15 +60,27 @@ class TransactionStore:
             await self._transactions.create_index(
                 "stored_at", partialFilterExpression={"state": "ended"}
             )
+            await self._transactions.create_index(
+                "station_id", partialFilterExpression={"state": "active"}
+            )
+            await self._transactions.create_index("superseded_at", sparse=True)
+            for name in ("agreement_id", "doubts", "state"):
+                field = "token.agreement_id" if name == "agreement_id" else name
+                await self._transactions.create_index([(field, 1), ("first_at", -1)])
+            await self._transactions.create_index([("ended_at", -1), ("_id", -1)])
             await self._samples.create_index([("ref", 1), ("at", 1)])
 
-    async def records(self, refs: Collection[str], keys: Collection[str]) -> list[Record]:
-        """The transactions with these references, or called this by their stations."""
+    async def records(
+        self, refs: Collection[str], keys: Collection[str], stations: Collection[str] = ()
+    ) -> list[Record]:
+        """The transactions with these references, or called this, and what is open at stations."""
         wanted: list[Document] = []
         if refs:
             wanted.append({"_id": {"$in": list(refs)}})
         if keys:
             wanted.append({"key": {"$in": list(keys)}})
+        if stations:
+            wanted.append({"state": ACTIVE, "station_id": {"$in": list(stations)}})
         if not wanted:
             return []
         query = wanted[0] if len(wanted) == 1 else {"$or": wanted}
