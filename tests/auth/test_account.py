@@ -142,7 +142,7 @@ def test_units(fields: dict[str, Any], expected: int | None) -> None:
 
 
 def test_only_the_whole_outlet_counts() -> None:
-    """Voltages between phases, other measurands and signed texts are not the register."""
+    """What is between two phases, other measurands and signed texts are not the register."""
     samples = (
         Sample(at=NOW, value=1.0, phase="L1-L2"),
         Sample(at=NOW, value=2.0, measurand="Power.Active.Import", unit="W"),

@@ -66,7 +66,7 @@ async def test_from_the_plug_to_the_usage(
 
     found = await until(usage, lambda body: body["energy_wh"] == 5000)
     assert found["transactions"] == 1
-    listed = await operator.done("GET", "auth", "/v1/transactions", params={"station": name})
+    listed = await operator.done("GET", "auth", "/v1/transactions", params={"station_id": name})
     assert [item["energy_wh"] for item in listed["data"]] == [5000]
 
 
@@ -91,7 +91,7 @@ async def test_a_resent_transaction_counts_once(
         other = await station.start(token, 2, 0)
         await station.stop(other, 10)
         await subscriber.wait_for("transaction.ended", 2, station_id=name)
-    listed = await operator.done("GET", "auth", "/v1/transactions", params={"station": name})
+    listed = await operator.done("GET", "auth", "/v1/transactions", params={"station_id": name})
     assert sorted(item["energy_wh"] for item in listed["data"]) == [10, 2000]
     assert len(subscriber.of("transaction.started", station_id=name)) == 2
     assert len(subscriber.of("transaction.ended", station_id=name)) == 2

@@ -22,6 +22,7 @@ from voltbus_auth.handlers import (
     station_certificates,
 )
 from voltbus_auth.handlers.bookkeeping import Bookkeeping
+from voltbus_auth.handlers.closing import Closing
 from voltbus_auth.handlers.conductor import Conductor
 from voltbus_auth.handlers.fleets import Fleets
 from voltbus_auth.handlers.knowledge import Library
@@ -29,6 +30,7 @@ from voltbus_auth.handlers.local_lists import events as list_events
 from voltbus_auth.handlers.local_lists.lists import LocalLists
 from voltbus_auth.handlers.renewing import Renewing
 from voltbus_auth.handlers.retention import EVERY_S, Retention
+from voltbus_auth.handlers.superseding import Superseding
 from voltbus_auth.handlers.trust import Trust
 from voltbus_auth.ocsp import Responders
 from voltbus_auth.settings import Settings, Way, token_key
@@ -36,6 +38,7 @@ from voltbus_auth.signing import signer
 from voltbus_auth.store import Store
 from voltbus_backbone.consumption import Consumption
 from voltbus_backbone.contract.registry import Topic
+from voltbus_backbone.lookout import Lookout
 from voltbus_backbone.service import Parts, Runtime, main
 from voltbus_backbone.tls import create_client_context
 
@@ -62,6 +65,16 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
         source=runtime.source,
         now=now,
         kept=timedelta(days=settings.transactions_kept_days),
+        most_w=settings.plausible_power_w,
+    )
+    closing = Closing(
+        store.transaction,
+        store.transaction,
+        store.occupancy,
+        after=timedelta(seconds=settings.superseded_ends_s),
+        source=runtime.source,
+        now=now,
+        most_w=settings.plausible_power_w,
     )
     asked = requests.Requests(
         doors=store,
@@ -87,14 +100,14 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
     lists = local_lists(runtime, store)
     return Parts(
         routers=[
-            *routers(store, library, trust, key),
+            *routers(store, library, trust, key, closing),
             *credential_changes.routers,
             api.local_lists_router(store, lists, now),
         ],
         consumptions=[
             Consumption("auth", (Topic.AUTH_REQUESTS,), requests.TYPES, asked.handle),
             # Groups of their own: a flood of one kind never stands before another.
-            *listening(store, bookkeeping, contracts, signing, lists),
+            *listening(store, bookkeeping, contracts, signing, lists=lists, source=runtime.source),
             *others.consumptions,
             *credential_changes.consumptions,
         ],
@@ -104,6 +117,7 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
             *credential_changes.background,
             *renewals(runtime, store),
             lists.keeping.run,
+            closing.run,
         ],
         checks={"mongo": store.reachable},
         close=[responders.close, *others.close, store.close],
@@ -205,7 +219,9 @@ def renewals(runtime: Runtime[Settings], store: Store) -> list[Callable[[], Awai
     return [renewing.run]
 
 
-def routers(store: Store, library: Library, trust: Trust, key: TokenKey) -> list[APIRouter]:
+def routers(
+    store: Store, library: Library, trust: Trust, key: TokenKey, closing: Closing
+) -> list[APIRouter]:
     """The REST interface."""
     now = Runtime.now
     return [
@@ -214,7 +230,7 @@ def routers(store: Store, library: Library, trust: Trust, key: TokenKey) -> list
         api.tokens_router(store, key, now),
         api.erasures_router(store, now),
         api.roots_router(store, trust, now),
-        api.transactions_router(store),
+        api.transactions_router(store, closing, now),
         api.station_certificates_router(store),
         api.authorizations_router(store, library, key, now),
     ]
@@ -225,7 +241,9 @@ def listening(
     bookkeeping: Bookkeeping,
     contracts: certificates.Certificates,
     signing: station_certificates.StationCertificates,
+    *,
     lists: LocalLists,
+    source: str,
 ) -> list[Consumption]:
     """What is not asked on the quick topic, each kind in a group of its own."""
     return [
@@ -270,7 +288,12 @@ def listening(
             "auth-samples",
             (Topic.STATIONS_EVENTS,),
             samples.TYPES,
-            samples.Samples(bookkeeping, store.projection).handle,
+            samples.Samples(
+                bookkeeping,
+                store.projection,
+                store.transaction,
+                Superseding(store.transaction, store.occupancy, source=source, now=Runtime.now),
+            ).handle,
         ),
     ]
 
@@ -279,7 +302,8 @@ def keeping(settings: Settings, store: Store) -> list[Callable[[], Awaitable[Non
     """What the store needs done: sending, writing, and deleting what is too old."""
     kept = timedelta(days=settings.transactions_kept_days)
     retention = Retention(store.transaction, kept=kept, now=Runtime.now, every_s=EVERY_S)
-    return [store.outbox.run, store.journal.run, retention.run]
+    stored = Lookout("transactions", store.transaction.describe_stored, every_s=EVERY_S)
+    return [store.outbox.run, store.journal.run, retention.run, stored.run]
 
 
 def policy(settings: Settings) -> Policy:

@@ -79,7 +79,10 @@ class StatusReported(Message, frozen=True):
 
 
 class MeterValuesReported(Message, frozen=True):
-    """Measured values outside or inside a transaction."""
+    """Measured values outside or inside a transaction.
+
+    ``repairs`` says in a sentence each what could not be read and was left out, never a value.
+    """
 
     station_id: str
     protocol: Protocol
@@ -88,6 +91,7 @@ class MeterValuesReported(Message, frozen=True):
     evse_id: int | None = None
     connector_id: int | None = None
     transaction_id: str | None = None
+    repairs: tuple[str, ...] = ()
 
 
 class FirmwareStatusReported(Message, frozen=True):

@@ -6,7 +6,7 @@ import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from voltbus_auth.domain import account, ledger
+from voltbus_auth.domain import ledger
 from voltbus_auth.domain.account import has_readings
 from voltbus_auth.domain.intake import clean
 from voltbus_auth.domain.ledger import Ledger, era
@@ -23,16 +23,13 @@ from voltbus_auth.handlers.jobs import (
     reserve,
     sample_sets,
 )
+from voltbus_auth.handlers.telling import changed_event
 from voltbus_auth.handlers.token_judge import TokenJudge, begun
 from voltbus_backbone import envelope
 from voltbus_backbone.contract.auth import Phase, TransactionAnswer, TransactionMessage
 from voltbus_backbone.contract.registry import (
     EXTERNAL_TRANSACTION,
     TRANSACTION_ANSWER,
-    TRANSACTION_CORRECTED,
-    TRANSACTION_ENDED,
-    TRANSACTION_STARTED,
-    TRANSACTION_UPDATED,
 )
 from voltbus_backbone.contract.values import AuthorizationStatus, Protocol
 from voltbus_backbone.errors import VoltbusError
@@ -49,13 +46,7 @@ if TYPE_CHECKING:
     from voltbus_auth.handlers.ports import Books, Journal, Occupancy
     from voltbus_backbone.envelope import Event
 
-EVENTS = {
-    ledger.STARTED: TRANSACTION_STARTED,
-    ledger.UPDATED: TRANSACTION_UPDATED,
-    ledger.ENDED: TRANSACTION_ENDED,
-    ledger.CORRECTED: TRANSACTION_CORRECTED,
-}
-_TRIES = 8
+TRIES = 8
 # A doubt: nobody who knows the token said anything of it in time.
 _UNCONFIRMED = "unconfirmed_token"
 
@@ -130,7 +121,7 @@ class Bookkeeping:
             self._judge.slow_down(jobs, found, records, self._now())
         if self._library.policy.external:
             jobs = self._judge.decidable(jobs, found, records, self._now())
-        for _ in range(_TRIES):
+        for _ in range(TRIES):
             lost = await self._attempt(jobs, found, records, opens=opens)
             if not lost:
                 return
@@ -141,29 +132,19 @@ class Bookkeeping:
     def tell(self, jobs: Sequence[Job]) -> list[envelope.Record]:
         """The events of what changed, with ids that a redelivery makes again."""
         now = self._now()
-        records = []
-        for job in jobs:
-            message = job.message
-            for entry in job.entries:
-                if entry.event is None:
-                    continue
-                own = entry is job.entry
-                changed = account.snapshot(
-                    entry.record,
-                    at=message.at if own else entry.record.last_at,
-                    samples=message.samples if own else (),
-                )
-                records.append(
-                    envelope.event(
-                        EVENTS[entry.event],
-                        changed,
-                        id=f"{entry.record.ref}:{entry.revision}",
-                        source=self._source,
-                        now=now,
-                        traceparent=job.event.traceparent,
-                    )
-                )
-        return records
+        told = [
+            changed_event(
+                entry,
+                source=self._source,
+                now=now,
+                at=job.message.at if entry is job.entry else None,
+                samples=job.message.samples if entry is job.entry else (),
+                traceparent=job.event.traceparent,
+            )
+            for job in jobs
+            for entry in job.entries
+        ]
+        return [record for record in told if record is not None]
 
     def _job(self, event: Event, message: TransactionMessage) -> Job:
         message = clean(message)

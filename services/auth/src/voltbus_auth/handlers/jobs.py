@@ -144,7 +144,7 @@ def _steps(
         if record.holds and is_over(record):
             steps.append(Release(record.ref, record.holds))
         elif job.revived and record.holds:
-            steps.append(_again(record, job.message))
+            steps.append(again(record))
         elif job.starting and verdict is not None and verdict.limits and record.ref not in over:
             step = Occupy(record.ref, verdict.limits, _outlet(job.message), job.message.at)
             steps.append(step)
@@ -152,10 +152,11 @@ def _steps(
     return steps, starts
 
 
-def _again(record: Record, message: TransactionMessage) -> Occupy:
+def again(record: Record) -> Occupy:
     """Take its places back, also beyond a limit: it charges already."""
     limits = tuple(Limit(key, _NO_LIMIT) for key in record.holds)
-    return Occupy(record.ref, limits, _outlet(message), message.at)
+    outlet = "" if record.outlet is None else f"{record.station_id}/{record.outlet}"
+    return Occupy(record.ref, limits, outlet, record.last_at)
 
 
 def _outlet(message: TransactionMessage) -> str:

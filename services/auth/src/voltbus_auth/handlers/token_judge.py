@@ -87,6 +87,7 @@ class TokenJudge:
             evse_id=evse_of(message.protocol, message.evse_id, message.connector_id),
             starting=job.starting,
             of_transaction=True,
+            answered_at=now,
         )
         job.verdict = verdict = knowledge.verdict(
             presented_ref, message.station_id, question, full=job.denied
