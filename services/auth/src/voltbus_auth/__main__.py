@@ -67,15 +67,7 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
         kept=timedelta(days=settings.transactions_kept_days),
         most_w=settings.plausible_power_w,
     )
-    closing = Closing(
-        store.transaction,
-        store.transaction,
-        store.occupancy,
-        after=timedelta(seconds=settings.superseded_ends_s),
-        source=runtime.source,
-        now=now,
-        most_w=settings.plausible_power_w,
-    )
+    closing = closing_of(runtime, store)
     asked = requests.Requests(
         doors=store,
         library=library,
@@ -121,6 +113,19 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
         ],
         checks={"mongo": store.reachable},
         close=[responders.close, *others.close, store.close],
+    )
+
+
+def closing_of(runtime: Runtime[Settings], store: Store) -> Closing:
+    """Who closes transactions that nobody ended."""
+    return Closing(
+        store.transaction,
+        store.transaction,
+        store.occupancy,
+        after=timedelta(seconds=runtime.settings.superseded_ends_s),
+        source=runtime.source,
+        now=runtime.now,
+        most_w=runtime.settings.plausible_power_w,
     )
 
 
