@@ -56,17 +56,7 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
     key = token_key(settings)
     store = await Store.open(settings, publisher=runtime.publisher, source=runtime.source, now=now)
     library = Library(store, policy(settings), now=now)
-    bookkeeping = Bookkeeping(
-        books=store.transaction,
-        occupancy=store.occupancy,
-        journal=store.journal,
-        library=library,
-        key=key,
-        source=runtime.source,
-        now=now,
-        kept=timedelta(days=settings.transactions_kept_days),
-        most_w=settings.plausible_power_w,
-    )
+    bookkeeping = bookkeeping_of(runtime, store, library, key)
     closing = closing_of(runtime, store)
     asked = requests.Requests(
         doors=store,
@@ -113,6 +103,23 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
         ],
         checks={"mongo": store.reachable},
         close=[responders.close, *others.close, store.close],
+    )
+
+
+def bookkeeping_of(
+    runtime: Runtime[Settings], store: Store, library: Library, key: TokenKey
+) -> Bookkeeping:
+    """Who handles transaction messages."""
+    return Bookkeeping(
+        books=store.transaction,
+        occupancy=store.occupancy,
+        journal=store.journal,
+        library=library,
+        key=key,
+        source=runtime.source,
+        now=runtime.now,
+        kept=timedelta(days=runtime.settings.transactions_kept_days),
+        most_w=runtime.settings.plausible_power_w,
     )
 
 

@@ -220,8 +220,8 @@ class TransactionMessage(Message, frozen=True):
     1.6 StartTransaction: no ``transaction_id``; ``meter_wh`` is meterStart. 1.6 StopTransaction:
     ``transaction_id`` is the integer we gave, as text; ``meter_wh`` is meterStop. 1.6 MeterValues
     with a transaction id are ``updated``. 2.x TransactionEvent: ``seq_no`` is set.
-    ``details`` keeps, under OCPP's own names, what only one version says. ``repairs`` says in a
-    sentence each what of the message could not be read and was left out, never a value.
+    ``details`` keeps, under OCPP's own names, what only one version says. ``repairs``: what was
+    mended in the message, as short sentences without values.
     """
 
     station_id: str

@@ -79,10 +79,7 @@ class StatusReported(Message, frozen=True):
 
 
 class MeterValuesReported(Message, frozen=True):
-    """Measured values outside or inside a transaction.
-
-    ``repairs`` says in a sentence each what could not be read and was left out, never a value.
-    """
+    """Measured values outside or inside a transaction."""
 
     station_id: str
     protocol: Protocol
