@@ -21,7 +21,7 @@ from voltbus_auth import api
 from voltbus_auth.domain.identifiers import masked
 from voltbus_auth.domain.tokens import Token
 from voltbus_auth.handlers.bookkeeping import Bookkeeping
-from voltbus_auth.handlers.closing import Closing
+from voltbus_auth.handlers.closing import TransactionCloser
 from voltbus_auth.handlers.external import Asking, External
 from voltbus_auth.handlers.knowledge import Library
 from voltbus_auth.handlers.ports import (
@@ -35,7 +35,7 @@ from voltbus_auth.handlers.ports import (
 )
 from voltbus_auth.handlers.requests import Requests
 from voltbus_auth.handlers.samples import Samples
-from voltbus_auth.handlers.superseding import Superseding
+from voltbus_auth.handlers.superseding import SupersededMarker
 from voltbus_auth.settings import Settings, Way
 from voltbus_auth.store import Store, Value
 from voltbus_auth.store.transaction_documents import record_of
@@ -160,7 +160,7 @@ class Replica:
             ev_certificate_provider=ev_certificate_provider,
         )
         self._samples = Samples(
-            bookkeeping, shelf, books, Superseding(books, occupancy, source=source, now=clock)
+            bookkeeping, shelf, books, SupersededMarker(books, occupancy, source=source, now=clock)
         )
         self._external = External(
             library=library,
@@ -317,7 +317,7 @@ async def served(
     app.include_router(api.bulk_router(store, KEY, clock))
     app.include_router(api.tokens_router(store, KEY, clock))
     app.include_router(api.erasures_router(store, clock))
-    app.include_router(api.transactions_router(store, closing_on(store, clock), clock))
+    app.include_router(api.transactions_router(store, closer_on(store, clock), clock))
     app.include_router(api.station_certificates_router(store))
     app.include_router(api.authorizations_router(store, library, KEY, clock))
 
@@ -337,10 +337,12 @@ async def served(
     await store.close()
 
 
-def closing_on(shelf: Shelf, clock: Clock, after: timedelta = timedelta(hours=1)) -> Closing:
+def closer_on(
+    shelf: Shelf, clock: Clock, after: timedelta = timedelta(hours=1)
+) -> TransactionCloser:
     """What closes transactions that nobody ended."""
     assert isinstance(shelf, Store)
-    return Closing(
+    return TransactionCloser(
         shelf.transaction,
         shelf.transaction,
         shelf.occupancy,

@@ -24,7 +24,7 @@ from auth.auth_examples import (
     started16,
     stopped16,
 )
-from auth.conftest import closing_on, replica_on
+from auth.conftest import closer_on, replica_on
 from voltbus_auth.domain.account import doubts
 from voltbus_auth.domain.record import OPERATOR, Closed
 from voltbus_backbone.contract.auth import Phase
@@ -295,7 +295,7 @@ async def test_meter_values_without_a_transaction_id(replica: Replica, clock: Cl
 async def test_told_as_ended_after_a_while(served: Served, clock: Clock) -> None:
     """After the policy time it ends with what was measured; its own stop still corrects that."""
     replica = replica_on(served.store, clock)
-    closing = closing_on(served.store, clock)
+    closing = closer_on(served.store, clock)
     number = await charging(replica)
     await replica.measure(values(NOW + 30 * MINUTE, 4000, number))
     clock.time = NOW + HOUR
@@ -321,7 +321,7 @@ async def test_resumed_after_it_was_told_as_ended(served: Served, clock: Clock) 
     clock.time = NOW + HOUR
     await replica.measure(boot(clock.time))
     clock.time += 2 * HOUR
-    assert await closing_on(served.store, clock).look() == 1
+    assert await closer_on(served.store, clock).look() == 1
     told = await replica.measure(values(clock.time, 9000, number))
     assert [(word, event.state, event.doubts) for word, _, event in told.events] == [
         ("corrected", "active", ())

@@ -22,7 +22,7 @@ from voltbus_auth.handlers import (
     station_certificates,
 )
 from voltbus_auth.handlers.bookkeeping import Bookkeeping
-from voltbus_auth.handlers.closing import Closing
+from voltbus_auth.handlers.closing import TransactionCloser
 from voltbus_auth.handlers.conductor import Conductor
 from voltbus_auth.handlers.fleets import Fleets
 from voltbus_auth.handlers.knowledge import Library
@@ -30,7 +30,7 @@ from voltbus_auth.handlers.local_lists import events as list_events
 from voltbus_auth.handlers.local_lists.lists import LocalLists
 from voltbus_auth.handlers.renewing import Renewing
 from voltbus_auth.handlers.retention import EVERY_S, Retention
-from voltbus_auth.handlers.superseding import Superseding
+from voltbus_auth.handlers.superseding import SupersededMarker
 from voltbus_auth.handlers.trust import Trust
 from voltbus_auth.ocsp import Responders
 from voltbus_auth.settings import Settings, Way, token_key
@@ -57,7 +57,7 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
     store = await Store.open(settings, publisher=runtime.publisher, source=runtime.source, now=now)
     library = Library(store, policy(settings), now=now)
     bookkeeping = bookkeeping_of(runtime, store, library, key)
-    closing = closing_of(runtime, store)
+    closing = closer_of(runtime, store)
     asked = requests.Requests(
         doors=store,
         library=library,
@@ -123,9 +123,9 @@ def bookkeeping_of(
     )
 
 
-def closing_of(runtime: Runtime[Settings], store: Store) -> Closing:
+def closer_of(runtime: Runtime[Settings], store: Store) -> TransactionCloser:
     """Who closes transactions that nobody ended."""
-    return Closing(
+    return TransactionCloser(
         store.transaction,
         store.transaction,
         store.occupancy,
@@ -232,7 +232,7 @@ def renewals(runtime: Runtime[Settings], store: Store) -> list[Callable[[], Awai
 
 
 def routers(
-    store: Store, library: Library, trust: Trust, key: TokenKey, closing: Closing
+    store: Store, library: Library, trust: Trust, key: TokenKey, closing: TransactionCloser
 ) -> list[APIRouter]:
     """The REST interface."""
     now = Runtime.now
@@ -304,7 +304,9 @@ def listening(
                 bookkeeping,
                 store.projection,
                 store.transaction,
-                Superseding(store.transaction, store.occupancy, source=source, now=Runtime.now),
+                SupersededMarker(
+                    store.transaction, store.occupancy, source=source, now=Runtime.now
+                ),
             ).handle,
         ),
     ]

@@ -20,7 +20,7 @@ from voltbus_auth.domain.intake import to_milliseconds
 from voltbus_auth.domain.portable import Format
 from voltbus_auth.domain.record import OPERATOR, Closed, Record
 from voltbus_auth.domain.transaction_rows import write_rows
-from voltbus_auth.handlers.closing import Closing
+from voltbus_auth.handlers.closing import TransactionCloser
 from voltbus_auth.store import Store
 from voltbus_backbone.errors import Problem, not_found
 from voltbus_backbone.http import scope
@@ -85,7 +85,7 @@ class TransactionFilters:
         self.query = {name: value for name, value in wanted.items() if value is not None}
         self.site_id = site_id
 
-    async def resolved(self, store: Store) -> dict[str, Any]:
+    async def resolve(self, store: Store) -> dict[str, Any]:
         """The query for the store, in which a site stands for its stations."""
         if self.site_id is None:
             return self.query
@@ -103,7 +103,9 @@ class CloseRequest(BaseModel):
     reason: Text
 
 
-def transactions_router(store: Store, closing: Closing, now: Callable[[], datetime]) -> APIRouter:
+def transactions_router(
+    store: Store, closing: TransactionCloser, now: Callable[[], datetime]
+) -> APIRouter:
     """The routes."""
     router = APIRouter(prefix="/v1/transactions", tags=["transactions"])
     read, write = scope("transactions:read"), scope("transactions:write")
@@ -115,16 +117,16 @@ def transactions_router(store: Store, closing: Closing, now: Callable[[], dateti
         after = await _edge(store, paging.starting_after)
         before = await _edge(store, paging.ending_before)
         found, more = await store.transaction.page(
-            await filters.resolved(store), limit=paging.limit, after=after, before=before
+            await filters.resolve(store), limit=paging.limit, after=after, before=before
         )
-        return page([shown(record) for record in found], has_more=more)
+        return page([show(record) for record in found], has_more=more)
 
     @router.get("/export", summary="Export transactions, the newest first", dependencies=[read])
     async def export(
         filters: Annotated[TransactionFilters, Depends()],
         form: Annotated[Format, Query(alias="format")] = Format.NDJSON,
     ) -> StreamingResponse:
-        return _exported(store, await filters.resolved(store), form)
+        return _stream(store, await filters.resolve(store), form)
 
     @router.get("/{ref}", summary="Show a transaction with its samples", dependencies=[read])
     async def get(ref: TransactionRef) -> dict[str, Any]:
@@ -132,7 +134,7 @@ def transactions_router(store: Store, closing: Closing, now: Callable[[], dateti
         if record is None:
             raise not_found("transaction")
         samples = await store.transaction.samples_of(ref, _MOST_SAMPLE_SETS)
-        return {**shown(record), "samples": msgspec.to_builtins(samples)}
+        return {**show(record), "samples": msgspec.to_builtins(samples)}
 
     @router.post(
         "/{ref}/close",
@@ -154,7 +156,7 @@ def transactions_router(store: Store, closing: Closing, now: Callable[[], dateti
                 if await store.transaction.find(ref) is None:
                     raise not_found("transaction")
                 raise Problem(409, "already-ended", "The end of this transaction is known.")
-            return StoredAnswer("", 200, orjson.dumps(shown(record)), {})
+            return StoredAnswer("", 200, orjson.dumps(show(record)), {})
 
         answer = await store.idempotency.run(
             idempotency_key and f"close:{idempotency_key}",
@@ -166,11 +168,11 @@ def transactions_router(store: Store, closing: Closing, now: Callable[[], dateti
     return router
 
 
-def _exported(store: Store, query: dict[str, Any], form: Format) -> StreamingResponse:
+def _stream(store: Store, query: dict[str, Any], form: Format) -> StreamingResponse:
     async def lines() -> AsyncIterator[str]:
         header = True
         async for portion in store.transaction.all(query):
-            yield write_rows([shown(record) for record in portion], form, header=header)
+            yield write_rows([show(record) for record in portion], form, header=header)
             header = False
         if header and form is Format.CSV:
             yield write_rows([], form, header=True)
@@ -194,7 +196,7 @@ async def _edge(store: Store, ref: str | None) -> Record | None:
     return record
 
 
-def shown(record: Record) -> dict[str, Any]:
+def show(record: Record) -> dict[str, Any]:
     """The public snapshot as JSON; ``samples`` are shown one by one only."""
     fields: dict[str, Any] = msgspec.to_builtins(
         snapshot(record, at=record.last_at, samples=()), builtin_types=(datetime,)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from voltbus_auth.domain.record import OPERATOR, shown_details
+from voltbus_auth.domain.record import OPERATOR, read_details
 from voltbus_auth.domain.superseding import has_overlap, is_superseded
 from voltbus_backbone.contract.auth import TransactionChanged
 from voltbus_backbone.contract.values import Protocol
@@ -250,7 +250,7 @@ def snapshot(record: Record, *, at: datetime, samples: tuple[Sample, ...]) -> Tr
         samples=samples,
         missing_seq_nos=missing_seq_nos(record),
         doubts=doubts(record),
-        details=shown_details(record.details),
+        details=read_details(record.details),
         repairs=repairs(record),
         closed_by=record.closed.by if record.closed is not None and stop is None else None,
     )

@@ -104,7 +104,7 @@ class Ledger:
         self._put(after)
         return Entry(after, told.event, told.revision)
 
-    def told(self, ref: str, cause: str) -> Entry | None:
+    def find_told(self, ref: str, cause: str) -> Entry | None:
         """What a cause came to that the record remembers."""
         record = self.by_ref[ref]
         for told in record.recent:
@@ -172,7 +172,7 @@ class Ledger:
         the transaction at this moment has to see them. Only a writing makes the other look again.
         """
         self._put(record)
-        known = self.told(record.ref, cause)
+        known = self.find_told(record.ref, cause)
         if known is not None:
             return known
         if message.samples and message.seq_no is None and message.phase is Phase.UPDATED:
@@ -192,7 +192,7 @@ def doubted(entry: Entry, flag: str) -> Entry:
     return replace(entry, record=replace(record, flags=record.flags | {flag}))
 
 
-def judged(entry: Entry, found: frozenset[str]) -> Entry:
+def with_judgement(entry: Entry, found: frozenset[str]) -> Entry:
     """The entry with the doubts that only the whole transaction shows."""
     return replace(entry, record=replace(entry.record, judged=found))
 

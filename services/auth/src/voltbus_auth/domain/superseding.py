@@ -60,7 +60,7 @@ def still_charging(record: Record, at: datetime) -> Record:
     return replace(record, arrived_at=_latest(record.arrived_at, at))
 
 
-def marked(before: Record, after: Record, now: datetime) -> Record | None:
+def mark(before: Record, after: Record, now: datetime) -> Record | None:
     """The record with the evidence, where that changes what is to be known; None where not.
 
     What makes no difference is not kept: a connector says for days that it is available.
@@ -69,10 +69,10 @@ def marked(before: Record, after: Record, now: datetime) -> Record | None:
     overlaps = has_overlap(after) and not has_overlap(before)
     if not overlaps and (found == known or (known and found and not found - known)):
         return None
-    return settled(before, after, now)
+    return settle(before, after, now)
 
 
-def settled(before: Record, after: Record, now: datetime) -> Record:
+def settle(before: Record, after: Record, now: datetime) -> Record:
     """The record with since when it is superseded, in our time."""
     if not is_superseded(after):
         return replace(after, superseded_at=None) if after.superseded_at else after

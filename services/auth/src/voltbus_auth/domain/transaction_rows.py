@@ -8,6 +8,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from voltbus_auth.domain.portable import Format
+from voltbus_backbone.spreadsheets import guard_cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -43,8 +44,6 @@ COLUMNS = (
     "revision",
     "updated_at",
 )
-# A spreadsheet takes a cell that begins so for a formula, and runs it; stations choose texts.
-_FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def write_rows(rows: Iterable[Mapping[str, Any]], form: Format, *, header: bool) -> str:
@@ -70,13 +69,9 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, dict):
-        return _safe(json.dumps(value, ensure_ascii=False, default=str))
+        return guard_cell(json.dumps(value, ensure_ascii=False, default=str))
     if isinstance(value, list | tuple):
-        return _safe(";".join(str(part) for part in value))
+        return guard_cell(";".join(str(part) for part in value))
     if isinstance(value, int | float):
         return str(value)
-    return _safe(str(value))
-
-
-def _safe(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULAS) else text
+    return guard_cell(str(value))

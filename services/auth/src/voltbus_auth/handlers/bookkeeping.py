@@ -24,7 +24,7 @@ from voltbus_auth.handlers.jobs import (
     sample_sets,
 )
 from voltbus_auth.handlers.telling import changed_event
-from voltbus_auth.handlers.token_judge import TokenJudge, begun
+from voltbus_auth.handlers.token_judge import TokenJudge, find_record
 from voltbus_backbone import envelope
 from voltbus_backbone.contract.auth import Phase, TransactionAnswer, TransactionMessage
 from voltbus_backbone.contract.registry import (
@@ -230,7 +230,7 @@ class Bookkeeping:
         for job in jobs:
             message = job.message
             job.marks = []
-            record = begun(job, pages)
+            record = find_record(job, pages)
             if record is None and not opens:
                 job.entry = None
                 continue
@@ -285,7 +285,7 @@ def _with_doubts(entry: Entry, pages: Ledger, found: frozenset[str]) -> Entry:
         return entry
     if entry.event is None and entry.revision == pages.by_ref[entry.record.ref].revision:
         return pages.correct(entry.record.ref)
-    return ledger.judged(entry, found)
+    return ledger.with_judgement(entry, found)
 
 
 async def _at_once(knowledge: Knowledge) -> Knowledge:

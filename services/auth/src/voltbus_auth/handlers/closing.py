@@ -44,7 +44,7 @@ class Closable(Protocol):
         ...
 
 
-class Closing:
+class TransactionCloser:
     """Closes transactions, and tells their end with what was measured."""
 
     def __init__(

@@ -11,7 +11,7 @@ from voltbus_auth.domain.journal import TRANSACTION, Decided
 from voltbus_auth.domain.places import evse_of
 from voltbus_auth.domain.reservations import Occupy, Release
 from voltbus_auth.domain.samples import sample_set
-from voltbus_auth.domain.superseding import after_start, is_over, marked, on_one_outlet
+from voltbus_auth.domain.superseding import after_start, is_over, mark, on_one_outlet
 from voltbus_auth.domain.verdict import Limit
 
 if TYPE_CHECKING:
@@ -92,13 +92,13 @@ def mark_replaced(job: Job, pages: Ledger, now: datetime) -> None:
 def _replace(job: Job, pages: Ledger, earlier_ref: str, later_ref: str, now: datetime) -> None:
     earlier, later = pages.by_ref[earlier_ref], pages.by_ref[later_ref]
     cause = f"{cause_of(job.event)}+{later_ref}"
-    known = pages.told(earlier_ref, cause)
+    known = pages.find_told(earlier_ref, cause)
     if known is not None:
         job.marks.append(known)
         return
     if earlier.ended or later.start is None:
         return
-    changed = marked(earlier, after_start(earlier, later.start.at), now)
+    changed = mark(earlier, after_start(earlier, later.start.at), now)
     if changed is not None:
         job.marks.append(pages.amend(changed, cause))
 
@@ -144,7 +144,7 @@ def _steps(
         if record.holds and is_over(record):
             steps.append(Release(record.ref, record.holds))
         elif job.revived and record.holds:
-            steps.append(again(record))
+            steps.append(reoccupy(record))
         elif job.starting and verdict is not None and verdict.limits and record.ref not in over:
             step = Occupy(record.ref, verdict.limits, _outlet(job.message), job.message.at)
             steps.append(step)
@@ -152,7 +152,7 @@ def _steps(
     return steps, starts
 
 
-def again(record: Record) -> Occupy:
+def reoccupy(record: Record) -> Occupy:
     """Take its places back, also beyond a limit: it charges already."""
     limits = tuple(Limit(key, _NO_LIMIT) for key in record.holds)
     outlet = "" if record.outlet is None else f"{record.station_id}/{record.outlet}"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from voltbus_auth.domain.record import Record as Transaction
     from voltbus_auth.handlers.bookkeeping import Bookkeeping
     from voltbus_auth.handlers.ports import Books, Projections
-    from voltbus_auth.handlers.superseding import Superseding
+    from voltbus_auth.handlers.superseding import SupersededMarker
     from voltbus_backbone.contract.stations import MeterValuesReported
     from voltbus_backbone.envelope import Event, Record
 
@@ -44,12 +44,12 @@ class Samples:
         bookkeeping: Bookkeeping,
         projections: Projections,
         books: Books,
-        interruptions: Superseding,
+        marker: SupersededMarker,
     ) -> None:
         self._bookkeeping = bookkeeping
         self._projections = projections
         self._books = books
-        self._superseding = interruptions
+        self._marker = marker
 
     async def handle(self, events: Sequence[Event]) -> list[Record]:
         """The events of the transactions that changed."""
@@ -66,7 +66,7 @@ class Samples:
             # An id that we never gave belongs to no transaction of ours: the values stay events.
             await self._bookkeeping.record(jobs, opens=False)
             told += self._bookkeeping.tell(jobs)
-        return told + await self._superseding.handle(
+        return told + await self._marker.handle(
             [event for event in events if event.type in superseding.TYPES]
         )
 

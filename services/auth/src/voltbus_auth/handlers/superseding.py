@@ -11,11 +11,11 @@ from voltbus_auth.domain.superseding import (
     after_available,
     after_boot,
     is_over,
-    marked,
+    mark,
     still_charging,
 )
 from voltbus_auth.handlers.bookkeeping import TRIES, ContendedError
-from voltbus_auth.handlers.jobs import again, arrival, cause_of
+from voltbus_auth.handlers.jobs import arrival, cause_of, reoccupy
 from voltbus_auth.handlers.telling import changed_event
 from voltbus_backbone.contract.registry import STATION_BOOTED, STATUS_REPORTED
 from voltbus_backbone.contract.stations import StationBooted, StatusReported
@@ -38,7 +38,7 @@ _AVAILABLE = "Available"
 _CHARGING = frozenset({"Charging", "SuspendedEV", "SuspendedEVSE"})
 
 
-class Superseding:
+class SupersededMarker:
     """Marks open transactions that are over, frees their places, and takes the mark back."""
 
     def __init__(
@@ -65,7 +65,7 @@ class Superseding:
                 return []
             now = self._now()
             pages = Ledger.of(records, now_s=int(now.timestamp()))
-            entries = [one for event in telling for one in _applied(event, pages, now)]
+            entries = [one for event in telling for one in _apply(event, pages, now)]
             if not await self._write(records, pages):
                 told = (changed_event(entry, source=self._source, now=now) for entry in entries)
                 return [record for record in told if record is not None]
@@ -89,7 +89,7 @@ def _steps(before: Sequence[Record], pages: Ledger) -> list[Occupy | Release]:
         if is_over(record):
             steps.append(Release(record.ref, record.holds))
         elif is_over(known):
-            steps.append(again(record))
+            steps.append(reoccupy(record))
     return steps
 
 
@@ -105,18 +105,18 @@ def _is_charging(message: StatusReported) -> bool:
     return message.protocol is Protocol.OCPP16 and message.status in _CHARGING
 
 
-def _applied(event: Event, pages: Ledger, now: datetime) -> list[Entry]:
+def _apply(event: Event, pages: Ledger, now: datetime) -> list[Entry]:
     """What the event comes to in each open transaction of its station."""
     entries = []
     for record in list(pages.by_ref.values()):
         if record.station_id != event.message.station_id:
             continue
-        known = pages.told(record.ref, cause_of(event))
+        known = pages.find_told(record.ref, cause_of(event))
         if known is not None:
             entries.append(known)
             continue
         after = _after(record, event, now)
-        changed = marked(record, after, now) if after is not record else None
+        changed = mark(record, after, now) if after is not record else None
         if changed is not None:
             entries.append(pages.amend(changed, cause_of(event)))
     return entries

@@ -36,7 +36,7 @@ class TokenJudge:
         """The jobs that can be decided; the others are marked as for elsewhere."""
         pages = Ledger.of(records)
         for job in jobs:
-            self.decide(job, begun(job, pages), knowledge, now)
+            self.decide(job, find_record(job, pages), knowledge, now)
             job.elsewhere = job.verdict is not None and job.verdict.elsewhere
             job.verdict = None
         return [job for job in jobs if not job.elsewhere]
@@ -57,7 +57,7 @@ class TokenJudge:
             if not may_be_key_code(shown.type, token) or not is_live(job.message, now):
                 continue
             pages = pages or Ledger.of(records)
-            record = begun(job, pages)
+            record = find_record(job, pages)
             self.decide(job, record, knowledge, now)
             known = record.token if record is not None else None
             if job.verdict is None or _was_accepted(known, knowledge.token_ref(ref)):
@@ -116,7 +116,7 @@ class TokenJudge:
         )
 
 
-def begun(job: Job, pages: Ledger) -> Record | None:
+def find_record(job: Job, pages: Ledger) -> Record | None:
     """The record that a job's message belongs to, if there is one."""
     return pages.by_ref.get(job.ref) if job.ref is not None else pages.find(job.message)
 

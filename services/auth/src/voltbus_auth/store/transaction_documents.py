@@ -79,11 +79,11 @@ def record_document(record: Record) -> Document:
         "recent": [[one.cause, one.revision, one.event, one.at] for one in record.recent],
     }
     document |= {name: _fields(getattr(record, name), "at", "wh") for name in _READINGS}
-    document |= found_by(record)
+    document |= search_fields(record)
     return {name: value for name, value in document.items() if value is not None}
 
 
-def found_by(record: Record) -> Document:
+def search_fields(record: Record) -> Document:
     """What lists and the clock look for, and the record itself tells otherwise."""
     return {"doubts": list(doubts(record)), "ended_at": ended_at(record)}
 

@@ -9,7 +9,7 @@ import msgspec
 from pymongo import InsertOne, ReplaceOne, ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError
 
-from voltbus_auth.store.transaction_documents import found_by, record_document, record_of
+from voltbus_auth.store.transaction_documents import record_document, record_of, search_fields
 from voltbus_backbone.contract.values import Sample
 from voltbus_backbone.store import transaction
 
@@ -168,7 +168,7 @@ class TransactionStore:
             steps = [
                 UpdateOne(
                     {"_id": document["_id"], "revision": document["revision"]},
-                    {"$set": found_by(record_of(document))},
+                    {"$set": search_fields(record_of(document))},
                 )
                 for document in await cursor.to_list(None)
             ]

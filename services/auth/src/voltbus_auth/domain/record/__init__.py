@@ -1,6 +1,6 @@
 """The record of one transaction, and how messages are folded into it."""
 
-from voltbus_auth.domain.record.details import shown_details
+from voltbus_auth.domain.record.details import read_details
 from voltbus_auth.domain.record.folding import fold
 from voltbus_auth.domain.record.model import (
     ERASED,
@@ -37,7 +37,7 @@ __all__ = [
     "is_closed_to",
     "is_ending",
     "open_record",
-    "shown_details",
+    "read_details",
     "start_ref",
     "wire_key",
 ]

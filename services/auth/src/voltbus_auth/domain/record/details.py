@@ -41,7 +41,7 @@ def merge_details(
     return tuple(latest[name] for name in sorted(latest)), too_long
 
 
-def shown_details(details: tuple[Detail, ...]) -> dict[str, Any]:
+def read_details(details: tuple[Detail, ...]) -> dict[str, Any]:
     """Show details as JSON values by name."""
     return {detail.name: msgspec.json.decode(detail.value) for detail in details}
 
