@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from itertools import permutations
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from auth.auth_examples import (
     HOUR,
@@ -26,7 +29,14 @@ from auth.auth_examples import (
 )
 from auth.conftest import closer_on, replica_on
 from voltbus_auth.domain.account import doubts
-from voltbus_auth.domain.record import OPERATOR, Closed
+from voltbus_auth.domain.record import OPERATOR, Closed, fold, open_record
+from voltbus_auth.domain.superseding import (
+    after_available,
+    after_boot,
+    after_start,
+    evidence,
+    mark,
+)
 from voltbus_backbone.contract.auth import Phase
 from voltbus_backbone.contract.registry import METER_VALUES, STATION_BOOTED, STATUS_REPORTED
 from voltbus_backbone.contract.stations import (
@@ -42,6 +52,7 @@ if TYPE_CHECKING:
 
     from auth.conftest import Clock, Replica, Served, Shelf
     from auth.memory_store import MemoryStore
+    from voltbus_auth.domain.record import Record
     from voltbus_backbone.contract.auth import TransactionMessage
     from voltbus_backbone.envelope import Event
 
@@ -257,6 +268,52 @@ async def test_a_start_that_comes_late_is_over(
     assert "superseded" in doubts(earlier)
     assert "superseded" not in doubts(later)
     assert (earlier.seqs, later.seqs) == (((0, 1),), ((0, 1),))
+
+
+@given(st.lists(st.tuples(st.sampled_from("bsam"), st.integers(1, 9)), max_size=6), st.data())
+def test_evidence_and_messages_in_any_order(
+    told: list[tuple[str, int]], data: st.DataObject
+) -> None:
+    """Boots, starts, Availables and messages by two topics: the same is superseded in any order."""
+
+    def apply(record: Record, kind: str, minute: int) -> Record:
+        at = NOW + minute * MINUTE
+        if kind == "m":
+            return fold(record, said(Phase.UPDATED, at, minute), None, at)
+        step = {"b": after_boot, "s": after_start, "a": after_available}[kind]
+        return mark(record, step(record, at), NOW) or record
+
+    first = said(Phase.STARTED, NOW, 0)
+    begun = fold(open_record(first), first, None, NOW)
+    orders = [told, data.draw(st.permutations(told))]
+    found = []
+    for order in orders:
+        record = begun
+        for kind, minute in order:
+            record = apply(record, kind, minute)
+        found.append((evidence(record), doubts(record), record.superseded_at is not None))
+    assert found[0] == found[1]
+    assert found[0][2] == bool(found[0][0])
+
+
+@pytest.mark.stack
+async def test_two_replicas_close_at_once(served: Served, clock: Clock) -> None:
+    """Whoever is first tells the end, once."""
+    await charging(replica_on(served.store, clock))
+    clock.time = NOW + HOUR
+    await replica_on(served.store, clock).measure(boot(clock.time))
+    clock.time += 2 * HOUR
+    closers = [closer_on(served.store, clock) for _ in range(2)]
+    assert sum(await asyncio.gather(*(closer.look() for closer in closers))) == 1
+    assert len(await served.events("transactions.events")) == 1
+
+
+async def test_a_connector_that_repeats_itself(replica: Replica, clock: Clock) -> None:
+    """Available each minute is one event, however often."""
+    await charging(replica)
+    clock.time = NOW + HOUR
+    told = await replica.measure(*(status("Available", NOW + n * MINUTE) for n in range(1, 9)))
+    assert [event.doubts for _, _, event in told.events] == [("superseded",)]
 
 
 async def test_the_same_records_again(replica: Replica, clock: Clock) -> None:

@@ -97,7 +97,7 @@ class Ledger:
         """Give a record that is being changed the doubts that all its readings raise."""
         self.by_ref[ref] = replace(self.by_ref[ref], judged=judged)
 
-    def amend(self, record: Record, cause: str, event: str = UPDATED) -> Entry:
+    def amend(self, record: Record, cause: str, event: str | None = UPDATED) -> Entry:
         """Take a record that something else than a message of it has changed."""
         told = Told(cause, record.revision + 1, event, self.now_s)
         after = replace(record, revision=told.revision, recent=_remembered(record.recent, told))

@@ -61,13 +61,14 @@ def still_charging(record: Record, at: datetime) -> Record:
 
 
 def mark(before: Record, after: Record, now: datetime) -> Record | None:
-    """The record with the evidence, where that changes what is to be known; None where not.
+    """The record with the evidence, where that can make a difference; None where it cannot.
 
-    What makes no difference is not kept: a connector says for days that it is available.
+    What is older than what was heard of the transaction never will. While it is superseded every
+    newer piece is kept: a message that comes late may be newer than the older ones only.
     """
-    known, found = evidence(before), evidence(after)
-    overlaps = has_overlap(after) and not has_overlap(before)
-    if not overlaps and (found == known or (known and found and not found - known)):
+    if after == before:
+        return None
+    if not is_superseded(after) and not is_superseded(before) and not has_overlap(after):
         return None
     return settle(before, after, now)
 

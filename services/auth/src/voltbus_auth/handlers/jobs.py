@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from voltbus_auth.domain.account import doubts
 from voltbus_auth.domain.intake import to_milliseconds
 from voltbus_auth.domain.journal import TRANSACTION, Decided
+from voltbus_auth.domain.ledger import UPDATED
 from voltbus_auth.domain.places import evse_of
 from voltbus_auth.domain.reservations import Occupy, Release
 from voltbus_auth.domain.samples import sample_set
@@ -100,7 +102,13 @@ def _replace(job: Job, pages: Ledger, earlier_ref: str, later_ref: str, now: dat
         return
     changed = mark(earlier, after_start(earlier, later.start.at), now)
     if changed is not None:
-        job.marks.append(pages.amend(changed, cause))
+        job.marks.append(amend_mark(pages, earlier, changed, cause))
+
+
+def amend_mark(pages: Ledger, before: Record, after: Record, cause: str) -> Entry:
+    """Take a record with other evidence; told only where that changes what is doubted."""
+    event = UPDATED if doubts(before) != doubts(after) else None
+    return pages.amend(after, cause, event)
 
 
 async def reserve(jobs: Sequence[Job], occupancy: Occupancy) -> bool:

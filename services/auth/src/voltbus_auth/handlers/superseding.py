@@ -15,7 +15,7 @@ from voltbus_auth.domain.superseding import (
     still_charging,
 )
 from voltbus_auth.handlers.bookkeeping import TRIES, ContendedError
-from voltbus_auth.handlers.jobs import arrival, cause_of, reoccupy
+from voltbus_auth.handlers.jobs import amend_mark, arrival, cause_of, reoccupy
 from voltbus_auth.handlers.telling import changed_event
 from voltbus_backbone.contract.registry import STATION_BOOTED, STATUS_REPORTED
 from voltbus_backbone.contract.stations import StationBooted, StatusReported
@@ -118,7 +118,7 @@ def _apply(event: Event, pages: Ledger, now: datetime) -> list[Entry]:
         after = _after(record, event, now)
         changed = mark(record, after, now) if after is not record else None
         if changed is not None:
-            entries.append(pages.amend(changed, cause_of(event)))
+            entries.append(amend_mark(pages, record, changed, cause_of(event)))
     return entries
 
 
