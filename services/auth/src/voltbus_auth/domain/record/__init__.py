@@ -1,7 +1,7 @@
 """The record of one transaction, and how messages are folded into it."""
 
 from voltbus_auth.domain.record.details import read_details
-from voltbus_auth.domain.record.folding import fold
+from voltbus_auth.domain.record.folding import MOST_RANGES, fold
 from voltbus_auth.domain.record.model import (
     ERASED,
     OPERATOR,
@@ -23,6 +23,7 @@ from voltbus_auth.domain.record.model import (
 
 __all__ = [
     "ERASED",
+    "MOST_RANGES",
     "OPERATOR",
     "POLICY",
     "Closed",

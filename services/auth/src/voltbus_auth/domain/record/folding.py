@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", int, str)
 _DEAUTHORIZED = "Deauthorized"  # OCPP 2.x TriggerReasonEnumType; 1.6 has no word for it
+# How the gateway's notes on a message's own time begin.
+_ON_TIME = "timestamp: "
+MOST_RANGES = 200  # of sequence numbers without a gap, kept of one transaction
 # So many notes on a transaction's messages are kept.
 _MOST_REPAIRS = 50
 
@@ -84,6 +87,10 @@ def _ends(record: Record, message: TransactionMessage, told: Readings) -> dict[s
         flags.add("register_backwards")
     if told.unreadable:
         flags.add("register_unreadable")
+    if any(note.startswith(_ON_TIME) for note in message.repairs):
+        flags.add("clock")  # its time is that of its arrival
+    if len(_with_seq(record.seqs, message.seq_no)) == MOST_RANGES:
+        flags.add("many_gaps")
     if message.phase is Phase.STARTED:
         meter_wh = _meter(message, whole.begin or whole.first)
         changes["start"] = _start(record, Start(message.at, meter_wh, message.seq_no), flags)
@@ -205,6 +212,8 @@ def _with_seq(seqs: tuple[tuple[int, int], ...], number: int | None) -> tuple[tu
             merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
         else:
             merged.append((low, high))
+    if len(merged) > MOST_RANGES:  # a station that skips for ever: the newest gap is forgotten
+        merged[-2:] = [(merged[-2][0], merged[-1][1])]
     return tuple(merged)
 
 
