@@ -19,9 +19,11 @@ from voltbus_backbone.contract.config import CommandChanged, CommandStatus
 from voltbus_backbone.contract.registry import AUTHORIZE, STATION_LOGIN, TRANSACTION, MessageType
 from voltbus_backbone.contract.stations import (
     MeterValuesReported,
+    StationBooted,
     StationConnected,
     StationRegistered,
     StationState,
+    StatusReported,
 )
 from voltbus_backbone.contract.values import IdToken, OpeningHours, Protocol, Sample
 from voltbus_backbone.envelope import Asking, Event
@@ -225,7 +227,9 @@ def command_changed(
     )
 
 
-def of_stations(name: str, message: MeterValuesReported | StationRegistered) -> Event:
+def of_stations(
+    name: str, message: MeterValuesReported | StationRegistered | StationBooted | StatusReported
+) -> Event:
     """A record of ``stations.events``."""
     event = asked(StationLogin(station_id=message.station_id))
     event.type, event.message, event.topic = name, message, "voltbus.stations.events"

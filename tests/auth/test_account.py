@@ -9,21 +9,23 @@ import pytest
 from auth.auth_examples import HOUR, MINUTE, NOW, register, said
 from voltbus_auth.domain.account import doubts, energy, missing_seq_nos
 from voltbus_auth.domain.ledger import Ledger
+from voltbus_auth.domain.record import MOST_RANGES, Presented
 from voltbus_auth.domain.registers import in_wh, readings
 from voltbus_backbone.contract.auth import Phase
-from voltbus_backbone.contract.values import Sample
+from voltbus_backbone.contract.values import AuthorizationStatus, Sample
 
 if TYPE_CHECKING:
     from voltbus_auth.domain.record import Record
     from voltbus_backbone.contract.auth import TransactionMessage
 
 END = NOW + HOUR
+PRESENTED = Presented(NOW, 0, "ref", AuthorizationStatus.ACCEPTED)
 
 
 def recorded(*messages: TransactionMessage) -> Record:
     pages = Ledger()
     for number, message in enumerate(messages):
-        pages.enter(message, None, f"topic:0:{number}", record=pages.find(message))
+        pages.enter(message, PRESENTED, f"topic:0:{number}", record=pages.find(message))
     (record,) = pages.by_ref.values()
     return record
 
@@ -58,7 +60,7 @@ def test_energy_unknown() -> None:
     """Without any reading there is no energy, and an ended transaction says so."""
     record = charged(None, None)
     assert energy(record) == (None, "unknown")
-    assert doubts(record) == ("no_energy",)
+    assert doubts(record) == ("no_energy", "no_start_register")
 
 
 def test_energy_so_far() -> None:
@@ -132,6 +134,26 @@ def test_missing_numbers() -> None:
     assert len(missing_seq_nos(recorded(said(Phase.ENDED, END, 10**9)))) == 100
 
 
+def test_a_station_that_skips_every_other_number_fills_no_record() -> None:
+    """What is kept of sequence numbers is bounded; the oldest gaps stay known, with a doubt.
+
+    OCPP 2.x has seqNo grow by one from message to message; a station may do otherwise for days.
+    """
+    record = recorded(*(said(Phase.UPDATED, NOW, 2 * number) for number in range(1000)))
+    assert len(record.seqs) == MOST_RANGES
+    assert record.seqs[-1] == (2 * (MOST_RANGES - 1), 2 * 999)
+    assert missing_seq_nos(record) == tuple(range(1, 200, 2))
+    assert "many_gaps" in doubts(record)
+
+
+def test_a_time_that_could_not_be_read() -> None:
+    """The gateway reads such a message as from its arrival, and notes it: the clock is doubted."""
+    note = ("timestamp: not a time, that of its arrival taken",)
+    assert doubts(recorded(said(Phase.STARTED, NOW, 0, repairs=note))) == ("clock",)
+    other = ("stopReason: unknown value left out",)
+    assert doubts(recorded(said(Phase.STARTED, NOW, 0, repairs=other))) == ()
+
+
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
@@ -150,14 +172,14 @@ def test_units(fields: dict[str, Any], expected: int | None) -> None:
 
 
 def test_only_the_whole_outlet_counts() -> None:
-    """Single phases, other measurands and signed texts are not the register."""
+    """What is between two phases, other measurands and signed texts are not the register."""
     samples = (
-        Sample(at=NOW, value=1.0, phase="L1"),
+        Sample(at=NOW, value=1.0, phase="L1-L2"),
         Sample(at=NOW, value=2.0, measurand="Power.Active.Import", unit="W"),
         Sample(at=NOW, value="signed", format="SignedData"),
         Sample(at=NOW, value=3.0, location="Inlet"),
     )
-    assert readings(samples).first is None
+    assert readings(samples).whole.first is None
 
 
 def test_unreadable_register() -> None:

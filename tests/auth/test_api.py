@@ -376,7 +376,7 @@ async def test_transactions(served: Served, clock: Clock) -> None:
     body = (await served.client.get("/v1/transactions")).json()
     assert [one["station_id"] for one in body["data"]] == [STATION, "CS-2", "CS-1", "CS-0"]
     for params, count in (
-        ({"station": "CS-0"}, 1),
+        ({"station_id": "CS-0"}, 1),
         ({"state": "active"}, 3),
         ({"state": "ended"}, 1),
         ({"token_ref": token["ref"]}, 3),

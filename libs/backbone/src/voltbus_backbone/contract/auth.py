@@ -274,6 +274,10 @@ class TransactionChanged(Message, frozen=True):
     ``unknown``. ``doubts`` names every plausibility check that failed, for whoever bills.
     ``revision`` grows with each change of this transaction. ``authorization_reference`` is what
     an external authorizer called its own decision, for whoever settles with it (OCPI).
+    ``details`` are the latest of what only OCPP 2.x says, under its own names. ``repairs`` says
+    what of the station's messages was read otherwise than it came. ``closed_by`` is set where no
+    end was ever told: ``policy`` or ``operator`` closed it then. Each doubt is explained in
+    docs/transactions.md.
     """
 
     transaction_ref: str
@@ -303,3 +307,6 @@ class TransactionChanged(Message, frozen=True):
     missing_seq_nos: tuple[int, ...] = ()
     doubts: tuple[str, ...] = ()
     authorization_reference: str | None = None
+    details: dict[str, Any] = {}
+    repairs: tuple[str, ...] = ()
+    closed_by: str | None = None

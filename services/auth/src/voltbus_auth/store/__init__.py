@@ -72,7 +72,7 @@ class Store:
         self.credential = CredentialStore(database, self.reachable)
         self.change = ChangeStore(database, self.reachable)
         self.fleet = FleetStore(database, self.reachable)
-        self.transaction = TransactionStore(database, self.reachable, now=now)
+        self.transaction = TransactionStore(database, self.reachable, outbox=self.outbox, now=now)
         self.occupancy = OccupancyStore(
             database,
             self.reachable,

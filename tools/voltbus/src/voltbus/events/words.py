@@ -78,6 +78,7 @@ def _transaction(data: Data) -> str:
         str(data["authorization"]) if data.get("authorization") else None,
         f"agreement {_ref(data, 'agreement_id')}" if data.get("agreement_id") else None,
         f"because {data['stopped_reason']}" if data.get("stopped_reason") else None,
+        f"closed by {data['closed_by']}" if data.get("closed_by") else None,
         "sent after being offline" if data.get("offline") else None,
         f"doubtful: {', '.join(doubts)}" if doubts else None,
     )
