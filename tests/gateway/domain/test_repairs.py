@@ -153,7 +153,7 @@ class TestStops:
         sent = {name: value for name, value in ENDED.items() if name != "triggerReason"}
         message = told(V201, "TransactionEvent", sent)
         assert message.trigger is None
-        assert message.repairs == ("triggerReason: missing, left out",)
+        assert message.repairs == ("triggerReason: missing",)
 
     def test_a_vendors_stopped_reason(self) -> None:
         """Other is 2.x's word for it."""

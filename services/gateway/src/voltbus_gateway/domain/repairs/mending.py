@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 # So many different repairs are named; a message can have no more than its schema has places.
 MOST_REPAIRS: Final = 20
 WHOLE: Final = "payload"
+_LEFT_OUT: Final = "left out"
 _OCCURRENCE: Final = ErrorCode.OCCURRENCE_CONSTRAINT_VIOLATION
 
 
@@ -142,7 +143,7 @@ class _Mender:
             if rule.filled is not None:
                 mended[name] = rule.filled
             if member.place not in self._noted:
-                self._note(member, Kind.MISSING, f"missing, {_instead(member)}")
+                self._note(member, Kind.MISSING, f"missing{_stands_in(member)}")
         return mended
 
     def array(self, value: Any, shape: Field) -> Any:
@@ -272,7 +273,13 @@ def _instead(shape: Field) -> str:
         return f"read as {rule.filled or 'empty'}"
     if shape.moment and rule.optional:
         return "the message's time taken" if "." in shape.place else "the time of arrival taken"
-    return "left out"
+    return _LEFT_OUT
+
+
+def _stands_in(shape: Field) -> str:
+    """What is done where nothing was sent."""
+    done = _instead(shape)
+    return "" if done == _LEFT_OUT else f", {done}"
 
 
 def _core(shape: Field, why: str, code: ErrorCode) -> CallFailed:
