@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auth.auth_examples import (
@@ -270,6 +270,7 @@ async def test_a_start_that_comes_late_is_over(
     assert (earlier.seqs, later.seqs) == (((0, 1),), ((0, 1),))
 
 
+@settings(max_examples=300)
 @given(st.lists(st.tuples(st.sampled_from("bsam"), st.integers(1, 9)), max_size=6), st.data())
 def test_evidence_and_messages_in_any_order(
     told: list[tuple[str, int]], data: st.DataObject

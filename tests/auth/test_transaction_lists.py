@@ -169,6 +169,9 @@ async def test_what_earlier_versions_stored(served: Served, clock: Clock) -> Non
     assert await listed(served, doubt="no_start_register") == []
     assert await served.store.transaction.describe_stored() == 3
     assert await served.store.transaction.describe_stored() == 0
-    await served.store.projection.prepare()
+    await served.database["transactions"].create_index([("station_id", 1), ("first_at", -1)])
+    await served.store.prepare()
+    names = await served.database["transactions"].index_information()
+    assert "station_id_1_first_at_-1" not in names
     assert await listed(served, doubt="no_start_register") == ["two"]
     assert await listed(served, ended_from=NOW.isoformat(), site_id="here") == ["one"]

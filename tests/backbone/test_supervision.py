@@ -64,12 +64,15 @@ async def test_once_it_has_held_the_pauses_begin_anew() -> None:
 
 
 async def test_a_server_that_is_away_is_a_line_in_the_log() -> None:
-    """Not a fault of ours: a warning, and the same pauses."""
+    """Not a fault of ours: a warning, and no long pause once it may be back."""
     bench = Bench(Unavailable("no broker"), None)
     with structlog.testing.capture_logs() as logs:
         await bench.reader.run()
     assert [(log["event"], log["reason"]) for log in logs] == [("reader.waiting", "no broker")]
     assert bench.rests == [0.1]
+    away = Bench(*(Unavailable("no broker") for _ in range(9)), None)
+    await away.reader.run()
+    assert max(away.rests) == away.rests[-1] == 2.0
 
 
 async def test_a_cancelled_loop_is_not_started_again() -> None:

@@ -22,14 +22,15 @@ log = structlog.get_logger(__name__)
 
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 10.0
+_LONGEST_WAIT_S = 2.0  # for a server that is away: stations wait behind it when it is back
 STEADY_S = 5.0  # started again, it must hold so long until it counts as mended
 
 
 class Supervised:
     """One loop, run until it returns or is cancelled; ``name`` says in log and readiness which.
 
-    After any exception it is started again, after a pause that doubles up to ten seconds and begins
-    anew once it has held. ``rest`` waits so many seconds.
+    After any exception it is started again, after a pause that doubles up to ten seconds (two while
+    a server is away) and begins anew once it has held. ``rest`` waits so many seconds.
     """
 
     def __init__(
@@ -54,9 +55,11 @@ class Supervised:
         """Run it, and again whenever it broke."""
         pause = _FIRST_PAUSE_S
         while True:
+            longest = _LONGEST_PAUSE_S
             try:
                 await self._run()
             except Unavailable as error:
+                longest = _LONGEST_WAIT_S
                 log.warning("reader.waiting", reader=self.name, reason=str(error))
             except Exception:
                 log.exception("reader.broke", reader=self.name)
@@ -67,5 +70,5 @@ class Supervised:
                 pause = _FIRST_PAUSE_S
             self._holds_from = float("inf")
             await self._rest(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE_S)
+            pause = min(pause * 2, longest)
             self._holds_from = self._clock() + STEADY_S

@@ -52,7 +52,8 @@ def after_start(record: Record, at: datetime) -> Record:
     """Note that another transaction began on its EVSE. ``at``: the station's time."""
     if at <= _began(record):
         return record
-    return replace(record, replaced_at=_latest(record.replaced_at, at))
+    shared = at if record.shared_from is None else min(record.shared_from, at)
+    return replace(record, replaced_at=_latest(record.replaced_at, at), shared_from=shared)
 
 
 def still_charging(record: Record, at: datetime) -> Record:
@@ -63,12 +64,13 @@ def still_charging(record: Record, at: datetime) -> Record:
 def mark(before: Record, after: Record, now: datetime) -> Record | None:
     """The record with the evidence, where that can make a difference; None where it cannot.
 
-    What is older than what was heard of the transaction never will. While it is superseded every
-    newer piece is kept: a message that comes late may be newer than the older ones only.
+    A boot or a state that is older than what was heard of the transaction never can. While it is
+    superseded every newer piece is kept: a message that comes late may be newer than the others.
     """
     if after == before:
         return None
-    if not is_superseded(after) and not is_superseded(before) and not has_overlap(after):
+    starts = (before.replaced_at, before.shared_from) != (after.replaced_at, after.shared_from)
+    if not starts and not is_superseded(after) and not is_superseded(before):
         return None
     return settle(before, after, now)
 
@@ -83,7 +85,7 @@ def settle(before: Record, after: Record, now: datetime) -> Record:
 
 def has_overlap(record: Record) -> bool:
     """Whether it went on after another transaction had begun on its EVSE."""
-    return record.replaced_at is not None and record.replaced_at < record.last_at
+    return record.shared_from is not None and record.shared_from < record.last_at
 
 
 def on_one_outlet(one: Record, other: Record) -> bool:

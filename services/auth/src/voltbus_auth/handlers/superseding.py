@@ -72,11 +72,17 @@ class SupersededMarker:
         raise ContendedError("other replicas keep changing the same transactions")
 
     async def _write(self, before: Sequence[Record], pages: Ledger) -> set[str]:
+        """Write what changed, then move places; the references that others changed meanwhile.
+
+        In this order nothing is freed that turns out to go on. Cut short in between, the same
+        events come again and free what is over.
+        """
         changed = pages.changed()
-        steps = _steps(before, pages)
+        lost = await self._books.write(changed, pages.loaded) if changed else set()
+        steps = _steps(before, pages) if not lost else []
         if steps:
             await self._occupancy.occupy(steps)
-        return await self._books.write(changed, pages.loaded) if changed else set()
+        return lost
 
 
 def _steps(before: Sequence[Record], pages: Ledger) -> list[Occupy | Release]:

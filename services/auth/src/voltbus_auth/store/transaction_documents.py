@@ -38,6 +38,7 @@ _PLAIN = (
     "arrived_at",
     "booted_at",
     "replaced_at",
+    "shared_from",
     "available_at",
     "superseded_at",
     "revision",

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from pymongo import InsertOne, ReplaceOne, ReturnDocument, UpdateOne
-from pymongo.errors import BulkWriteError
+from pymongo.errors import BulkWriteError, OperationFailure
 
+from voltbus_auth.store.changes import OvertakenError
 from voltbus_auth.store.transaction_documents import record_document, record_of, search_fields
 from voltbus_backbone.contract.values import Sample
 from voltbus_backbone.store import transaction
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
+    from motor.motor_asyncio import AsyncIOMotorClientSession
+
     from voltbus_auth.domain.record import Record
     from voltbus_auth.domain.samples import SampleSet
     from voltbus_backbone.envelope import Record as Outgoing
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from voltbus_backbone.store import Database, Document, Reachable
 
 _DUPLICATE = 11000
+_WRITE_CONFLICT = 112
 ACTIVE = "active"
 _LAST_ID = 2**31 - 1
 _BLOCK = 500
@@ -33,6 +37,8 @@ _USES_FOUND = 4
 
 # What lists are filtered by, each with an index in the order of lists.
 _FILTERS = ("station_id", "token.token_ref", "token.agreement_id", "doubts", "state")
+# Indexes of earlier versions that those above stand for.
+_REPLACED = {"station_id_1_first_at_-1", "token.token_ref_1_first_at_-1"}
 _PORTION = 500
 
 _encode = msgspec.json.encode
@@ -75,6 +81,8 @@ class TransactionStore:
             for name in _FILTERS:
                 await self._transactions.create_index([(name, 1), ("first_at", -1), ("_id", -1)])
             await self._transactions.create_index([("ended_at", -1), ("_id", -1)])
+            for name in _REPLACED & (await self._transactions.index_information()).keys():
+                await self._transactions.drop_index(name)
             await self._samples.create_index([("ref", 1), ("at", 1)])
 
     async def records(
@@ -152,14 +160,28 @@ class TransactionStore:
         """Write a record with its events, unless it was changed since; whether it was written."""
         document = {**record_document(record), "stored_at": self._now()}
         unchanged = {"_id": record.ref, "revision": loaded}
-        with self._reachable.watching():
-            async with transaction(self._database) as session:
-                result = await self._transactions.replace_one(unchanged, document, session=session)
-                if not result.matched_count:
-                    return False
-                await self._outbox.add(told, session=session)
+        try:
+            with self._reachable.watching():
+                async with transaction(self._database) as session:
+                    await self._replace(unchanged, document, session)
+                    await self._outbox.add(told, session=session)
+        except OvertakenError:
+            return False
         self._outbox.wake()
         return True
+
+    async def _replace(
+        self, unchanged: Document, document: Document, session: AsyncIOMotorClientSession
+    ) -> None:
+        """Replace one in a transaction. Raises OvertakenError: another write was first."""
+        try:
+            result = await self._transactions.replace_one(unchanged, document, session=session)
+        except OperationFailure as error:
+            if error.code != _WRITE_CONFLICT:
+                raise
+            raise OvertakenError from None
+        if not result.matched_count:
+            raise OvertakenError
 
     async def describe_stored(self) -> int:
         """Give a portion of those stored by earlier versions what lists look for; how many."""

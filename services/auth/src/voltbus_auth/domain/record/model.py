@@ -117,11 +117,11 @@ class Record:
     token is no longer accepted. ``placed``: the start named the EVSE. ``phases``: the register as
     the sum of single phases. ``anonymous``: a token of type NoAuthorization was presented.
 
-    What speaks for its being over without an end (`superseding`): ``booted_at``, when the station
-    booted, and ``arrived_at``, when the last message arrived that told something, both by our
-    clocks; ``replaced_at``, when another transaction began on its EVSE, and ``available_at``, when
-    its connector was available, both by the station's. ``superseded_at``: since when, by our clock,
-    all this makes it superseded.
+    What speaks for its being over without an end (`superseding`). By our clocks: ``booted_at``,
+    when the station booted; ``arrived_at``, when the last message arrived that told something.
+    By the station's: ``replaced_at``, when the latest other transaction began on its EVSE,
+    ``shared_from``, when the first did; ``available_at``, when its connector was available.
+    ``superseded_at``: since when, by our clock, all this makes it superseded.
     """  # noqa: D205 - the fields read best in one paragraph
 
     ref: str
@@ -154,6 +154,7 @@ class Record:
     arrived_at: datetime | None = None
     booted_at: datetime | None = None
     replaced_at: datetime | None = None
+    shared_from: datetime | None = None
     available_at: datetime | None = None
     superseded_at: datetime | None = None
     closed: Closed | None = None
