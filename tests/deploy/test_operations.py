@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from voltbus_backbone import bounds
 from voltbus_backbone.settings import KafkaSettings, ServiceSettings, StoreSettings
 
 if TYPE_CHECKING:
@@ -91,6 +92,18 @@ def test_every_metric_is_explained() -> None:
     """A metric that is counted has a row, and a row is of a metric that is counted."""
     explained = set(re.findall(r"^\| `(voltbus_\w+)` \| [^|]*\|$", PAGE, re.MULTILINE))
     assert explained == metrics()
+
+
+def test_the_bounds_are_those_that_hold() -> None:
+    """Every constant of what one edge may send the next has a row with its value (ADR 0011)."""
+    written = dict(re.findall(r"^\| `([A-Z_]+_(?:BYTES|LENGTH))` \| (\d+) \|", PAGE, re.MULTILINE))
+    framing = {"BATCH_HEADER_BYTES"}  # Kafka's own
+    held = {
+        name: str(value)
+        for name, value in vars(bounds).items()
+        if type(value) is int and not name.startswith("_") and name not in framing
+    }
+    assert written == held
 
 
 def checks(place: str) -> set[str]:

@@ -108,7 +108,10 @@ def _letter(
             return Record(letter.topic, key, letter.value, whole)
     ours.append(("dead-letter-body", b"withheld"))
     if record_bytes(key, None, [*own, *ours]) > RECORD_BYTES:
-        own = [(name[:_LONGEST_HEADER], value[:_LONGEST_HEADER]) for name, value in own[:_OWN]]
+        # A consumed header may have no value.
+        own = [
+            (name[:_LONGEST_HEADER], (value or b"")[:_LONGEST_HEADER]) for name, value in own[:_OWN]
+        ]
         key = key[:_LONGEST_HEADER]
     return Record(letter.topic, key, None, [*own, *ours])
 

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 _ADOPT_AFTER = timedelta(seconds=5)
 _LOOK_EVERY_S = 1.0
 _MOST = 1000
+_PORTION = 100
+_MOST_BYTES = 8 * 1024 * 1024  # of bodies in memory at once, and a portion's more
 _SET_BY_SERVER = Timestamp(0, 0)
 
 
@@ -113,7 +115,12 @@ class Outbox:
         long_ago = Timestamp(ceil((now - _ADOPT_AFTER).timestamp()), 0)
         # Each branch is read along its index: a long backlog costs no more than a short one.
         query = {"$or": [{"owner": self._owner}, {"placed": {"$lt": long_ago}}]}
-        found = await self._collection.find(query).sort("placed", 1).limit(_MOST).to_list(_MOST)
+        found: list[dict[str, Any]] = []
+        cursor = self._collection.find(query).sort("placed", 1).limit(_MOST)
+        size = 0
+        while size < _MOST_BYTES and (portion := await cursor.to_list(_PORTION)):
+            found += portion
+            size += sum(len(document["value"] or b"") for document in portion)
         if not found:
             return []
         keys: dict[str, set[bytes | None]] = {}

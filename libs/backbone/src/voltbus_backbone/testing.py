@@ -53,7 +53,7 @@ class MemoryBus:
 
     ``broken`` makes every publish fail, ``stalled`` makes it hang until it is false again: Kafka
     away, seen from a producer. What is for a partition of an ``absent`` topic (by its whole name)
-    is refused, as is a record that is too large for Kafka.
+    is refused, as is a record of more than ``largest`` bytes.
     """
 
     def __init__(self, prefix: str = "voltbus.") -> None:
@@ -61,6 +61,7 @@ class MemoryBus:
         self.logs: dict[tuple[str, int], list[MemoryRecord]] = {}
         self.broken = False
         self.absent: set[str] = set()
+        self.largest = RECORD_BYTES
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._changed = asyncio.Condition()
@@ -195,8 +196,8 @@ class MemoryBus:
 
     def _refusal(self, record: Record, place: tuple[str, int]) -> Refusal | None:
         size = record_bytes(record.key, record.value, record.headers)
-        if size > RECORD_BYTES:
-            detail = f"a record takes {size} bytes, {RECORD_BYTES} are allowed"
+        if size > self.largest:
+            detail = f"a record takes {size} bytes, {self.largest} are allowed"
             return Refusal(record, RefusalReason.TOO_LARGE, detail)
         if place[1] < 0 or (record.partition is not None and place[0] in self.absent):
             return Refusal(record, RefusalReason.UNDELIVERABLE, "the topic has no such partition")

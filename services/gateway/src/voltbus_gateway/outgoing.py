@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 _REMEMBERED = 10_000
 _REMEMBERED_BYTES = 16 * 1024 * 1024
-_LONGEST_CODE = 100
-_LONGEST_DESCRIPTION = 1000
 _MOST_ANSWER = FACT_BYTES - CORE_BYTES
 
 
@@ -115,8 +113,8 @@ class OutgoingCalls:
             outcome=ended.outcome,
             at=now,
             payload=payload,
-            error_code=_cut(ended.error_code, _LONGEST_CODE),
-            error_description=_cut(ended.error_description, _LONGEST_DESCRIPTION),
+            error_code=ended.error_code,
+            error_description=ended.error_description,
             attempt=command.attempt,
             late=ended.late,
             repairs=(*sentences(ended.repairs), *repairs),
@@ -139,11 +137,6 @@ class OutgoingCalls:
         while len(self._reported) > _REMEMBERED or self._remembered > _REMEMBERED_BYTES:
             _, oldest = self._reported.popitem(last=False)
             self._remembered -= size_of(oldest)
-
-
-def _cut(text: str | None, most: int) -> str | None:
-    """A station's word of an error, which OCPP 2.x bounds at 255 characters."""
-    return text if text is None else text[:most]
 
 
 def _refused(command: SendCall, state: str) -> Ended:

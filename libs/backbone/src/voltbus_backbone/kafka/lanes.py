@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _LEAST_BATCH = 16_384
+_TOLD_EVERY_S = 1.0  # the metric counts them all
 
 
 class Waiter:
@@ -59,12 +61,20 @@ class Waiter:
 Entry = tuple["Record", Waiter | None]
 
 
+class _Told:
+    """When the next refusal is worth a line: whoever floods us must not flood the log."""
+
+    again_at = 0.0
+
+
 def refuse(entry: Entry, reason: RefusalReason, detail: str) -> None:
     """Give a record up: counted, logged, and told to whoever waits for it."""
     record, waiter = entry
     topic = next((topic for topic in Topic if record.topic.endswith(topic)), "other")
     REFUSED.labels(topic, reason.value).inc()
-    log.warning("record.refused", topic=str(topic), reason=reason.value, detail=detail)
+    if _Told.again_at <= (now := time.monotonic()):
+        _Told.again_at = now + _TOLD_EVERY_S
+        log.warning("record.refused", topic=str(topic), reason=reason.value, detail=detail)
     if waiter is not None:
         waiter.refused(Refusal(record, reason, detail))
 
@@ -87,9 +97,10 @@ class Lane:
     def fill(self, create_batch: Callable[[], BatchBuilder]) -> tuple[BatchBuilder, list[Entry]]:
         """Take what fits one batch; what can never be written is refused before it is in one."""
         builder, taken = create_batch(), list[Entry]()
+        narrow = self.alone > 0 or self.most_bytes < RECORD_BYTES
         while self.waiting:
             record = self.waiting[0][0]
-            if taken and (self.alone or builder.size() + _rough(record) > self.most_bytes):
+            if narrow and taken and not self._goes_with(builder.size(), record):
                 break
             try:
                 written = builder.append(
@@ -112,6 +123,10 @@ class Lane:
                 continue
             taken.append(self.waiting.popleft())
         return builder, taken
+
+    def _goes_with(self, size: int, record: Record) -> bool:
+        """Whether a record may join a batch of this size, once the broker has refused one."""
+        return not self.alone and size + _rough(record) <= self.most_bytes
 
     def put_back(self, taken: list[Entry]) -> None:
         """Let these records wait again, before all others."""
