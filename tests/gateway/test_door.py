@@ -27,7 +27,7 @@ from voltbus_backbone.contract import registry
 from voltbus_backbone.contract.auth import PasswordVerifier
 from voltbus_backbone.contract.values import Protocol
 from voltbus_gateway.door import Door, Knock
-from voltbus_gateway.refused import Refused
+from voltbus_gateway.door_answers import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

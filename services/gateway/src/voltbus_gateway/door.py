@@ -15,7 +15,7 @@ from voltbus_backbone.errors import Unavailable
 from voltbus_gateway import passwords
 from voltbus_gateway.admission import Admission, FailedLogins
 from voltbus_gateway.domain import handshake
-from voltbus_gateway.refused import (
+from voltbus_gateway.door_answers import (
     Refused,
     duplicate_identity,
     forbidden,

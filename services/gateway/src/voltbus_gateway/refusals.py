@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from voltbus_backbone.rpc import Requester
     from voltbus_gateway.connection import Connection
     from voltbus_gateway.domain.effects import Refusal
-    from voltbus_gateway.refused import Refused
+    from voltbus_gateway.door_answers import Refused
 
 log = structlog.get_logger(__name__)
 

@@ -25,9 +25,9 @@ from voltbus_backbone.errors import SettingsError
 from voltbus_gateway import door
 from voltbus_gateway.domain import handshake
 from voltbus_gateway.door import Knock
+from voltbus_gateway.door_answers import Refused, no_common_subprotocol, no_websocket, nobody
 from voltbus_gateway.listening import BACKLOG, bound_at
 from voltbus_gateway.metrics import REFUSALS
-from voltbus_gateway.refused import Refused, no_common_subprotocol, no_websocket, nobody
 from voltbus_gateway.station_socket import StationSocket
 from voltbus_gateway.tls import KeyPair, Reloaded, ServerTls, client_certificate
 
