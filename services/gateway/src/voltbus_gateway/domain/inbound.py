@@ -195,7 +195,10 @@ class Inbound:
             frame = frames.decode(text, self._protocol)
         except FrameError as error:
             self._counts["malformed"] += 1
-            return (Write(frames.encode_refusal(error.answer)),) if error.answer else ()
+            if error.answer is None:
+                return ()
+            self._refusals.append(Refusal("", error.answer.code))
+            return (Write(frames.encode_refusal(error.answer)),)
         assert type(frame) is Call  # noqa: S101 - it begins as one
         return self.called(frame, text, now)
 
