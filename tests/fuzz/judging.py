@@ -82,6 +82,7 @@ class Judge:
         self.ended: list[Ended] = []
         self.sent: set[str] = set()  # ids of our calls that went out
         self.owed: deque[str] = deque()  # ids of the station's calls, in order
+        self.unnamed = 0  # errors that may go out and answer no call by its id, also in their turn
         self.codes = {code.spelled(protocol) for code in ErrorCode}
         self.ask()
         assert self.sent == {PENDING}
@@ -96,7 +97,11 @@ class Judge:
         id_ = owed_id(data, self.protocol)
         if id_ is not None:
             self.owed.append(id_)
-        self._follow(self.session.receive(data, self.now), refusals=int(id_ is None))
+        else:
+            self.unnamed += 1
+        self._follow(self.session.receive(data, self.now))
+        if self.session.free:
+            self.unnamed = 0
 
     def ask(self) -> None:
         """The operator wants something of the station."""
@@ -156,14 +161,13 @@ class Judge:
         enough = CallFailed(ErrorCode.INTERNAL_ERROR, "enough")
         return self.session.fail(call, enough, self.now)
 
-    def _follow(self, effects: Effects, refusals: int = 0) -> None:
-        """``refusals``: how many errors may go out that are the answer to no call."""
+    def _follow(self, effects: Effects) -> None:
         for effect in effects:
             if isinstance(effect, Write):
                 frame = orjson.loads(effect.text)
                 self._judge_frame(frame)
-                if frame[0] == 4 and refusals:
-                    refusals -= 1
+                if frame[:2] == [4, "-1"] and self.unnamed:
+                    self.unnamed -= 1
                 elif frame[0] in {3, 4}:
                     assert frame[1] == self.owed.popleft(), "once each, in their order (A13)"
             elif isinstance(effect, Dispatch):

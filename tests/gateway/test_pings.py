@@ -12,9 +12,8 @@ from structlog.testing import capture_logs
 from websockets.asyncio.client import ClientConnection
 from websockets.frames import Frame, Opcode
 
-from gateway.stage import DEADLINE_S, Stage, Station, soon
+from gateway.stage import DEADLINE_S, Stage, Station, gateways_end, soon
 from voltbus_backbone.contract import registry
-from voltbus_gateway.station_socket import StationSocket
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -46,14 +45,6 @@ class Sipping(ClientConnection):
         super().process_event(event)
         if isinstance(event, Frame) and self.transport.is_reading():
             self.transport.pause_reading()
-
-
-def gateways_end(stage: Stage) -> StationSocket:
-    """The gateway's end of the only connection."""
-    (listener,) = stage.gateway.sockets._listeners.values()
-    (socket,) = listener.servers[0].connections
-    assert isinstance(socket, StationSocket)
-    return socket
 
 
 async def pinged_again(socket: ClientConnection, times: int) -> None:

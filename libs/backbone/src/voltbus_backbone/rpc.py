@@ -25,6 +25,7 @@ from voltbus_backbone.errors import (
 )
 from voltbus_backbone.observability import REPLIES
 from voltbus_backbone.supervision import Supervised
+from voltbus_backbone.timers import Timer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -59,7 +60,7 @@ class _Deadlines:
     def __init__(self, expire: Callable[[bytes], None]) -> None:
         self._expire = expire
         self._lines: dict[float, deque[tuple[float, bytes]]] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer = Timer()
 
     def watch(self, loop: asyncio.AbstractEventLoop, budget_s: float, correlation: bytes) -> None:
         """Call ``expire`` with this id when its budget is used up, answered or not."""
@@ -68,29 +69,22 @@ class _Deadlines:
             line = self._lines[budget_s] = deque()
         due = loop.time() + budget_s
         line.append((due, correlation))
-        if self._timer is None:
-            self._timer = loop.call_at(due, self._look, loop)
-        elif due < self._timer.when():
-            self._timer.cancel()
-            self._timer = loop.call_at(due, self._look, loop)
+        self._timer.set(due, self._look)
 
     def stop(self) -> None:
         """Let everything wait for ever."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._timer.cancel()
         self._lines.clear()
 
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        now = loop.time()
+    def _look(self) -> None:
+        now = asyncio.get_running_loop().time()
         for line in self._lines.values():
             while line and line[0][0] <= now:
                 self._expire(line.popleft()[1])
-        self._timer = None
         heads = [line[0][0] for line in self._lines.values() if line]
         if heads:
             # Not for each one singly: a hundredth of a second more or less matters to nobody.
-            self._timer = loop.call_at(max(min(heads), now + _LOOK_S), self._look, loop)
+            self._timer.set(max(min(heads), now + _LOOK_S), self._look)
 
 
 class Requester:

@@ -6,9 +6,9 @@ message. ``Link`` is what it needs of a socket, ``Carrier`` of the rest of the g
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from voltbus_backbone.timers import Timer
 from voltbus_gateway.domain.effects import Dispatch, Ended, Write
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ SERVICE_RESTART = 1012
 
 # A timer that is armed a little late saves arming one for each call.
 _SLACK_S = 0.05
+# So many messages of a station that are never answered are in hand at once; then it is not read.
+_SENDS = 16
 
 
 class Connection:
@@ -78,6 +80,8 @@ class Connection:
     ``registration`` is Accepted, Pending, Rejected, or None while this process does not know.
     ``asked_for`` are the actions that our commands made a pending station send (B02.FR.09).
     ``address`` is of the other end. ``displaced``: a newer connection took its place.
+    ``sends`` are its SENDs in hand. ``on_change`` is told of what ends, while the session has calls
+    that wait or it last said that the next end matters too.
     """
 
     __slots__ = (
@@ -87,9 +91,9 @@ class Connection:
         "_leaving",
         "_link",
         "_loop",
-        "_room",
         "_session",
         "_timer",
+        "_watched",
         "address",
         "asked_for",
         "certificate",
@@ -97,11 +101,13 @@ class Connection:
         "connected_at",
         "connection_id",
         "displaced",
+        "on_change",
         "provisional_until",
         "registering",
         "registration",
         "security_profile",
         "seen_told_at",
+        "sends",
         "station_id",
     )
 
@@ -136,9 +142,10 @@ class Connection:
         self._link = link
         self._carrier = carrier
         self._clock = clock
-        self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
-        self._room: asyncio.Future[None] | None = None
+        self._timer = Timer()
+        self._watched = False
+        self.on_change: Callable[[], bool] | None = None
+        self.sends = 0
         self._leaving: tuple[int, str] | None = None
         self._closing = False
 
@@ -155,7 +162,17 @@ class Connection:
     @property
     def wants_input(self) -> bool:
         """False while the station has sent too far ahead."""
-        return self._session.wants_input
+        return self._session.wants_input and self.sends < _SENDS
+
+    @property
+    def free(self) -> bool:
+        """Nothing of the station is in hand."""
+        return self._session.free and not self.sends
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of the station's calls that wait for their turn."""
+        return self._session.waiting_bytes
 
     @property
     def idle(self) -> bool:
@@ -171,6 +188,10 @@ class Connection:
     def dropped(self) -> dict[str, int]:
         """How many messages were dropped or refused, by reason."""
         return self._session.counts
+
+    def watch(self) -> None:
+        """Tell ``on_change`` of the next end."""
+        self._watched = True
 
     def receive(self, text: str | bytes) -> None:
         """A message came from the station."""
@@ -225,20 +246,18 @@ class Connection:
             return
         self.closed = True
         self._leaving = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._give_room()
+        self._timer.cancel()
         self._carry_out(self._session.close())
 
-    async def room(self) -> None:
-        """Wait until the station may send more."""
-        while not self._session.wants_input and not self.closed:
-            self._room = self._loop.create_future()
-            try:
-                await self._room
-            finally:
-                self._room = None
+    def sent(self) -> None:
+        """A SEND of the station is done."""
+        self.sends -= 1
+        if self._watched:
+            self._tell_change()
+
+    def _tell_change(self) -> None:
+        if self.on_change is not None:
+            self._watched = self.on_change()
 
     def _carry_out(self, effects: Effects) -> None:
         for effect in effects:
@@ -254,8 +273,8 @@ class Connection:
         if self.closed:
             return
         self._arm()
-        if self._room is not None and self._session.wants_input:
-            self._give_room()
+        if self._watched or self._session.waiting_bytes:
+            self._tell_change()
         if self._leaving is not None:
             self._leave_if_idle()
 
@@ -265,23 +284,12 @@ class Connection:
         self._session.refusals.clear()
 
     def _arm(self) -> None:
-        """Have the timer fire no later than the session's deadline. One that is early is kept."""
         deadline = self._session.deadline
-        if deadline is None:
-            return
-        if self._timer is not None:
-            if self._timer.when() <= deadline + _SLACK_S:
-                return
-            self._timer.cancel()
-        self._timer = self._loop.call_at(deadline, self._tick)
+        if deadline is not None:
+            self._timer.set(deadline, self._tick, _SLACK_S)
 
     def _tick(self) -> None:
-        self._timer = None
         self._carry_out(self._session.tick(self._clock()))
-
-    def _give_room(self) -> None:
-        if self._room is not None and not self._room.done():
-            self._room.set_result(None)
 
     def _leave_if_idle(self) -> None:
         if self._leaving is not None and self._session.idle:

@@ -12,8 +12,9 @@ import structlog
 from voltbus_backbone.contract.auth import StationLogin, StationLoginAnswer
 from voltbus_backbone.contract.registry import STATION_LOGIN
 from voltbus_backbone.errors import Unavailable
+from voltbus_backbone.timers import Timer
 from voltbus_gateway import passwords
-from voltbus_gateway.admission import Admission, FailedLogins
+from voltbus_gateway.admission import Admission, FailedLogins, Place, shared_address
 from voltbus_gateway.domain import handshake
 from voltbus_gateway.door_answers import (
     Refused,
@@ -85,6 +86,7 @@ class Door:
             burst=settings.connect_burst,
             longest_wait_s=settings.connect_longest_wait_s,
         )
+        self._line_timer = Timer()
         self._failed = FailedLogins(
             allowed=settings.failed_logins, longest_wait_s=settings.failed_login_wait_s
         )
@@ -93,6 +95,7 @@ class Door:
 
     def close(self) -> None:
         """Release the threads."""
+        self._line_timer.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def admit(self, knock: Knock) -> str:
@@ -104,12 +107,8 @@ class Door:
         self._check_open()
         password = self._presented(knock)
         self._check_patience(knock)
-        wait = self._admission.reserve(self._clock())
-        if wait is None:
-            raise unavailable("rate", self._admission.retry_after(self._clock()))
-        if wait > 0:
-            await asyncio.sleep(wait)
-            self._check_open()
+        await self._wait_in_line(knock)
+        self._check_open()
         answer = await self._ask(knock)
         try:
             return await self._judge(knock, password, answer)
@@ -133,6 +132,28 @@ class Door:
             raise duplicate_identity(kept_s)
         self._check_open()
         return credential_id
+
+    async def _wait_in_line(self, knock: Knock) -> None:
+        turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        place = Place(shared_address(knock.address), turn.set_result)
+        if not self._admission.enter(place, self._clock()):
+            raise unavailable("rate", self._admission.retry_after())
+        self._advance()
+        try:
+            let_on = await turn
+        finally:
+            if not turn.done() or turn.cancelled():
+                self._admission.leave(place)
+        if not let_on:
+            raise unavailable("rate", self._admission.retry_after())
+
+    def _advance(self) -> None:
+        """Let on whose turn has come, and come back for the next."""
+        now = self._clock()
+        due = self._admission.advance(now)
+        if due is not None:
+            loop = asyncio.get_running_loop()
+            self._line_timer.set(loop.time() + due - now, self._advance)
 
     def _check_open(self) -> None:
         if not self._open_now():

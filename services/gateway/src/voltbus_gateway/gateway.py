@@ -94,7 +94,7 @@ class Gateway:
         for protocol in values.Protocol:
             preload(protocol)
         settings = self._settings
-        flow = Flow(settings.max_in_flight)
+        flow = Flow(settings.max_in_flight, settings.max_in_flight_bytes)
         repair_reports = RepairReports(
             reports=self._reports, source=self._source, now=self._now, clock=self._clock
         )
@@ -141,6 +141,7 @@ class Gateway:
             connections=self.connections,
             flow=flow,
             refusals=self.refusals,
+            clock=self._clock,
         )
         await self.sockets.start()
 

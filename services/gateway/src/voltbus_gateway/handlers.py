@@ -53,7 +53,7 @@ _PROVISIONAL_S = 30.0
 class Handling:
     """One message of a station on its way."""
 
-    __slots__ = ("call", "connection", "context", "done", "route", "started")
+    __slots__ = ("call", "connection", "context", "done", "route", "size", "started")
 
     def __init__(
         self,
@@ -61,13 +61,16 @@ class Handling:
         call: Call | Send,
         route: Route,
         context: Context,
+        *,
         started: float,
+        size: int,
     ) -> None:
         self.connection = connection
         self.call = call
         self.route = route
         self.context = context
         self.started = started
+        self.size = size
         self.done = False
 
 
@@ -104,7 +107,9 @@ class Handlers:
             if type(call) is Call:
                 connection.fail(call, failure)
             return
-        self._flow.enter()
+        self._flow.enter(dispatch.size)
+        if type(call) is not Call:
+            connection.sends += 1
         context = Context(
             station_id=connection.station_id,
             connection_id=connection.connection_id,
@@ -116,7 +121,9 @@ class Handlers:
         )
         if dispatch.repairs:
             self._repair_reports.report(connection, call.action, dispatch.repairs)
-        self._admit(Handling(connection, call, route, context, self._clock()))
+        self._admit(
+            Handling(connection, call, route, context, started=self._clock(), size=dispatch.size)
+        )
 
     # Registration (A20, A21).
 
@@ -348,5 +355,7 @@ class Handlers:
         if one.done:
             return
         one.done = True
-        self._flow.leave()
+        self._flow.leave(one.size)
+        if type(one.call) is not Call:
+            one.connection.sent()
         CALLS.count(one.route.protocol, one.route.action, outcome, self._clock() - one.started)

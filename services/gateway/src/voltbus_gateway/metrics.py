@@ -41,6 +41,11 @@ REPAIRS = Counter(
     "What was mended in stations' messages, by version, action and kind",
     ["protocol", "action", "kind"],
 )
+OVER_BUDGET = Counter(
+    "voltbus_gateway_over_budget_total",
+    "Times that a station was slowed down or closed for what it cost, by budget",
+    ["budget"],
+)
 IN_FLIGHT = Gauge("voltbus_gateway_calls_in_flight", "Calls of stations being handled")
 OUTAGE = Gauge("voltbus_gateway_kafka_outage", "1 while Kafka does not store")
 OWED = Gauge("voltbus_gateway_reports_owed", "Events of our own that Kafka does not have yet")

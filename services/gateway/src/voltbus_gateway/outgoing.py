@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from voltbus_gateway.reports import Reports
     from voltbus_gateway.unknown_properties import UnknownProperties
 
+# So many reports of calls that the station had are kept, and of so many bytes together.
 _REMEMBERED = 10_000
 _REMEMBERED_BYTES = 16 * 1024 * 1024
 _MOST_ANSWER = FACT_BYTES - CORE_BYTES

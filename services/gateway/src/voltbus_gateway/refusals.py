@@ -19,7 +19,7 @@ from voltbus_backbone.contract.auth import StationLogin, StationLoginAnswer
 from voltbus_backbone.contract.registry import STATION_LOGIN, STATION_REFUSED
 from voltbus_backbone.contract.stations import StationRefused
 from voltbus_backbone.contract.values import Message
-from voltbus_gateway.admission import Admission
+from voltbus_gateway.admission import Rate
 from voltbus_gateway.domain import handshake
 from voltbus_gateway.domain.damper import Damper
 from voltbus_gateway.metrics import REFUSALS, REFUSED_CALLS
@@ -105,10 +105,8 @@ class Refusals:
         self._lines: Damper[tuple[str, str], None] = Damper(
             every_s=_EVERY_S, forget_s=_FORGET_S, remembered=_LINES_REMEMBERED
         )
-        self._line_rate = Admission(
-            rate_per_s=_LINES_PER_S, burst=_LINES_AT_ONCE, longest_wait_s=0.0
-        )
-        self._question_rate = Admission(
+        self._line_rate = Rate(rate_per_s=_LINES_PER_S, burst=_LINES_AT_ONCE, longest_wait_s=0.0)
+        self._question_rate = Rate(
             rate_per_s=_QUESTIONS_PER_S, burst=_QUESTIONS_AT_ONCE, longest_wait_s=0.0
         )
         self._left_out = 0

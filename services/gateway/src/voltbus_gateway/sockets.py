@@ -1,7 +1,7 @@
 """OCPP-J over WebSockets: with ``station_socket`` the only module that knows ``websockets``.
 
-One task per socket reads and hands each message to its ``Connection``; answers are written from
-callbacks, without a task or a wait for each.
+A socket hands each message to its ``Connection`` as it comes, and answers are written from
+callbacks, without a task or a wait for each; one task per socket waits for its end.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import logging
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 from websockets.asyncio.server import broadcast, serve
-from websockets.exceptions import ConnectionClosed, InvalidHeader
+from websockets.exceptions import InvalidHeader
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.headers import parse_subprotocol
 from websockets.protocol import State
@@ -23,9 +23,12 @@ from websockets.typing import Subprotocol
 
 from voltbus_backbone.errors import SettingsError
 from voltbus_gateway import door
+from voltbus_gateway.admission import sender
+from voltbus_gateway.budget import Crowd, Memory
 from voltbus_gateway.domain import handshake
 from voltbus_gateway.door import Knock
 from voltbus_gateway.door_answers import Refused, no_common_subprotocol, no_websocket, nobody
+from voltbus_gateway.intake import Intake
 from voltbus_gateway.listening import BACKLOG, bound_at
 from voltbus_gateway.metrics import REFUSALS
 from voltbus_gateway.station_socket import StationSocket
@@ -33,13 +36,12 @@ from voltbus_gateway.tls import KeyPair, Reloaded, ServerTls, client_certificate
 
 if TYPE_CHECKING:
     import socket as network
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from websockets.asyncio.server import Server, ServerConnection
     from websockets.http11 import Request, Response
 
     from voltbus_gateway.client_trust import ClientTrust
-    from voltbus_gateway.connection import Connection
     from voltbus_gateway.connections import Connections
     from voltbus_gateway.door import Door
     from voltbus_gateway.flow import Flow
@@ -62,18 +64,16 @@ _PORT_NAMES = {
 
 _PROTOCOL_ERROR = 1002
 _ABNORMAL = 1006
-_INTERNAL_ERROR = 1011
 
 
 class SocketLink:
-    """A ``Link`` on a socket. Writing never waits: the reader pauses while the peer is slow."""
+    """A ``Link`` on a socket. Writing never waits: the peer's input does while it is slow."""
 
-    __slots__ = ("_closing", "_limit", "_one", "_socket")
+    __slots__ = ("_closing", "_one", "_socket")
 
-    def __init__(self, socket: StationSocket, limit: int) -> None:
+    def __init__(self, socket: StationSocket) -> None:
         self._socket = socket
         self._one = (socket,)
-        self._limit = limit
         self._closing: asyncio.Task[None] | None = None
 
     def write(self, text: bytes) -> bool:
@@ -86,20 +86,11 @@ class SocketLink:
     def close(self, code: int, reason: str) -> None:
         """Begin the closing handshake; a peer that does not answer is cut off."""
         if self._closing is None:
-            self._closing = asyncio.get_running_loop().create_task(self._socket.close(code, reason))
+            self._closing = self._socket.leave(code, reason)
 
     async def lives(self, within_s: float) -> bool:
         """Ask the peer for a sign of life; False when there is none within so many seconds."""
         return await self._socket.answers(within_s)
-
-    @property
-    def congested(self) -> bool:
-        """Whether the peer reads more slowly than we write."""
-        return self._socket.transport.get_write_buffer_size() > self._limit
-
-    async def drain(self) -> None:
-        """Wait until the peer has read."""
-        await self._socket.drain()
 
 
 @dataclass(slots=True)
@@ -122,12 +113,16 @@ class Sockets:
         connections: Connections,
         flow: Flow,
         refusals: Refusals,
+        clock: Callable[[], float],
     ) -> None:
         self._settings = settings
         self._door = door
         self._connections = connections
         self._flow = flow
         self._refusals = refusals
+        self._memory = Memory(settings.max_held_bytes)
+        self._crowd = Crowd(settings.loop_share)
+        self._clock = clock
         self._listeners: dict[int, _Listener] = {}
 
     async def start(self) -> None:
@@ -150,7 +145,7 @@ class Sockets:
     async def _listen(self, profile: int, port: int, tls: ServerTls | None) -> None:
         settings = self._settings
         try:
-            bound = await bound_at(settings.ocpp_host, port)
+            bound = await bound_at(settings.ocpp_host, port, settings.socket_buffer_bytes)
         except OSError as error:
             raise SettingsError(
                 f"cannot listen on {settings.ocpp_host}:{port} ({error.strerror}): "
@@ -167,14 +162,22 @@ class Sockets:
             self._converse,
             sock=bound.dup(),
             ssl=tls.context if tls is not None else None,
-            create_connection=StationSocket,
+            create_connection=cast(
+                "type[ServerConnection]",  # the library only calls it
+                partial(
+                    StationSocket,
+                    limits=settings,
+                    memory=self._memory,
+                    crowd=self._crowd,
+                    clock=self._clock,
+                ),
+            ),
             process_request=partial(self._open, profile),
             process_response=self._opened,
             server_header=None,
             compression=None,
             extensions=[_frugal_deflate()] if settings.compression else None,
             max_size=settings.max_frame_bytes,
-            max_queue=settings.calls_ahead,
             write_limit=settings.write_limit_bytes,
             open_timeout=settings.open_timeout_s,
             close_timeout=settings.close_timeout_s,
@@ -182,6 +185,11 @@ class Sockets:
             backlog=BACKLOG,
             logger=_quiet,
         )
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that all sockets hold unread, waiting and unsent."""
+        return self._memory.total
 
     def port(self, profile: int | None = None) -> int:
         """The port of a security profile's listener (default: the first one)."""
@@ -226,12 +234,12 @@ class Sockets:
             knock = self._knock(profile, socket, request, station_id)
             if knock is not None:
                 socket.credential_id = await self._door.admit(knock)
-                socket.knock = knock
+                socket.knock, socket.name = knock, knock.station_id
                 # The door has chosen. The library's select_subprotocol would tie each socket into a
                 # cycle, and dead sockets would wait for the garbage collector.
                 socket.protocol.available_subprotocols = [Subprotocol(knock.subprotocol)]
         except Refused as refused:
-            self._refusals.login(request.path, station_id, _address(socket), refused)
+            self._refusals.login(request.path, station_id, self._address(socket, request), refused)
             response = socket.respond(refused.status, refused.text)
             for name, value in refused.headers.items():
                 response.headers[name] = value
@@ -266,11 +274,17 @@ class Sockets:
             station_id=station_id,
             protocol=protocol,
             subprotocol=subprotocol,
-            address=_address(socket),
+            address=self._address(socket, request),
             security_profile=profile,
             authorization=request.headers.get_all("Authorization"),
             certificate=self._certificate(profile, socket),
         )
+
+    def _address(self, socket: StationSocket, request: Request) -> str:
+        """The other end's address; a proxy's, where one is between that is not trusted."""
+        address = str((socket.remote_address or ("",))[0])
+        forwarded = request.headers.get_all("X-Forwarded-For")
+        return sender(address, forwarded, self._settings.trusted_proxies)
 
     def _certificate(self, profile: int, socket: StationSocket) -> ClientCertificate | None:
         listener = self._listeners[profile]
@@ -284,11 +298,10 @@ class Sockets:
         if knock is None:
             await socket.close(_PROTOCOL_ERROR, "No common subprotocol")
             return
-        link = SocketLink(socket, self._settings.write_limit_bytes)
         connection = self._connections.opened(
             station_id=knock.station_id,
             protocol=knock.protocol,
-            link=link,
+            link=SocketLink(socket),
             security_profile=knock.security_profile,
             credential_id=socket.credential_id,
             certificate=knock.certificate,
@@ -297,58 +310,20 @@ class Sockets:
         pings = None
         if self._settings.ping_interval_s > 0:
             pings = asyncio.create_task(socket.keep_alive(self._settings))
+        connection.on_change = socket.changed
+        socket.open(Intake(connection, self._flow, socket.wake))
         try:
-            await self._read(socket, connection, link)
-        except ConnectionClosed as closed:
-            # Its close frame came behind ours: it lived.
-            answered = closed.rcvd is not None and closed.rcvd_then_sent is False
-            self._connections.lost(connection, *_how(closed), answered=answered)
-        except ConnectionError:
-            pass  # the peer is gone while we waited for it to read
-        except Exception:
-            log.exception("connection.broke")
-            link.close(_INTERNAL_ERROR, "")
+            await socket.wait_closed()
         finally:
             if pings is not None:
                 pings.cancel()
-            socket.take = None  # or socket and connection would wait for the garbage collector
-            self._connections.lost(connection, _ABNORMAL, "")
-
-    async def _read(self, socket: StationSocket, connection: Connection, link: SocketLink) -> None:
-        """Read what the socket does not give to the connection by itself."""
-        flow = self._flow
-
-        def take(text: str) -> bool:
-            """Hand over a message; whether there is room for the next."""
-            try:
-                connection.receive(text)
-            except Exception:
-                log.exception("connection.broke")
-                link.close(_INTERNAL_ERROR, "")
-                socket.take = _ignore
-                return True
-            return connection.wants_input and not flow.full and not link.congested
-
-        while True:
-            if connection.wants_input and not flow.full and not link.congested:
-                # What waits in the library's queue comes first: recv() gives it without a turn of
-                # the event loop, in which something new could come.
-                socket.take = take
-            message = await socket.recv()
-            # While this one waits for room, nothing new may overtake it or what is behind it.
-            socket.take = None
-            if not connection.wants_input:
-                await connection.room()
-            if flow.full:
-                await flow.room()
-            if link.congested:
-                await link.drain()
-            connection.receive(message)
-
-
-def _ignore(_text: str) -> bool:
-    """What a connection that broke is still told."""
-    return True
+            # Or socket and connection would wait for the garbage collector.
+            socket.release()
+            connection.on_change = None
+            # Its close frame came behind ours: it lived.
+            closing = socket.protocol
+            answered = closing.close_rcvd is not None and closing.close_rcvd_then_sent is False
+            self._connections.lost(connection, *_how(socket), answered=answered)
 
 
 def _key_pairs(settings: Settings) -> tuple[KeyPair, ...]:
@@ -357,11 +332,6 @@ def _key_pairs(settings: Settings) -> tuple[KeyPair, ...]:
         (settings.tls_second_cert_file, settings.tls_second_key_file),
     )
     return tuple(KeyPair(cert, key) for cert, key in files if cert is not None and key is not None)
-
-
-def _address(socket: StationSocket) -> str:
-    """The other end's address; a proxy's, where one is between."""
-    return str((socket.remote_address or ("",))[0])
 
 
 def _offered(request: Request) -> Sequence[str]:
@@ -374,8 +344,11 @@ def _offered(request: Request) -> Sequence[str]:
     return offered
 
 
-def _how(closed: ConnectionClosed) -> tuple[int, str]:
+def _how(socket: StationSocket) -> tuple[int, str]:
     """Close code and reason of whoever closed first; 1006 when there was no close frame."""
+    if socket.state is not State.CLOSED:
+        return _ABNORMAL, ""  # we end while it is open
+    closed = socket.protocol.close_exc
     first = closed.rcvd if closed.rcvd_then_sent else closed.sent
     if first is None or closed.rcvd is None:
         # Also a peer that never answered our close: the socket was cut.

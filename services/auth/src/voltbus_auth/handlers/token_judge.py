@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeGuard
 from voltbus_auth.domain.decision import deauthorized, one_too_many
 from voltbus_auth.domain.external import still_accepted
 from voltbus_auth.domain.ledger import Ledger
-from voltbus_auth.domain.patience import Patience, Try, is_live, may_be_key_code
+from voltbus_auth.domain.patience import Patience, Try, is_live
 from voltbus_auth.domain.places import evse_of
 from voltbus_auth.domain.record import Presented, is_closed_to, is_ending
 from voltbus_auth.domain.tokens import NO_AUTHORIZATION
@@ -44,7 +44,7 @@ class TokenJudge:
     def slow_down(
         self, jobs: Sequence[Job], knowledge: Knowledge, records: list[Record], now: datetime
     ) -> None:
-        """Count wrong key codes and refuse those that must wait: once, as deciding is done again.
+        """Count wrong values and refuse those that must wait: once, as deciding is done again.
 
         Whoever charges already does not suffer from who tries now.
         """
@@ -54,7 +54,8 @@ class TokenJudge:
             if shown is None or ref is None:
                 continue
             token = knowledge.tokens.get(ref)
-            if not may_be_key_code(shown.type, token) or not is_live(job.message, now):
+            tried = Try(job.message.station_id, shown.type, ref)
+            if not is_live(job.message, now) or not self.patience.concerns(tried, token, now):
                 continue
             pages = pages or Ledger.of(records)
             record = find_record(job, pages)
@@ -62,7 +63,6 @@ class TokenJudge:
             known = record.token if record is not None else None
             if job.verdict is None or _was_accepted(known, knowledge.token_ref(ref)):
                 continue
-            tried = Try(job.message.station_id, shown.type, ref)
             verdict = self.patience.judge(tried, token, job.verdict, now)
             job.slowed = verdict if verdict is not job.verdict else None
 

@@ -38,11 +38,13 @@ class Dispatch(msgspec.Struct, frozen=True):
 
     ``extras`` are the places of unknown properties that the policy let pass, for the log.
     ``repairs`` are what was mended in a fact that did not fit its schema; ``call`` is as mended.
+    ``size`` is the message's in bytes, as it came: what it needs is freed when it is done.
     """
 
     call: Call | Send
     extras: tuple[str, ...] = ()
     repairs: tuple[Repair, ...] = ()
+    size: int = 0
 
 
 class Ended(msgspec.Struct, frozen=True):

@@ -39,6 +39,8 @@ _CALL_ERROR = 4
 _CALL_RESULT_ERROR = 5
 _SEND = 6
 
+_CALL_BEGINS = re.compile(rb'[ \t\r\n]*\[[ \t\r\n]*2[ \t\r\n]*,[ \t\r\n]*"[^"\\]{1,36}"[ \t\r\n]*,')
+
 
 class Call(msgspec.Struct, frozen=True):
     """A request: ``[2, id, action, payload]``."""
@@ -108,6 +110,11 @@ class FrameError(OcppError):
         self.reason = reason
         self.answer = answer
         self.answered_id = answered_id
+
+
+def may_wait(data: bytes) -> bool:
+    """Whether it begins as a call with a sound id: then it needs no look before its turn."""
+    return _CALL_BEGINS.match(data) is not None
 
 
 def decode(data: str | bytes, protocol: Protocol) -> Frame:

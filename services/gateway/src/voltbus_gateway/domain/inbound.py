@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from voltbus_gateway.domain import frames
 from voltbus_gateway.domain.effects import Dispatch, Effect, Effects, Refusal, Write
 from voltbus_gateway.domain.errors import CallFailed, ErrorCode
-from voltbus_gateway.domain.frames import Call
+from voltbus_gateway.domain.frames import Call, FrameError
 from voltbus_gateway.domain.repairs.reading import Facts, read_fact
 from voltbus_gateway.domain.schemas import (
     UNANSWERED,
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 class Inbound:
     """The half of a session that answers.
 
-    ``current`` is the call in flight, ``deadline`` when it is given up (monotonic seconds).
-    ``refusals``: what was refused is added to it.
+    ``current`` is the call in flight, ``deadline`` when it is given up (monotonic seconds),
+    ``waiting_bytes`` the size of what waits for its turn: a call is parsed when its turn comes, for
+    a parsed one takes some twenty times its bytes. ``refusals``: what was refused is added to it.
     """
 
     __slots__ = (
@@ -40,6 +41,7 @@ class Inbound:
         "_within",
         "current",
         "deadline",
+        "waiting_bytes",
     )
 
     def __init__(
@@ -58,8 +60,9 @@ class Inbound:
         self._extras = extras
         self._facts = facts
         self._within = answer_within
-        # What waits for its turn: sound calls, and errors that are owed in that order.
-        self._queue: deque[Dispatch | Write] = deque()
+        # What waits for its turn: calls as they came, and errors that are owed in that order.
+        self._queue: deque[bytes | Write] = deque()
+        self.waiting_bytes = 0
         self.current: Call | None = None
         self.deadline: float | None = None
 
@@ -68,19 +71,27 @@ class Inbound:
         """How many calls the station has sent ahead."""
         return len(self._queue)
 
-    def called(self, call: Call, now: float) -> Effects:
-        """A call came: its turn now, or it waits; an error waits for its turn too."""
+    def keep(self, text: bytes) -> None:
+        """A call came whose turn has not come."""
+        self._queue.append(text)
+        self.waiting_bytes += len(text)
+
+    def called(self, call: Call, text: bytes, now: float) -> Effects:
+        """A call came and it is its turn, or it is wrong: an error waits for its turn."""
         try:
-            dispatch = self._read(call)
+            dispatch = self._read(call, len(text))
         except CallFailed as failure:
             self._counts["invalid_call"] += 1
             return self.refuse(self._error(call, failure))
         if self.current is not None:
-            self._queue.append(dispatch)
+            self.keep(text)
             return ()
-        return (self._begin(dispatch, now),)
+        assert type(dispatch.call) is Call  # noqa: S101 - made of one
+        self.current = dispatch.call
+        self.deadline = now + self._within
+        return (dispatch,)
 
-    def _read(self, call: Call) -> Dispatch:
+    def _read(self, call: Call, size: int) -> Dispatch:
         """A call that fits its schema, or a fact that was mended until it can be used.
 
         Raises:
@@ -93,19 +104,20 @@ class Inbound:
                 raise
             reading = read_fact(self._protocol, call.action, call.payload, failure)
             mended = Call(call.id, call.action, reading.payload)
-            return Dispatch(mended, repairs=reading.repairs)
+            return Dispatch(mended, repairs=reading.repairs, size=size)
         if call.action in UNANSWERED:
             raise _not_a_call()
-        return Dispatch(call, extras)
+        return Dispatch(call, extras, size=size)
 
     def refuse(self, error: Write) -> Effects:
         """A call came that gets this error, when it is its turn."""
         if self.current is None:
             return (error,)
         self._queue.append(error)
+        self.waiting_bytes += len(error.text)
         return ()
 
-    def sent(self, message: Send) -> Effects:
+    def sent(self, message: Send, size: int) -> Effects:
         """A SEND came (2.1): it waits for nothing and is never answered, also when wrong (A17)."""
         try:
             extras = check_request(self._protocol, message.action, message.payload, self._extras)
@@ -115,7 +127,7 @@ class Inbound:
             self._counts["invalid_send"] += 1
             self._refusals.append(refusal(self._protocol, message.action, failure.code))
             return ()
-        return (Dispatch(message, extras),)
+        return (Dispatch(message, extras, size=size),)
 
     def answer(self, call: Call, payload: Payload, now: float) -> Effects:
         """The call was handled; ignored when it is no longer in flight."""
@@ -152,19 +164,13 @@ class Inbound:
         self.current = None
         self.deadline = None
         self._queue.clear()
+        self.waiting_bytes = 0
 
     def _finishes(self, call: Call) -> bool:
         if call is self.current:
             return True
         self._counts["late_own_answer"] += 1
         return False
-
-    def _begin(self, dispatch: Dispatch, now: float) -> Dispatch:
-        call = dispatch.call
-        assert type(call) is Call  # noqa: S101 - a SEND waits for no turn
-        self.current = call
-        self.deadline = now + self._within
-        return dispatch
 
     def _next(self, now: float) -> Effects:
         """Answer what waits with an error, then begin the first call that is sound."""
@@ -173,13 +179,28 @@ class Inbound:
         if not self._queue:
             return ()
         effects: list[Effect] = []
-        while self._queue:
+        while self._queue and self.current is None:
             waiting = self._queue.popleft()
-            if isinstance(waiting, Dispatch):
-                effects.append(self._begin(waiting, now))
-                break
-            effects.append(waiting)
+            if isinstance(waiting, Write):
+                self.waiting_bytes -= len(waiting.text)
+                effects.append(waiting)
+            else:
+                self.waiting_bytes -= len(waiting)
+                effects.extend(self._take_up(waiting, now))
         return tuple(effects)
+
+    def _take_up(self, text: bytes, now: float) -> Effects:
+        """Parse a call whose turn has come."""
+        try:
+            frame = frames.decode(text, self._protocol)
+        except FrameError as error:
+            self._counts["malformed"] += 1
+            if error.answer is None:
+                return ()
+            self._refusals.append(Refusal("", error.answer.code))
+            return (Write(frames.encode_refusal(error.answer)),)
+        assert type(frame) is Call  # noqa: S101 - it begins as one
+        return self.called(frame, text, now)
 
     def _error(self, call: Call, failure: CallFailed) -> Write:
         # That we could not decide says nothing about the station.

@@ -93,6 +93,16 @@ class Session:
         return self._inbound.waiting < self._queue_limit
 
     @property
+    def free(self) -> bool:
+        """Nothing of the station is in hand: what it sends now has its turn at once."""
+        return self._inbound.current is None and not self._inbound.waiting
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of the station's calls that wait for their turn."""
+        return self._inbound.waiting_bytes
+
+    @property
     def current(self) -> Call | None:
         """The station's call that is being handled."""
         return self._inbound.current
@@ -114,13 +124,18 @@ class Session:
         """A text message came from the station."""
         if self._closed:
             return ()
+        if isinstance(data, str):
+            data = data.encode(errors="replace")
+        if self._inbound.current is not None and frames.may_wait(data):
+            self._inbound.keep(data)
+            return ()
         try:
             frame = frames.decode(data, self.protocol)
         except FrameError as error:
             return self._malformed(error, now)
         if type(frame) is Call:
-            return self._inbound.called(frame, now)
-        return self._others(frame, now)
+            return self._inbound.called(frame, data, now)
+        return self._others(frame, len(data), now)
 
     def answer(self, call: Call, payload: Payload, now: float) -> Effects:
         """The station's call was handled. Ignored when it is no longer in flight (too late).
@@ -185,14 +200,14 @@ class Session:
         self._inbound.close()
         return self._outbound.close()
 
-    def _others(self, frame: Frame, now: float) -> Effects:
+    def _others(self, frame: Frame, size: int, now: float) -> Effects:
         match frame:
             case CallResult():
                 return self._outbound.resulted(frame, now)
             case CallError():
                 return self._outbound.refused(frame, now)
             case Send():
-                return self._inbound.sent(frame)
+                return self._inbound.sent(frame, size)
             case _:
                 # CALLRESULTERROR: the station could not read our answer; it won't get a better one.
                 self.counts["our_answer_refused"] += 1

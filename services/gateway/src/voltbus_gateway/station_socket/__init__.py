@@ -1,4 +1,4 @@
-"""A station's end of a WebSocket: what came in, without a task for each, and whether it lives."""
+"""A station's end of a WebSocket: who knocked, and whether the station lives."""
 
 from __future__ import annotations
 
@@ -6,15 +6,11 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
-from websockets.frames import DATA_OPCODES, Frame, Opcode
+
+from voltbus_gateway.station_socket.paced import PacedSocket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from websockets.protocol import Event
-
     from voltbus_gateway.door import Knock
     from voltbus_gateway.settings import Settings
 
@@ -22,11 +18,8 @@ _INTERNAL_ERROR = 1011
 _JUST_NOW_S = 1.0
 
 
-class StationSocket(ServerConnection):
+class StationSocket(PacedSocket):
     """A socket with what the door found out about it.
-
-    Since the last ping: ``held``, reading was paused at some time, so a pong may wait unread;
-    ``taken``, so much was written that we waited for the peer to take it, and it did.
 
     ``received_at``: when bytes came last, on the loop's clock; also part of a frame, behind which a
     pong has to wait. ``ponged``: it has answered a ping at some time.
@@ -34,9 +27,6 @@ class StationSocket(ServerConnection):
 
     knock: Knock | None = None
     credential_id: str = ""
-    take: Callable[[str], bool] | None = None
-    held: bool = False
-    taken: bool = False
     received_at: float = float("-inf")
     ponged: bool = False
 
@@ -44,29 +34,6 @@ class StationSocket(ServerConnection):
         """Take in what came (asyncio calls this): whatever it is, the peer lives."""
         self.received_at = self.loop.time()
         super().data_received(data)
-
-    def process_event(self, event: Event) -> None:
-        """Give a whole text to ``take`` at once, without a task that wakes up for each message.
-
-        Once ``take`` wants no more, and for whatever is no whole text, the library's queue and its
-        reader take over (``Sockets._read``), so that nothing overtakes anything.
-        """
-        if self.take is not None and isinstance(event, Frame) and event.opcode in DATA_OPCODES:
-            if event.opcode is Opcode.TEXT and event.fin:
-                with contextlib.suppress(UnicodeDecodeError):  # the reader closes with 1007
-                    text = str(event.data, "utf-8")
-                    if not self.take(text):
-                        self.take = None
-                    return
-            self.take = None
-        super().process_event(event)
-        if not self.transport.is_reading():  # its queue is full: this is where the library pauses
-            self.held = True
-
-    def resume_writing(self) -> None:
-        """The peer has taken what we wrote (asyncio calls this)."""
-        self.taken = True
-        super().resume_writing()
 
     async def keep_alive(self, settings: Settings) -> None:
         """Ping until the socket is closed, and cut a dead peer off (1011).
