@@ -116,7 +116,7 @@ async def test_an_unregistered_identity_without_credentials_is_no_event(stage: S
 @pytest.mark.parametrize(
     ("action", "payload", "reason", "shown"),
     [
-        ("StatusNotification", {"connectorId": 1}, "OccurenceConstraintViolation", None),
+        ("Authorize", {}, "OccurenceConstraintViolation", None),
         ("ClearCache", {}, "NotSupported", None),
         ("NotAnAction4716", {}, "NotImplemented", ""),
     ],
