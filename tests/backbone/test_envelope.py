@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voltbus_backbone import envelope
@@ -226,6 +226,7 @@ ASKING = ("correlation-id", "reply-topic", "reply-partition", "deadline")
 SOUND = st.sampled_from([b"1.0", b"1", b"-1", *(name.encode() for name in registry.TYPES)])
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(
     odd=st.lists(
         st.tuples(
