@@ -25,6 +25,7 @@ from voltbus_backbone import http
 from voltbus_backbone.access import Operators
 from voltbus_backbone.contract.registry import Topic
 from voltbus_backbone.outbox import Outbox
+from voltbus_backbone.rest_store import RestStore
 from voltbus_backbone.store import open_database
 from voltbus_backbone.testing import MemoryBus
 
@@ -162,7 +163,8 @@ async def make_replica(
             store, policy, clock, now=hands, entropy=lambda size: next(count).to_bytes(size, "big")
         )
         app = http.build_app("agreements", Operators(settings), lambda: {"mongo": True})
-        app.include_router(api.router(desk))
+        rest = RestStore(database, audit_days=1)
+        http.include(app, [api.router(desk)], rest)
         client = httpx.AsyncClient(
             transport=httpx.ASGITransport(app, raise_app_exceptions=False),
             base_url="http://agreements",

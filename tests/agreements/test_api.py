@@ -129,7 +129,7 @@ async def test_no_json_is_a_problem(replica: Replica) -> None:
     answer = await replica.client.post(
         "/v1/agreements", content=b"{", headers={"Content-Type": "application/json"}
     )
-    assert problem(answer, 422, "invalid-request")
+    problem(answer, 400, "invalid-json")
     made = await replica.made()
     answer = await replica.client.patch(
         f"/v1/agreements/{made['id']}", content=b"{", headers=PATCH | {"If-Match": "*"}
@@ -137,7 +137,7 @@ async def test_no_json_is_a_problem(replica: Replica) -> None:
     problem(answer, 400, "invalid-json")
 
 
-@pytest.mark.parametrize("path", ["agr_nothing", "agr_00000000000000000000000000", "%00", "$gt"])
+@pytest.mark.parametrize("path", ["agr_nothing", "agr_00000000000000000000000000", "$gt"])
 async def test_unknown_ids_are_404(replica: Replica, path: str) -> None:
     """An id that does not exist, or cannot, is a 404 on every route."""
     where = f"/v1/agreements/{path}"
@@ -194,8 +194,8 @@ async def test_a_patch_without_effect_is_no_revision(replica: Replica) -> None:
         ({"name": None}, ["name"]),
         ({"kind": None}, ["kind"]),
         ({"valid_to": "2020-01-01T00:00:00Z"}, ["valid_to"]),
-        ([], []),
-        ("x", []),
+        ([], ["body"]),
+        ("x", ["body"]),
     ],
 )
 async def test_invalid_patches(replica: Replica, patch: Any, where: list[str]) -> None:
@@ -427,8 +427,8 @@ async def test_filters(replica: Replica) -> None:
     assert await listed(token_ref="t-1") == [driver["id"]]
     assert await listed(party_id="host") == [site["id"]]
     assert await listed(contract_id="nltnmc00122045k") == [driver["id"]]
-    assert await listed(station="S1") == await listed(station="S2") == [site["id"]]
-    assert await listed(station="S") == []
+    assert await listed(station_id="S1") == await listed(station_id="S2") == [site["id"]]
+    assert await listed(station_id="S") == []
     assert set(await listed(valid_at=NOW.isoformat())) == both
     assert await listed(valid_at=(NOW + timedelta(days=1)).isoformat()) == [site["id"]]
     assert await listed(valid_at=(NOW - timedelta(days=2)).isoformat()) == []

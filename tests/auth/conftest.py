@@ -313,13 +313,16 @@ async def served(
             await store._database[name].delete_many({})
     library = Library(store, POLICY)
     app = http.build_app("auth", Operators(settings), lambda: {"mongo": True})
-    app.include_router(api.credentials_router(store, clock))
-    app.include_router(api.bulk_router(store, KEY, clock))
-    app.include_router(api.tokens_router(store, KEY, clock))
-    app.include_router(api.erasures_router(store, clock))
-    app.include_router(api.transactions_router(store, closer_on(store, clock), clock))
-    app.include_router(api.station_certificates_router(store))
-    app.include_router(api.authorizations_router(store, library, KEY, clock))
+    routers = [
+        api.credentials_router(store, clock),
+        api.bulk_router(store, KEY, clock),
+        api.tokens_router(store, KEY, clock),
+        api.erasures_router(store, clock),
+        api.transactions_router(store, closer_on(store, clock), clock),
+        api.station_certificates_router(store),
+        api.authorizations_router(store, library, KEY, clock),
+    ]
+    http.include(app, routers, store.rest)
 
     def as_operator(scope: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {operator_token(keys, scope=scope)}"}
@@ -329,7 +332,7 @@ async def served(
         base_url="http://auth",
         headers=as_operator(
             "tokens:read tokens:write transactions:read transactions:write stations:read "
-            "stations:write authorizations:read"
+            "stations:write authorizations:read audit:read"
         ),
     )
     async with client:

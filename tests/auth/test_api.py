@@ -236,7 +236,7 @@ async def test_if_match(served: Served, headers: dict[str, str], status: int, ki
 async def test_erasing_twice_under_one_key(served: Served) -> None:
     """The same Idempotency-Key gets the first erasure's record; without it the token is unknown."""
     path = f"/v1/tokens/{(await created(served))['ref']}/erase"
-    headers = {"Idempotency-Key": "erase-1"}
+    headers = {"Idempotency-Key": "erase-1", "If-Match": "*"}
     first = await served.client.post(path, headers=headers)
     assert first.status_code == 200
     assert (await served.client.post(path, headers=headers)).json() == first.json()
@@ -323,7 +323,7 @@ async def test_list_tokens(served: Served) -> None:
         after = seen[-1]
         if not body["has_more"]:
             break
-    assert seen == sorted(seen)
+    assert seen == sorted(seen, reverse=True)  # all of the same moment: the id decides
     assert len(seen) == 5
     back = (
         await served.client.get("/v1/tokens", params={"limit": 2, "ending_before": seen[4]})
@@ -459,7 +459,7 @@ async def test_past_decisions(served: Served, clock: Clock) -> None:
     assert newest["transaction_ref"] == start.events[0][2].transaction_ref
     assert newest["reason"] == "The token is valid, and no agreement limits it."
     for params, count in (
-        ({"station": STATION}, 2),
+        ({"station_id": STATION}, 2),
         ({"token_ref": REF}, 2),
         ({"status": "Unknown"}, 1),
         ({"rule": "accepted"}, 2),
@@ -500,7 +500,7 @@ async def test_pages_of_decisions_leave_nothing_out(served: Served, clock: Clock
         walked = [whole[first]]
         more = True
         while more:
-            params = {"limit": 3, "station": STATION, cursor: walked[-1]["id"]}
+            params = {"limit": 3, "station_id": STATION, cursor: walked[-1]["id"]}
             answer = (await served.client.get("/v1/authorizations", params=params)).json()
             walked += answer["data"][::step]
             more = answer["has_more"]
@@ -514,3 +514,59 @@ async def test_bad_question(served: Served, body: dict[str, Any]) -> None:
     """A question without a token, or with a malformed reference, is refused."""
     answer = await served.client.post("/v1/authorizations/explain", json=body)
     problem(answer, 422, "invalid-request")
+
+
+async def test_put_by_value_and_type(served: Served) -> None:
+    """One call: 201 the first time, 200 afterwards, and the rights are replaced as a whole."""
+    body = {"id_token": CARD, "type": "ISO14443", "group_id": "FLEET", "language": "de"}
+    first = await served.client.put("/v1/tokens", json=body)
+    assert first.status_code == 201
+    again = await served.client.put(
+        "/v1/tokens", json={"id_token": CARD, "type": "iso14443", "status": "blocked"}
+    )
+    assert again.status_code == 200
+    made, changed = first.json(), again.json()
+    assert (changed["ref"], changed["revision"]) == (made["ref"], made["revision"] + 1)
+    assert (changed["status"], changed["group_id"], changed["language"]) == ("blocked", None, None)
+    assert again.headers["location"] == first.headers["location"] == f"/v1/tokens/{made['ref']}"
+    stale = await served.client.put("/v1/tokens", json=body, headers={"If-Match": '"1"'})
+    problem(stale, 412, "precondition-failed")
+    other = {"id_token": "04FFFFFF", "type": "ISO14443"}
+    gone = await served.client.put("/v1/tokens", json=other, headers={"If-Match": "*"})
+    problem(gone, 412, "precondition-failed")
+
+
+async def test_erasing_needs_the_revision_that_was_read(served: Served) -> None:
+    """What is erased does not come back: 428 without If-Match, as for DELETE (RFC 6585 §3)."""
+    made = await created(served)
+    problem(
+        await served.client.post(f"/v1/tokens/{made['ref']}/erase"), 428, "precondition-required"
+    )
+    assert (await served.client.get(f"/v1/tokens/{made['ref']}")).status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["Cen\x00tral", "a\nb", "\x1b[31m", " Central"])
+async def test_a_type_has_no_control_characters(served: Served, kind: str) -> None:
+    """It is shown in tables and logs, and looked up."""
+    answer = await served.client.post("/v1/tokens", json={"id_token": CARD, "type": kind})
+    assert problem(answer, 422, "invalid-request")["errors"][0]["field"] == "type"
+
+
+@pytest.mark.parametrize(
+    ("path", "cursor"),
+    [
+        ("/v1/authorizations", f"{'a' * 24}-99999999999999999999"),
+        ("/v1/authorizations", f"{'a' * 24}-²"),
+        ("/v1/authorizations", "x"),
+        ("/v1/erasures", "x"),
+        ("/v1/tokens", "f" * 64),
+        ("/v1/transactions", "9" * 26),
+        ("/v1/tokens", "x" * 1000),
+        ("/v1/tokens", "a\x00b"),
+    ],
+)
+async def test_a_cursor_that_is_none(served: Served, path: str, cursor: str) -> None:
+    """422, whatever it would overflow."""
+    for name in ("starting_after", "ending_before"):
+        answer = await served.client.get(path, params={name: cursor})
+        problem(answer, 422, "invalid-request")

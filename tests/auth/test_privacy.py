@@ -85,7 +85,7 @@ async def test_nothing_readable_is_logged(
 async def test_erasure(served: Served, clock: Clock) -> None:
     """Token and decisions go, what was charged stays under a name that leads nowhere."""
     await lived(served, clock)
-    answer = await served.client.post(f"/v1/tokens/{REF}/erase")
+    answer = await served.client.post(f"/v1/tokens/{REF}/erase", headers={"If-Match": "*"})
     assert answer.status_code == 200
     done = answer.json()
     assert (done["transactions"], done["decisions"]) == (2, 3)
@@ -107,7 +107,7 @@ async def test_erasure_of_what_it_was_before(served: Served, clock: Clock) -> No
     await lived(served, clock)
     refs = KEY.all_of("ISO14443", CARD)
     assert len(refs) > 1
-    done = (await served.client.post(f"/v1/tokens/{REF}/erase")).json()
+    done = (await served.client.post(f"/v1/tokens/{REF}/erase", headers={"If-Match": "*"})).json()
     assert (done["transactions"], done["decisions"]) == (3, 5)
     for name in ("tokens", "transactions", "decisions"):
         documents = await served.database[name].find().to_list(None)
@@ -121,7 +121,7 @@ async def test_a_resent_start_does_not_name_who_was_erased(served: Served, clock
     await replica.handle(asked(refused))
     made = await served.client.post("/v1/tokens", json={"id_token": CARD, "type": "ISO15693"})
     ref = made.json()["ref"]
-    await served.client.post(f"/v1/tokens/{ref}/erase")
+    await served.client.post(f"/v1/tokens/{ref}/erase", headers={"If-Match": "*"})
     later = said(Phase.UPDATED, NOW - HOUR, 1, id_token=card(kind="ISO15693"))
     await replica.handle(asked(refused), asked(later))
     (record,) = await served.store.transaction_records()
@@ -134,7 +134,9 @@ async def test_the_audit_has_pages(served: Served) -> None:
     ids: list[str] = []
     for number in range(3):
         made = await served.client.post("/v1/tokens", json={"id_token": f"04A1B2C{number}"})
-        done = await served.client.post(f"/v1/tokens/{made.json()['ref']}/erase")
+        done = await served.client.post(
+            f"/v1/tokens/{made.json()['ref']}/erase", headers={"If-Match": "*"}
+        )
         ids.insert(0, done.json()["id"])
     first = (await served.client.get("/v1/erasures", params={"limit": 2})).json()
     assert ([one["id"] for one in first["data"]], first["has_more"]) == (ids[:2], True)
@@ -215,3 +217,23 @@ def test_values_hide_themselves() -> None:
         http_port=0, mongo_uri=SecretStr("mongodb://u:secret@h"), token_key_file=Path("k")
     )
     assert "secret" not in repr(settings)
+
+
+async def test_the_audit_names_nobody_who_was_erased(served: Served) -> None:
+    """Who changed a token stays known; which token it was does not, once it is erased."""
+    made = (await served.client.post("/v1/tokens", json={"id_token": CARD})).json()
+    headers = {"If-Match": "*"}
+    path = f"/v1/tokens/{made['ref']}"
+    await served.client.patch(path, json={"status": "blocked"}, headers=headers)
+    before = (await served.client.get("/v1/audit")).json()["data"]
+    assert before[0]["resource"] == {"ref": made["ref"]}
+    assert (await served.client.post(f"{path}/erase", headers=headers)).status_code == 200
+    after = (await served.client.get("/v1/audit")).json()["data"]
+    assert [one["route"] for one in after] == [
+        "/v1/tokens/{ref}/erase",
+        "/v1/tokens/{ref}",
+        "/v1/tokens",
+    ]
+    assert [one["resource"] for one in after] == [{}, {}, {}]
+    documents = await served.database["audit"].find().to_list(None)
+    assert made["ref"] not in str(documents)

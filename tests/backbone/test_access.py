@@ -85,7 +85,7 @@ def operators(provider: Provider, keys_kept_s: float = 300.0) -> Operators:
 
 def is_refused(door: Operators, token: str) -> bool:
     try:
-        door.scopes(token)
+        door.caller(token)
     except Problem as problem:
         return problem.status == 401
     return False
@@ -95,21 +95,21 @@ def test_a_removed_key_is_not_trusted_for_ever(provider: Provider) -> None:
     """A stolen key that the provider has taken out opens nothing once the set was read again."""
     door = operators(provider, keys_kept_s=0.01)
     stolen = provider.token("first", provider.keys["first"])
-    assert door.scopes(stolen) == {"things:read"}
+    assert door.caller(stolen).scopes == {"things:read"}
     del provider.keys["first"]
     deadline = time.monotonic() + 10
     while not is_refused(door, stolen):
         assert time.monotonic() < deadline
-    assert door.scopes(provider.token("second", provider.keys["second"])) == {"things:read"}
+    assert door.caller(provider.token("second", provider.keys["second"])).scopes == {"things:read"}
 
 
 def test_the_set_is_not_fetched_for_each_request(provider: Provider) -> None:
     """Keys at hand go on while the provider is away for a moment."""
     door = operators(provider)
     token = provider.token("first", provider.keys["first"])
-    assert door.scopes(token)
+    assert door.caller(token).scopes
     provider.server.server_close()
-    assert door.scopes(token) == {"things:read"}
+    assert door.caller(token).scopes == {"things:read"}
 
 
 def test_a_provider_that_is_away_is_no_fault_of_the_token(provider: Provider) -> None:
@@ -118,4 +118,4 @@ def test_a_provider_that_is_away_is_no_fault_of_the_token(provider: Provider) ->
     token = provider.token("first", provider.keys["first"])
     provider.stop()
     with pytest.raises(Unavailable):
-        door.scopes(token)
+        door.caller(token)

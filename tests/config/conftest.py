@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from voltbus_backbone.envelope import Event
     from voltbus_backbone.store import Database
 
-SCOPES = "stations:read stations:write commands:read commands:write"
+SCOPES = "stations:read stations:write commands:read commands:write audit:read"
 
 _ids = itertools.count(1)
 
@@ -328,8 +328,7 @@ async def make_replica(
         shell = Shell(store, outbox, "/voltbus/config/test", hands, settings, terms(settings))
         tending = Tending(shell)
         app = http.build_app("config", Operators(settings), lambda: {"mongo": True})
-        for router in api.routers(shell, tending):
-            app.include_router(router)
+        http.include(app, api.routers(shell, tending), store.rest)
         client = httpx.AsyncClient(
             transport=httpx.ASGITransport(app, raise_app_exceptions=False),
             base_url="http://config",

@@ -96,24 +96,36 @@ async def test_a_senseless_station_is_refused_with_its_field(
 
 
 async def test_a_body_that_is_no_json_is_a_problem(replica: Replica) -> None:
-    """422 without a stack trace."""
+    """400 without a stack trace."""
     answer = await replica.client.post(
         "/v1/stations", content=b"{nonsense", headers={"content-type": "application/json"}
     )
-    assert answer.status_code == 422
+    assert answer.status_code == 400
     assert answer.headers["content-type"] == "application/problem+json"
 
 
 async def test_stations_are_listed_in_pages_both_ways(replica: Replica) -> None:
-    """Exclusive cursors, has_more, order by id (rules D)."""
-    for number in range(5):
+    """The newest first or, by `sort`, the oldest; exclusive cursors and has_more (ADR 0015)."""
+    for number in (3, 1, 4, 0, 2):
         await replica.register(f"CS-{number}")
-    assert await ids(replica, limit=2) == (["CS-0", "CS-1"], True)
-    assert await ids(replica, limit=2, starting_after="CS-1") == (["CS-2", "CS-3"], True)
-    assert await ids(replica, limit=2, starting_after="CS-3") == (["CS-4"], False)
-    assert await ids(replica, limit=2, ending_before="CS-4") == (["CS-2", "CS-3"], True)
-    assert await ids(replica, limit=2, ending_before="CS-2") == (["CS-0", "CS-1"], False)
-    for query in ({"limit": 0}, {"limit": 101}, {"starting_after": "a", "ending_before": "b"}):
+        replica.hands.move(1)
+    newest = ["CS-2", "CS-0", "CS-4", "CS-1", "CS-3"]
+    assert await ids(replica, limit=2) == (newest[:2], True)
+    assert await ids(replica, limit=2, starting_after=newest[1]) == (newest[2:4], True)
+    assert await ids(replica, limit=2, starting_after=newest[3]) == (newest[4:], False)
+    assert await ids(replica, limit=2, ending_before=newest[4]) == (newest[2:4], True)
+    assert await ids(replica, limit=2, ending_before=newest[2]) == (newest[:2], False)
+    oldest = newest[::-1]
+    assert await ids(replica, limit=2, sort="created_at") == (oldest[:2], True)
+    after = {"sort": "created_at", "starting_after": oldest[1]}
+    assert await ids(replica, limit=3, **after) == (oldest[2:], False)
+    for query in (
+        {"limit": 0},
+        {"limit": 101},
+        {"starting_after": "a", "ending_before": "b"},
+        {"starting_after": "CS-9"},
+        {"sort": "id"},
+    ):
         answer = await replica.client.get("/v1/stations", params=query)
         assert answer.status_code == 422
 
@@ -130,7 +142,7 @@ async def test_stations_are_found_by_what_they_are(replica: Replica) -> None:
     assert (await ids(replica, site_id="s"))[0] == ["CS-2"]
     assert (await ids(replica, registration="rejected"))[0] == ["CS-3"]
     assert (await ids(replica, connected=True))[0] == ["CS-2"]
-    assert (await ids(replica, connected=False))[0] == ["CS-1", "CS-3"]
+    assert (await ids(replica, connected=False))[0] == ["CS-3", "CS-1"]
     assert (await ids(replica, connected=True, group_id="north"))[0] == []
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from voltbus_backbone.access import Caller
 from voltbus_backbone.errors import Problem
-from voltbus_backbone.http import build_app
+from voltbus_backbone.http import build_app, include
 from voltbus_gateway import api
 
 if TYPE_CHECKING:
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
 class Scopes:
     """Stands in for ``Operators``: the bearer token is its own list of scopes."""
 
-    def scopes(self, authorization: str | None) -> frozenset[str]:
-        """The scopes, or 401."""
+    def caller(self, authorization: str | None) -> Caller:
+        """Who has the scopes, or 401."""
         if authorization is None:
             raise Problem(401, "unauthorized", "Send a token.")
-        return frozenset(authorization.removeprefix("Bearer ").split())
+        return Caller("someone", "", frozenset(authorization.removeprefix("Bearer ").split()))
 
 
 async def get(
@@ -36,7 +37,7 @@ async def get(
     """One request."""
     operators: Operators = Scopes()  # type: ignore[assignment]  # the same one method
     app = build_app("gateway", operators, dict)
-    app.include_router(api.router(stage.gateway.connections, stage.gateway.refusals))
+    include(app, [api.router(stage.gateway.connections, stage.gateway.refusals)], None)
     headers = {"Authorization": f"Bearer {scopes}"} if scopes is not None else {}
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:

@@ -26,7 +26,7 @@ async def test_an_erased_token_leaves_agreements_and_charges(
         transaction = await station.start(value, 1, 0)
         await station.stop(transaction, 100)
     await subscriber.wait_for("transaction.ended", station_id=name, token_ref=ref)
-    await operator.done("POST", "auth", f"/v1/tokens/{ref}/erase")
+    await operator.done("POST", "auth", f"/v1/tokens/{ref}/erase", headers={"If-Match": "*"})
     await subscriber.wait_for("agreement.updated", id=agreement, tokens=())
 
     async def named() -> Any:

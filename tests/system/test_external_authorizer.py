@@ -91,7 +91,7 @@ async def decisions(operator: Operator, station: str) -> list[tuple[str, str]]:
 
     async def listed() -> list[tuple[str, str]]:
         answer = await operator.done(
-            "GET", "auth", "/v1/authorizations", params={"station": station}
+            "GET", "auth", "/v1/authorizations", params={"station_id": station}
         )
         return [(one["rule"], one["status"]) for one in reversed(answer["data"])]
 

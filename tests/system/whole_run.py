@@ -313,7 +313,7 @@ async def at_the_desk(run: Run) -> None:
     asked = {"id_token": good[1], "station_id": "PRIVATE-1.6"}
     await run.done("POST", "auth", "/v1/authorizations/explain", json=asked)
     for page in (await run.done("GET", "auth", "/v1/tokens", params={"limit": 3}))["data"]:
-        await run.done("POST", "auth", f"/v1/tokens/{page['ref']}/erase")
+        await run.done("POST", "auth", f"/v1/tokens/{page['ref']}/erase", headers={"If-Match": "*"})
 
 
 async def on_the_bus(run: Run) -> None:

@@ -258,7 +258,7 @@ async def kept(served: Served, clock: Clock) -> AsyncIterator[Kept]:
         chance=lambda: 0.0,
     )
     app = http.build_app("auth", Operators(served.settings), lambda: {"mongo": True})
-    app.include_router(local_lists_router(served.store, lists, clock))
+    http.include(app, [local_lists_router(served.store, lists, clock)], served.store.rest)
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app, raise_app_exceptions=False),
         base_url="http://auth",

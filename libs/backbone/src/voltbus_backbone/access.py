@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import jwt
@@ -15,6 +16,19 @@ if TYPE_CHECKING:
 ALGORITHMS = ["ES256", "RS256", "EdDSA"]
 KEYS_KEPT_S = 300.0
 _PROVIDER_TIMEOUT_S = 5.0
+_LONGEST_NAME = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: a verified token's subject, the client it was issued to (RFC 9068), its scopes.
+
+    ``client`` is empty when the token names none.
+    """
+
+    subject: str
+    client: str
+    scopes: frozenset[str]
 
 
 class Operators:
@@ -42,8 +56,8 @@ class Operators:
                     "VOLTBUS_OPERATOR_KEY_FILE cannot be read: give a PEM file with a public key"
                 ) from None
 
-    def scopes(self, authorization: str | None) -> frozenset[str]:
-        """The scopes of a bearer token.
+    def caller(self, authorization: str | None) -> Caller:
+        """Verify a bearer token, and say whose it is.
 
         Raises:
             Problem: 401 with what is missing or wrong with it, never quoting it.
@@ -67,7 +81,11 @@ class Operators:
             raise Unavailable("the identity provider does not answer") from None
         except jwt.PyJWTError:
             raise _unauthorized("The token is not valid here.") from None
-        return frozenset(str(claims.get("scope", "")).split())
+        return Caller(
+            subject=_name(claims.get("sub")) or "unknown",
+            client=_name(claims.get("client_id") or claims.get("azp")),
+            scopes=frozenset(str(claims.get("scope", "")).split()),
+        )
 
     def _verification_key(self, token: str) -> Any:
         if self._jwks is not None:
@@ -75,6 +93,12 @@ class Operators:
         if self._key is None:
             raise _unauthorized("No operator key is configured: set VOLTBUS_OPERATOR_KEY_FILE.")
         return self._key
+
+
+def _name(claim: Any) -> str:
+    """A claim as it is logged and stored: printable, and of bounded length."""
+    text = "" if claim is None else str(claim)[:_LONGEST_NAME]
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _unauthorized(detail: str) -> Problem:

@@ -6,9 +6,10 @@ identifier in the wrong place. The keys of a mapping are (metadata): they are th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, ValidationError
 
 from voltbus_backbone.errors import Problem
 
@@ -16,6 +17,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 M = TypeVar("M", bound=BaseModel)
+
+
+def _written(value: Any) -> Any:
+    """Only text is a time: a bare number would be read as seconds since 1970."""
+    if not isinstance(value, str | datetime):
+        raise ValueError("write the time as RFC 3339 text with its offset")  # noqa: TRY004 - pydantic wants ValueError
+    return value
+
+
+# The bounds keep every time within what MongoDB and all time zones can hold.
+Time = Annotated[
+    AwareDatetime,
+    BeforeValidator(_written),
+    Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(9000, 1, 1, tzinfo=UTC)),
+]
 
 
 def checked(kind: type[M], value: Any) -> M:
@@ -40,6 +56,16 @@ def misfit(errors: Iterable[Mapping[str, Any]], kind: Any) -> Problem:
     return Problem(
         422, "invalid-request", "The request does not fit this operation.", errors=fields
     )
+
+
+def known_place(kind: Any, way: Iterable[str | int]) -> str:
+    """Name a place in a body of this type as far as its names are ours: others may be secrets."""
+    place: list[str] = []
+    for part in way:
+        if isinstance(part, str) and part not in _members(kind, place):
+            break
+        place.append(str(part))
+    return ".".join(place) or "body"
 
 
 def _mistake(error: Mapping[str, Any], kind: Any) -> dict[str, str]:

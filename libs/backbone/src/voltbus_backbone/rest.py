@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 import orjson
 from fastapi import Query, Response
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 KEEP_KEYS_S = 24 * 3600
 _LONGEST_KEY = 255
+_LONGEST_CURSOR = 300
 
 
 class Paging:
@@ -33,9 +35,33 @@ class Paging:
     ) -> None:
         if starting_after is not None and ending_before is not None:
             raise Problem(422, "invalid-request", "Give starting_after or ending_before, not both.")
+        for cursor in (starting_after, ending_before):
+            if cursor is not None and not 0 < len(cursor) <= _LONGEST_CURSOR:
+                raise Problem(422, "invalid-request", "A cursor is the id of something listed.")
         self.limit = limit
         self.starting_after = starting_after
         self.ending_before = ending_before
+
+
+class SortedPaging(Paging):
+    """A page of a list that goes by the time of its things, the newest first unless asked."""
+
+    def __init__(
+        self,
+        limit: Annotated[int, Query(ge=1, le=100, description="How many at most.")] = 20,
+        starting_after: Annotated[
+            str | None, Query(description="The id after which the page starts (exclusive).")
+        ] = None,
+        ending_before: Annotated[
+            str | None, Query(description="The id before which the page ends (exclusive).")
+        ] = None,
+        sort: Annotated[
+            Literal["created_at", "-created_at"],
+            Query(description="The oldest first, or with - the newest."),
+        ] = "-created_at",
+    ) -> None:
+        super().__init__(limit, starting_after, ending_before)
+        self.newest_first = sort == "-created_at"
 
 
 def page(items: Sequence[Any], *, has_more: bool) -> dict[str, Any]:
@@ -111,42 +137,51 @@ class KeyStore(Protocol):
 
 
 class Idempotency:
-    """Runs an operation once per ``Idempotency-Key``."""
+    """Runs an operation once per ``Idempotency-Key``.
 
-    def __init__(self, store: KeyStore) -> None:
+    ``secret`` keeps what is stored from being guessed at: a request may hold an id token, and those
+    are short.
+    """
+
+    def __init__(self, store: KeyStore, secret: bytes = b"") -> None:
         self._store = store
+        self._secret = secret
 
     async def run(
         self,
-        key: str | None,
+        key: str,
         request: Any,
         operation: Callable[[], Awaitable[StoredAnswer]],
+        *,
+        place: str = "",
     ) -> StoredAnswer:
-        """The operation's answer, or the one it gave when this key was first used.
+        """The operation's answer, or the one it gave when this key was first used in this place.
 
-        ``request`` is what identifies the request (path and body). ``operation`` returns its answer
-        with an empty fingerprint.
+        ``request`` is what identifies the request (path and body), ``place`` whose key it is.
+        ``operation`` returns its answer with an empty fingerprint.
 
         Raises:
             Problem: 422 for another payload under the same key, 409 while the first still runs.
         """
-        if key is None:
-            return await operation()
         if not 1 <= len(key) <= _LONGEST_KEY:
             raise Problem(422, "invalid-request", "Idempotency-Key takes 1 to 255 characters.")
+        name = self._digest(orjson.dumps([place, key]))
         text = orjson.dumps(request, option=orjson.OPT_SORT_KEYS, default=str)
-        fingerprint = hashlib.sha256(text).hexdigest()
-        earlier = await self._store.claim(key, fingerprint)
+        fingerprint = self._digest(key.encode() + b"\n" + text)
+        earlier = await self._store.claim(name, fingerprint)
         if earlier is not None:
             return _replay(earlier, fingerprint)
         try:
             done = await operation()
         except BaseException:
-            await self._store.release(key)
+            await self._store.release(name)
             raise
         kept = StoredAnswer(fingerprint, done.status, done.body, done.headers)
-        await self._store.finish(key, kept)
+        await self._store.finish(name, kept)
         return kept
+
+    def _digest(self, text: bytes) -> str:
+        return hmac.new(self._secret, text, hashlib.sha256).hexdigest()
 
 
 def _replay(earlier: StoredAnswer, fingerprint: str) -> StoredAnswer:

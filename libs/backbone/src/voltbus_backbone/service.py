@@ -7,7 +7,6 @@ same for all four. Settings that cannot be used are one line on standard error a
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import secrets
 import signal
@@ -18,7 +17,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import structlog
-import uvicorn
 import uvloop
 
 from voltbus_backbone import http
@@ -26,6 +24,7 @@ from voltbus_backbone.access import Operators
 from voltbus_backbone.consumption import Consumption, Loop
 from voltbus_backbone.contract.registry import Topic
 from voltbus_backbone.errors import SettingsError, Unavailable, VoltbusError
+from voltbus_backbone.http.server import make_server
 from voltbus_backbone.kafka import GroupConsumer, PartitionReader, Publisher
 from voltbus_backbone.observability import READY, log_to_stderr
 from voltbus_backbone.replies import ReplyAddresses, reply_topics
@@ -34,20 +33,19 @@ from voltbus_backbone.settings import ServiceSettings, load
 from voltbus_backbone.supervision import Supervised
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from fastapi import APIRouter
 
     from voltbus_backbone.bus import Inbox
     from voltbus_backbone.envelope import Event
+    from voltbus_backbone.http.app import RestKeeping
 
 log = structlog.get_logger(__name__)
 
 S = TypeVar("S", bound=ServiceSettings)
 
 _START_TRIES_S = 60.0
-# Longer than clients and load balancers keep an idle connection: they, not we, should drop it.
-_KEEP_ALIVE_S = 75
 _GC_THRESHOLDS = (20_000, 20, 50)
 _LAST_S = 1.0  # for what a task still does when it is told to end
 _OUTAGE_S = 5.0  # a produce unacknowledged for longer means that Kafka is not there
@@ -58,9 +56,11 @@ class Parts:
     """What a service consists of. ``close`` runs before the publisher stops, in this order.
 
     ``background`` work goes on for the life of the process; its names stand in /readyz.
+    ``rest`` keeps what its REST interface needs: idempotency keys and who changed what.
     """
 
     routers: Sequence[APIRouter] = ()
+    rest: RestKeeping | None = None
     consumptions: Sequence[Consumption] = ()
     background: dict[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
     checks: dict[str, Callable[[], bool]] = field(default_factory=dict)
@@ -158,23 +158,13 @@ class _Process(Generic[S]):
             loop.add_signal_handler(number, stopping.set)
         operators = Operators(self._settings)
         app = http.build_app(self._name, operators, self.readiness)
-        server = _Server(
-            uvicorn.Config(
-                app,
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                loop="none",
-                timeout_keep_alive=_KEEP_ALIVE_S,
-            )
-        )
+        server = make_server(app, most_connections=self._settings.http_connections)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         failures: list[BaseException] = []
         try:
             await self._start()
             assert self._parts is not None  # noqa: S101 - set by _start
-            for router in self._parts.routers:
-                app.include_router(router)
+            http.include(app, self._parts.routers, self._parts.rest)
             _spare_the_collector()
             work = self._work()
             READY.set(1)
@@ -301,14 +291,6 @@ async def _until(stopping: asyncio.Event, work: list[asyncio.Task[None]]) -> Non
     waiting = asyncio.create_task(stopping.wait())
     await asyncio.wait([waiting, *work], return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its own signal handling: the process has one way to end."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 def _listen(host: str, port: int) -> socket.socket:

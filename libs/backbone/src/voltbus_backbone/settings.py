@@ -49,6 +49,7 @@ class ServiceSettings(BaseSettings):
     topic_prefix: str = "voltbus."
     http_host: str = "127.0.0.1"
     http_port: int = Field(ge=0, le=65535)
+    http_connections: int = Field(default=512, ge=16)
     log_level: str = "info"
     operator_key_file: Path | None = None
     operator_jwks_url: str | None = None
@@ -67,6 +68,7 @@ class StoreSettings(ServiceSettings):
     mongo_uri: SecretStr
     mongo_database: str
     mongo_timeout_s: float = 5.0
+    audit_days: int = Field(default=365, ge=1)
 
 
 def load(settings: type[S], **given: Any) -> S:

@@ -15,6 +15,7 @@ from pymongo.read_concern import ReadConcern
 
 from voltbus_backbone.errors import SettingsError, Unavailable
 from voltbus_backbone.rest import KEEP_KEYS_S, StoredAnswer
+from voltbus_backbone.storable import NotStorableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -69,6 +70,9 @@ def translating() -> Iterator[None]:
         yield
     except _AWAY as error:
         raise Unavailable(f"MongoDB does not answer: {type(error).__name__}") from error
+    except OverflowError:
+        # The interfaces check what comes in; this is for what they could not tell to be a number.
+        raise NotStorableError("a number is out of the range of 64 bits") from None
     except errors.OperationFailure as error:
         if error.code in _NOT_NOW or error.has_error_label("TransientTransactionError"):
             raise Unavailable(f"MongoDB cannot do it now (code {error.code})") from error

@@ -13,6 +13,7 @@ from voltbus_agreements.settings import Settings
 from voltbus_agreements.store import Store
 from voltbus_backbone.contract.registry import Topic
 from voltbus_backbone.outbox import Outbox
+from voltbus_backbone.rest_store import RestStore
 from voltbus_backbone.service import Parts, main
 from voltbus_backbone.store import open_database
 
@@ -28,6 +29,8 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
         database["outbox"], runtime.publisher, settings.instance_id, Topic.AGREEMENTS_DEAD_LETTER
     )
     store = Store(database, outbox, source=runtime.source)
+    rest = RestStore(database, audit_days=settings.audit_days)
+    await rest.prepare()
     await store.prepare()
     policy = Policy(approval_required=settings.approval_required)
     clock = Clock(store, policy=policy, now=runtime.now, longest_s=settings.clock_s)
@@ -35,6 +38,7 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
     handlers = Handlers(store, runtime.source, runtime.now)
     return Parts(
         routers=[api.router(desk)],
+        rest=rest,
         consumptions=handlers.consumptions(),
         background={"outbox": outbox.run, "clock": clock.run},
         checks={"mongo": store.reachable},

@@ -86,6 +86,7 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
             *credential_changes.routers,
             api.local_lists_router(store, lists, now),
         ],
+        rest=store.rest,
         consumptions=[
             Consumption("auth", (Topic.AUTH_REQUESTS,), requests.TYPES, asked.handle),
             # Groups of their own: a flood of one kind never stands before another.

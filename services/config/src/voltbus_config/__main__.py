@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 async def compose(runtime: Runtime[Settings]) -> Parts:
     """Everything that config consists of."""
     settings = runtime.settings
-    store = Store(await open_database(settings))
+    store = Store(await open_database(settings), audit_days=settings.audit_days)
     await store.prepare(timedelta(days=settings.commands_kept_days))
     outbox = Outbox(store.outbox, runtime.publisher, settings.instance_id, Topic.CONFIG_DEAD_LETTER)
     await outbox.prepare()
@@ -37,6 +37,7 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
     tending = Tending(shell)
     return Parts(
         routers=api.routers(shell, tending),
+        rest=store.rest,
         consumptions=[
             Consumption(
                 "config",

@@ -9,7 +9,7 @@ import msgspec
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
-from voltbus_backbone.http import scope
+from voltbus_backbone.http import Router, scope
 from voltbus_backbone.rest import Paging
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class RefusalList(BaseModel):
 
 def router(connections: Connections, refusals: Refusals) -> APIRouter:
     """The routes."""
-    routes = APIRouter(prefix="/v1", tags=["connections"])
+    routes = Router(prefix="/v1", tags=["connections"])
 
     @routes.get(
         "/connections",

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
 from pydantic import (
-    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -21,17 +20,11 @@ from pydantic import (
 from voltbus_agreements.domain.agreement import Agreement, Change
 from voltbus_agreements.domain.terms import Kind, Terms
 from voltbus_agreements.domain.usage import Session
+from voltbus_backbone.bodies import Time
 from voltbus_backbone.contract.agreements import AgreementStatus as Status
 
 _MOST = 1000  # entries of a list
 _INT64 = 2**63 - 1
-
-
-def _written(value: Any) -> Any:
-    """Only text is a time: a bare number would be read as seconds since 1970."""
-    if not isinstance(value, str | datetime):
-        raise ValueError("write the time as RFC 3339 text with its offset")  # noqa: TRY004 - pydantic wants ValueError
-    return value
 
 
 def _exact(value: Any) -> Any:
@@ -41,12 +34,6 @@ def _exact(value: Any) -> Any:
     return value
 
 
-# The bounds keep every time within what MongoDB and all time zones can hold.
-Time = Annotated[
-    AwareDatetime,
-    BeforeValidator(_written),
-    Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(9000, 1, 1, tzinfo=UTC)),
-]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255)]
 Texts = Annotated[tuple[Text, ...], Field(max_length=_MOST)]
 Reference = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,128}$")]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
-import orjson
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Body, Depends, Header, Query, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
@@ -18,10 +16,12 @@ from voltbus_agreements.domain.lifecycle import BY_CLOCK
 from voltbus_agreements.domain.terms import Kind
 from voltbus_agreements.store import Filters
 from voltbus_backbone import emaid
+from voltbus_backbone.bodies import Time
 from voltbus_backbone.contract.agreements import AgreementStatus as Status
 from voltbus_backbone.errors import Problem
-from voltbus_backbone.http import scope
-from voltbus_backbone.rest import Paging, StoredAnswer, etag, page
+from voltbus_backbone.http import Router, body_of, scope
+from voltbus_backbone.http.bodies import LARGER_BODY_BYTES
+from voltbus_backbone.rest import SortedPaging, etag, page
 
 READ, WRITE = "agreements:read", "agreements:write"
 MERGE_PATCH = "application/merge-patch+json"
@@ -39,17 +39,14 @@ _SUMMARIES = {
 }
 
 IfMatch = Annotated[str | None, Header(description="The ETag that was last read.")]
-Key = Annotated[
-    str | None,
-    Header(alias="Idempotency-Key", description="Repeating a request with it has no effect."),
-]
-Pages = Annotated[Paging, Depends()]
-QueryTime = Annotated[bodies.Time | None, Query()]
+Pages = Annotated[SortedPaging, Depends()]
+TERMS = body_of(LARGER_BODY_BYTES)
+QueryTime = Annotated[Time | None, Query()]
 
 
 def router(desk: Desk) -> APIRouter:
     """All routes of the agreements service."""
-    result = APIRouter(prefix="/v1/agreements", tags=["agreements"])
+    result = Router(prefix="/v1/agreements", tags=["agreements"])
     _add_reading(result, desk)
     _add_writing(result, desk)
     for command in Command:
@@ -92,8 +89,7 @@ def _add_reading(router: APIRouter, desk: Desk) -> None:
         found, has_more = await desk.store.history(
             agreement_id,
             paging,
-            after=_revision(agreement_id, paging.starting_after),
-            before=_revision(agreement_id, paging.ending_before),
+            edge=_revision(agreement_id, paging.starting_after or paging.ending_before),
         )
         return JSONResponse(page([bodies.shown_change(one) for one in found], has_more=has_more))
 
@@ -123,30 +119,28 @@ def _add_reading(router: APIRouter, desk: Desk) -> None:
 def _add_writing(router: APIRouter, desk: Desk) -> None:
     @router.post(
         "",
-        dependencies=[scope(WRITE)],
+        dependencies=[scope(WRITE), TERMS],
         response_model=bodies.AgreementBody,
         status_code=201,
         summary="Create a draft",
     )
-    async def create(body: bodies.TermsBody, key: Key = None) -> Response:
-        async def operation() -> StoredAnswer:
-            agreement = await desk.create(body)
-            return _answer(agreement, 201, {"Location": f"/v1/agreements/{agreement.id}"})
-
-        request = {"path": "/v1/agreements", "body": body.model_dump(mode="json")}
-        return (await desk.idempotency.run(key, request, operation)).response()
+    async def create(body: bodies.TermsBody) -> JSONResponse:
+        agreement = await desk.create(body)
+        response = _single(agreement, 201)
+        response.headers["Location"] = f"/v1/agreements/{agreement.id}"
+        return response
 
     @router.patch(
         "/{agreement_id}",
-        dependencies=[scope(WRITE)],
+        dependencies=[scope(WRITE), TERMS],
         response_model=bodies.AgreementBody,
         summary="Amend its terms by a JSON merge patch (RFC 7396)",
-        openapi_extra={
-            "requestBody": {"required": True, "content": {MERGE_PATCH: {"schema": {}}}},
-        },
     )
-    async def amend(agreement_id: str, request: Request, if_match: IfMatch = None) -> JSONResponse:
-        patch = await _merge_patch_of(request)
+    async def amend(
+        agreement_id: str,
+        patch: Annotated[dict[str, Any], Body(media_type=MERGE_PATCH)],
+        if_match: IfMatch = None,
+    ) -> JSONResponse:
         return _single(await desk.amend(agreement_id, patch, if_match=if_match))
 
     @router.delete(
@@ -172,17 +166,9 @@ def _add_command(router: APIRouter, desk: Desk, command: Command) -> None:
         agreement_id: str,
         body: bodies.ReasonBody | None = None,
         if_match: IfMatch = None,
-        key: Key = None,
-    ) -> Response:
+    ) -> JSONResponse:
         reason = (body.reason or None) if body else None
-
-        async def operation() -> StoredAnswer:
-            found = await desk.act(agreement_id, command, if_match=if_match, reason=reason)
-            return _answer(found, 200, {})
-
-        path = f"/v1/agreements/{agreement_id}/{command}"
-        request = {"path": path, "body": {"reason": reason}}
-        return (await desk.idempotency.run(key, request, operation)).response()
+        return _single(await desk.act(agreement_id, command, if_match=if_match, reason=reason))
 
 
 def _filters(
@@ -191,7 +177,8 @@ def _filters(
     kind: Kind | None = None,
     token_ref: str | None = None,
     party_id: str | None = None,
-    station: Annotated[str | None, Query(description="Named in the scope.")] = None,
+    station_id: Annotated[str | None, Query(description="Named in the scope.")] = None,
+    site_id: Annotated[str | None, Query(description="Named in the scope.")] = None,
     contract_id: Annotated[str | None, Query(description="EMAID in any spelling.")] = None,
     valid_at: QueryTime = None,
 ) -> Filters:
@@ -202,23 +189,16 @@ def _filters(
             raise RequestValidationError(
                 [{"loc": ("contract_id",), "msg": str(error), "type": "value_error"}]
             ) from None
-    return Filters(status, kind, token_ref, party_id, station, contract_id, valid_at)
-
-
-async def _merge_patch_of(request: Request) -> Any:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in {MERGE_PATCH, "application/json"}:
-        raise Problem(
-            415,
-            "unsupported-media-type",
-            f"Send the patch as {MERGE_PATCH}.",
-            headers={"Accept-Patch": MERGE_PATCH},
-        )
-    try:
-        # Not orjson: it would read a whole number of more than 64 bits as another number.
-        return json.loads(await request.body())
-    except (ValueError, RecursionError):
-        raise Problem(400, "invalid-json", "The body is not JSON.") from None
+    return Filters(
+        status=status,
+        kind=kind,
+        token_ref=token_ref,
+        party_id=party_id,
+        station_id=station_id,
+        site_id=site_id,
+        contract_id=contract_id,
+        valid_at=valid_at,
+    )
 
 
 def _revision(agreement_id: str, cursor: str | None) -> int | None:
@@ -231,10 +211,5 @@ def _revision(agreement_id: str, cursor: str | None) -> int | None:
     return int(number)
 
 
-def _single(agreement: Agreement) -> JSONResponse:
-    return JSONResponse(bodies.shown(agreement), headers={"ETag": etag(agreement.revision)})
-
-
-def _answer(agreement: Agreement, status: int, headers: dict[str, str]) -> StoredAnswer:
-    body = orjson.dumps(bodies.shown(agreement))
-    return StoredAnswer("", status, body, headers | {"ETag": etag(agreement.revision)})
+def _single(agreement: Agreement, status: int = 200) -> JSONResponse:
+    return JSONResponse(bodies.shown(agreement), status, {"ETag": etag(agreement.revision)})

@@ -12,10 +12,10 @@ from voltbus_agreements.domain.agreement import LIVE, Happening
 from voltbus_agreements.domain.refusals import Overlapping
 from voltbus_agreements.events import records_of
 from voltbus_agreements.store import documents
-from voltbus_agreements.store.lists import find_page
 from voltbus_agreements.store.transactions import committed
 from voltbus_backbone.contract.agreements import AgreementStatus as Status
-from voltbus_backbone.store import MongoKeyStore, Reachable
+from voltbus_backbone.rest_store import find_page
+from voltbus_backbone.store import Reachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -49,7 +49,6 @@ class Store:
         self._sessions = database["sessions"]
         self._outbox = outbox
         self._source = source
-        self.keys = MongoKeyStore(database["idempotency"])
         self.reachable = Reachable()
 
     async def prepare(self) -> None:
@@ -69,12 +68,12 @@ class Store:
                 [("terms.contract_id", 1)],
                 [("terms.scope.stations", 1)],
                 [("terms.scope.evses", 1)],
+                [("terms.scope.locations", 1)],
             ):
                 await self._agreements.create_index(fields)
             await self._revisions.create_index([("agreement_id", 1), ("revision", -1)])
             await self._revisions.create_index("agreement.terms.tokens.ref", sparse=True)
             await self._sessions.create_index([("agreement_id", 1), ("_id", -1)])
-        await self.keys.prepare()
         await self._outbox.prepare()
 
     async def close(self) -> None:
@@ -94,29 +93,22 @@ class Store:
             return {document["_id"]: documents.to_agreement(document) async for document in cursor}
 
     async def find(self, filters: Filters, paging: Paging) -> tuple[list[Agreement], bool]:
-        """A page of agreements, the newest first."""
+        """A page of agreements; their ids sort by the time of their making."""
         with self.reachable.watching():
-            found, has_more = await find_page(
-                self._agreements,
-                filters.query(),
-                paging,
-                after=paging.starting_after,
-                before=paging.ending_before,
-            )
+            found, has_more = await find_page(self._agreements, filters.query(), paging, by="_id")
         return [documents.to_agreement(document) for document in found], has_more
 
     async def history(
-        self, agreement_id: str, paging: Paging, *, after: int | None, before: int | None
+        self, agreement_id: str, paging: Paging, *, edge: int | None
     ) -> tuple[list[Change], bool]:
-        """A page of an agreement's revisions, the newest first; cursors are revisions."""
+        """A page of an agreement's revisions; ``edge`` is the cursor's revision."""
         with self.reachable.watching():
             found, has_more = await find_page(
                 self._revisions,
                 {"agreement_id": agreement_id},
                 paging,
-                order="revision",
-                after=after,
-                before=before,
+                by="revision",
+                edge=edge,
             )
         return [documents.to_change(document) for document in found], has_more
 
@@ -133,8 +125,7 @@ class Store:
                 self._sessions,
                 {"agreement_id": agreement_id},
                 paging,
-                after=paging.starting_after,
-                before=paging.ending_before,
+                by="_id",
             )
         return [documents.to_session(document) for document in found], has_more
 

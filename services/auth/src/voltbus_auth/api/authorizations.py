@@ -16,7 +16,7 @@ from voltbus_auth.handlers.knowledge import Library
 from voltbus_auth.store import Store
 from voltbus_backbone.contract.values import AuthorizationStatus, IdToken
 from voltbus_backbone.errors import Problem
-from voltbus_backbone.http import scope
+from voltbus_backbone.http import Router, scope
 from voltbus_backbone.rest import Paging, page
 
 
@@ -26,7 +26,7 @@ class DecisionFilters:
     def __init__(
         self,
         *,
-        station: Annotated[str | None, Query(description="Station id.")] = None,
+        station_id: Annotated[str | None, Query()] = None,
         token_ref: Annotated[str | None, Query()] = None,
         status: Annotated[AuthorizationStatus | None, Query()] = None,
         rule: Annotated[Rule | None, Query()] = None,
@@ -35,7 +35,7 @@ class DecisionFilters:
         until: Annotated[Time | None, Query(alias="to")] = None,
     ) -> None:
         wanted = {
-            "station_id": station,
+            "station_id": station_id,
             "token_ref": token_ref,
             "status": status.value if status is not None else None,
             "rule": rule.value if rule is not None else None,
@@ -96,7 +96,7 @@ def authorizations_router(
     store: Store, library: Library, key: TokenKey, now: Callable[[], datetime]
 ) -> APIRouter:
     """The routes."""
-    router = APIRouter(prefix="/v1/authorizations", tags=["authorizations"])
+    router = Router(prefix="/v1/authorizations", tags=["authorizations"])
     read = scope("authorizations:read")
 
     @router.get("", summary="List past decisions, the newest first", dependencies=[read])

@@ -24,13 +24,17 @@ from voltbus_auth.domain.tokens import Token
 from voltbus_auth.store import Store
 from voltbus_backbone.contract.values import IdToken
 from voltbus_backbone.errors import Problem, Unavailable
-from voltbus_backbone.http import allow_body, scope
+from voltbus_backbone.http import Router, body_of, no_idempotency, scope
 
 NDJSON = "application/x-ndjson"
 CSV = "text/csv"
+_EXPORTED: dict[int | str, dict[str, Any]] = {
+    200: {"description": "One token a line", "content": {NDJSON: {}, CSV: {}}}
+}
 # What is stored as it comes in needs no more memory the longer it is; what is stored at once does.
 _LARGEST_FILE = 1024 * 1024 * 1024
-_LARGEST_TRANSACTION = 64 * 1024 * 1024
+_LARGEST_TRANSACTION = 8 * 1024 * 1024
+_NO_KEY = "An import takes no Idempotency-Key: repeat it with existing=skip or existing=update."
 
 
 class ImportChoices:
@@ -41,7 +45,7 @@ class ImportChoices:
         existing: Annotated[Existing, Query()] = Existing.ERROR,
         *,
         all_or_nothing: Annotated[
-            bool, Query(description="In one transaction (64 MiB at most), or not at all.")
+            bool, Query(description="In one transaction (8 MiB at most), or not at all.")
         ] = False,
         dry_run: Annotated[
             bool, Query(description="Tell what would happen; store nothing.")
@@ -75,7 +79,7 @@ def _refused(report: ImportReport) -> Problem:
 
 def bulk_router(store: Store, key: TokenKey, now: Callable[[], datetime]) -> APIRouter:
     """The routes; they must be included before `/v1/tokens/{ref}`."""
-    router = APIRouter(prefix="/v1/tokens", tags=["tokens"])
+    router = Router(prefix="/v1/tokens", tags=["tokens"])
     may_read, may_write = scope("tokens:read"), scope("tokens:write")
 
     @router.post(
@@ -84,7 +88,7 @@ def bulk_router(store: Store, key: TokenKey, now: Callable[[], datetime]) -> API
         description="The body is the file; what has come in is stored while the rest still comes. "
         "With `Accept: application/x-ndjson` the answer is a line of progress for each thousand "
         "tokens, the last with `done`.",
-        dependencies=[may_write],
+        dependencies=[may_write, body_of(_LARGEST_FILE, streamed=True), no_idempotency(_NO_KEY)],
         response_model=ImportReport,
         openapi_extra={"requestBody": {"content": {NDJSON: {}, CSV: {}}, "required": True}},
     )
@@ -94,8 +98,8 @@ def bulk_router(store: Store, key: TokenKey, now: Callable[[], datetime]) -> API
         content_type: Annotated[str, Header()] = NDJSON,
         accept: Annotated[str, Header()] = "*/*",
     ) -> Response:
-        lines = _lines(request, _format(content_type))
-        allow_body(request, _LARGEST_TRANSACTION if choices.all_or_nothing else _LARGEST_FILE)
+        most = _LARGEST_TRANSACTION if choices.all_or_nothing else _LARGEST_FILE
+        lines = _lines(request, _format(content_type), most)
         at = to_milliseconds(now())
         work = Import(store, key, at, choices.existing, choices.dry_run)
         steps = work.steps(lines, only_all=choices.all_or_nothing)
@@ -109,7 +113,11 @@ def bulk_router(store: Store, key: TokenKey, now: Callable[[], datetime]) -> API
         return Response(work.report.model_dump_json(), media_type="application/json")
 
     @router.get(
-        "/export", summary="Export all tokens without their values", dependencies=[may_read]
+        "/export",
+        summary="Export all tokens without their values",
+        dependencies=[may_read],
+        response_class=Response,
+        responses=_EXPORTED,
     )
     async def export_tokens(
         form: Annotated[Format, Query(alias="format")] = Format.NDJSON,
@@ -120,6 +128,8 @@ def bulk_router(store: Store, key: TokenKey, now: Callable[[], datetime]) -> API
         "/export/readable",
         summary="Export all tokens with their readable values",
         dependencies=[may_read, scope("tokens:reveal")],
+        response_class=Response,
+        responses=_EXPORTED,
     )
     async def export_readable(
         form: Annotated[Format, Query(alias="format")] = Format.NDJSON,
@@ -162,7 +172,9 @@ async def _progress(work: Import, steps: AsyncIterator[ImportReport]) -> AsyncIt
     except Unavailable:
         work.report.problem = "A server this service needs does not answer now; try again."
     except ClientDisconnect:
-        work.report.problem = "The file ended before its end, or is too large."
+        work.report.problem = "The file ended before its end."
+    except Problem as problem:
+        work.report.problem = problem.detail
     yield orjson.dumps(work.report.model_dump()) + b"\n"
 
 
@@ -206,10 +218,17 @@ def _format(content_type: str) -> Format:
     raise Problem(415, "unsupported-media-type", f"Send the file as {NDJSON} or {CSV}.")
 
 
-async def _lines(request: Request, form: Format) -> AsyncIterator[Line]:
-    """The lines of the body as they come in."""
-    reader = Reader(form)
+async def _lines(request: Request, form: Format, most: int) -> AsyncIterator[Line]:
+    """The lines of the body as they come in.
+
+    Raises:
+        Problem: 413, there are more bytes than ``most``.
+    """
+    reader, received = Reader(form), 0
     async for piece in request.stream():
+        received += len(piece)
+        if received > most:
+            raise Problem(413, "too-large", f"Such a file may have {most // 1024} KiB at most.")
         for line in reader.feed(piece):
             yield line
     for line in reader.end():

@@ -15,8 +15,8 @@ from voltbus_auth.handlers.changes import write
 from voltbus_auth.store import Store
 from voltbus_auth.store.changes import OvertakenError
 from voltbus_backbone.errors import Problem, not_found
-from voltbus_backbone.http import scope
-from voltbus_backbone.rest import Paging, page
+from voltbus_backbone.http import Router, scope
+from voltbus_backbone.rest import SortedPaging, page
 
 ChangeId = Annotated[str, Path(pattern=r"^[0-9a-z:.-]{1,128}$", description="Its id.")]
 
@@ -91,7 +91,7 @@ def shown(change: Change, warnings: list[str] | None = None) -> ChangeAnswer:
 
 def changes_router(store: Store, now: Callable[[], datetime]) -> APIRouter:
     """The routes."""
-    router = APIRouter(prefix="/v1", tags=["credentials"])
+    router = Router(prefix="/v1", tags=["credentials"])
     for kind, path in ((Kind.ROTATION, "/rotations"), (Kind.UPGRADE, "/upgrades")):
         _add_reading(router, store, kind, path)
 
@@ -110,16 +110,11 @@ def changes_router(store: Store, now: Callable[[], datetime]) -> APIRouter:
 def _add_reading(router: APIRouter, store: Store, kind: Kind, path: str) -> None:
     read = scope("stations:read")
 
-    @router.get(path, summary=f"List {path[1:]}, the oldest first", dependencies=[read])
+    @router.get(path, summary=f"List {path[1:]}, the newest first", dependencies=[read])
     async def list_changes(
-        paging: Annotated[Paging, Depends()], filters: Annotated[Filters, Depends()]
+        paging: Annotated[SortedPaging, Depends()], filters: Annotated[Filters, Depends()]
     ) -> ChangePage:
-        found, more = await store.change.page(
-            {"kind": kind.value, **filters.query},
-            limit=paging.limit,
-            after=paging.starting_after,
-            before=paging.ending_before,
-        )
+        found, more = await store.change.page({"kind": kind.value, **filters.query}, paging)
         return ChangePage.model_validate(page([shown(one) for one in found], has_more=more))
 
     @router.get(

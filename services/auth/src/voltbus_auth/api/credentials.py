@@ -17,7 +17,7 @@ from voltbus_auth.domain.credentials import Credentials
 from voltbus_auth.store import Store
 from voltbus_backbone.contract.auth import PasswordVerifier
 from voltbus_backbone.errors import Problem, not_found
-from voltbus_backbone.http import scope
+from voltbus_backbone.http import Router, scope
 from voltbus_backbone.rest import etag
 
 # A URL's last segment; at most 48 characters and no colon (OCPP 2.0.1 Part 4 §3.1.1).
@@ -75,7 +75,7 @@ class CredentialsAnswer(BaseModel):
 
 def credentials_router(store: Store, now: Callable[[], datetime]) -> APIRouter:
     """The routes."""
-    router = APIRouter(prefix="/v1/stations/{station_id}/credentials", tags=["credentials"])
+    router = Router(prefix="/v1/stations/{station_id}/credentials", tags=["credentials"])
     read, write = scope("stations:read"), scope("stations:write")
 
     @router.put("", summary="Set a station's credentials", dependencies=[write])

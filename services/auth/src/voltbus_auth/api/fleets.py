@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from functools import partial
 from typing import Annotated, Self
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, Field, StringConstraints, model_validator
 
 from voltbus_auth.api.changes import ChangeId
-from voltbus_auth.api.rotating import Beginning, RotateRequest, accepted, once
-from voltbus_auth.api.token_bodies import IdempotencyKey
+from voltbus_auth.api.rotating import Beginning, RotateRequest
 from voltbus_auth.domain.changes import fleet as pacing
 from voltbus_auth.domain.changes.fleet import Fleet, FleetState
 from voltbus_auth.domain.intake import to_milliseconds
 from voltbus_auth.store import Store
 from voltbus_backbone.errors import Problem, not_found
-from voltbus_backbone.http import scope
-from voltbus_backbone.rest import StoredAnswer
+from voltbus_backbone.http import Router, body_of, scope
+from voltbus_backbone.http.bodies import LARGEST_BODY_BYTES
+from voltbus_backbone.rest import SortedPaging, page
 
 _SHOWN_SKIPPED = 100
 Name = Annotated[str, StringConstraints(min_length=1, max_length=48)]
@@ -72,31 +71,32 @@ class FleetAnswer(BaseModel):
 
 
 class FleetList(BaseModel):
-    """The newest fleets."""
+    """A page of fleets."""
 
     data: list[FleetAnswer]
+    has_more: bool
 
 
 def fleets_router(beginning: Beginning) -> APIRouter:
     """The routes. Before those of single rotations, whose ids could be `fleets` else."""
-    router = APIRouter(prefix="/v1/rotations", tags=["credentials"])
+    router = Router(prefix="/v1/rotations", tags=["credentials"])
     store, read, write = beginning.store, scope("stations:read"), scope("stations:write")
 
     @router.post(
         "",
         status_code=202,
         summary="Give many stations new passwords, at a pace",
-        dependencies=[write],
-        response_model=FleetAnswer,
+        dependencies=[write, body_of(LARGEST_BODY_BYTES)],
     )
-    async def start(body: FleetRequest, idempotency_key: IdempotencyKey = None) -> Response:
-        work = partial(_start, beginning, body)
-        return await once(beginning, "fleet", idempotency_key, body, work)
+    async def start(body: FleetRequest, response: Response) -> FleetAnswer:
+        fleet = await _start(beginning, body)
+        response.headers["Location"] = f"/v1/rotations/fleets/{fleet.id}"
+        return fleet
 
     @router.get("/fleets", summary="List fleets, the newest first", dependencies=[read])
-    async def list_fleets(limit: Annotated[int, Query(ge=1, le=100)] = 20) -> FleetList:
-        found = await store.fleet.latest(limit)
-        return FleetList(data=[await _shown(store, fleet) for fleet in found])
+    async def list_fleets(paging: Annotated[SortedPaging, Depends()]) -> FleetList:
+        found, more = await store.fleet.page(paging)
+        return FleetList(**page([await _shown(store, fleet) for fleet in found], has_more=more))
 
     @router.get("/fleets/{fleet_id}", summary="How a fleet stands", dependencies=[read])
     async def get_fleet(fleet_id: ChangeId) -> FleetAnswer:
@@ -113,7 +113,7 @@ def fleets_router(beginning: Beginning) -> APIRouter:
     return router
 
 
-async def _start(beginning: Beginning, body: FleetRequest) -> StoredAnswer:
+async def _start(beginning: Beginning, body: FleetRequest) -> FleetAnswer:
     store = beginning.store
     names = body.stations
     if names is None:
@@ -138,7 +138,7 @@ async def _start(beginning: Beginning, body: FleetRequest) -> StoredAnswer:
         revision=1,
     )
     await store.fleet.add(pacing.begin(fleet, now), [(name, name not in here) for name in names])
-    return accepted(f"/v1/rotations/fleets/{fleet.id}", await _shown(store, fleet))
+    return await _shown(store, fleet)
 
 
 async def _found(store: Store, fleet_id: str) -> Fleet:

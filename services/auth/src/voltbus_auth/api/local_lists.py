@@ -28,7 +28,8 @@ from voltbus_auth.domain.local_lists.station import Status, resend
 from voltbus_auth.handlers.local_lists.lists import LocalLists
 from voltbus_auth.store import Store
 from voltbus_backbone.errors import Problem, Unavailable, not_found
-from voltbus_backbone.http import scope
+from voltbus_backbone.http import Router, body_of, scope
+from voltbus_backbone.http.bodies import LARGEST_BODY_BYTES
 from voltbus_backbone.rest import Paging, etag, page, require_match
 
 Name = Annotated[str, Path(min_length=1, max_length=255)]
@@ -41,7 +42,7 @@ _TRIES = 5
 
 def local_lists_router(store: Store, lists: LocalLists, now: Callable[[], datetime]) -> APIRouter:
     """The routes."""
-    router = APIRouter(tags=["local lists"])
+    router = Router(tags=["local lists"])
     _add_reading(router, store)
     _add_writing(router, store, lists, now)
     _add_stations(router, store, lists, now)
@@ -51,9 +52,7 @@ def local_lists_router(store: Store, lists: LocalLists, now: Callable[[], dateti
 def _add_reading(router: APIRouter, store: Store) -> None:
     @router.get("/v1/local-lists", summary="List plans", dependencies=[scope(READ)])
     async def list_plans(paging: Pages) -> PlanPage:
-        found, more = await store.plan.page(
-            limit=paging.limit, after=paging.starting_after, before=paging.ending_before
-        )
+        found, more = await store.plan.page(paging)
         return PlanPage(**page([shown_plan(*one) for one in found], has_more=more))
 
     @router.get(
@@ -64,12 +63,7 @@ def _add_reading(router: APIRouter, store: Store) -> None:
     async def list_stations(
         paging: Pages, state: Annotated[Status | None, Query()] = None
     ) -> ListPage:
-        found, more = await store.local_list.page(
-            state.value if state is not None else None,
-            limit=paging.limit,
-            after=paging.starting_after,
-            before=paging.ending_before,
-        )
+        found, more = await store.local_list.page(state.value if state else None, paging)
         return ListPage(**page([shown(one) for one in found], has_more=more))
 
     @router.get("/v1/local-lists/{place}/{name}", summary="Show a plan", dependencies=[scope(READ)])
@@ -86,7 +80,8 @@ def _add_writing(
         "/v1/local-lists/{place}/{name}",
         summary="Say which tokens belong on the lists of a group, a site or a station",
         description="201 for a new plan. One that is there needs If-Match.",
-        dependencies=[scope(WRITE)],
+        dependencies=[scope(WRITE), body_of(LARGEST_BODY_BYTES)],
+        responses={201: {"model": PlanAnswer, "description": "It is new."}},
     )
     async def put(
         place: Place, name: Name, body: PlanRequest, response: Response, if_match: IfMatch = None

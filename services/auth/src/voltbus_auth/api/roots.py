@@ -16,8 +16,8 @@ from voltbus_auth.domain.plug_and_charge.authorities import Authority, read_auth
 from voltbus_auth.handlers.trust import Trust
 from voltbus_auth.store import Store
 from voltbus_backbone.errors import Problem, not_found
-from voltbus_backbone.http import scope
-from voltbus_backbone.rest import Paging, page
+from voltbus_backbone.http import Router, scope
+from voltbus_backbone.rest import SortedPaging, page
 
 Fingerprint = Annotated[
     str, Path(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the certificate, hex.")
@@ -70,7 +70,7 @@ class RootPage(BaseModel):
 
 def roots_router(store: Store, trust: Trust, now: Callable[[], datetime]) -> APIRouter:
     """The routes."""
-    router = APIRouter(prefix="/v1/roots", tags=["roots"])
+    router = Router(prefix="/v1/roots", tags=["roots"])
     read, write = scope("tokens:read"), scope("tokens:write")
 
     @router.post("", status_code=201, summary="Trust an authority", dependencies=[write])
@@ -97,7 +97,7 @@ def roots_router(store: Store, trust: Trust, now: Callable[[], datetime]) -> API
 
     @router.get("", summary="List the trusted authorities", dependencies=[read])
     async def list_roots(
-        paging: Annotated[Paging, Depends()],
+        paging: Annotated[SortedPaging, Depends()],
         type: Annotated[Literal["V2G", "MO"] | None, Query()] = None,  # noqa: A002 - the field's name
     ) -> RootPage:
         found = [one for one in await store.root.roots() if type in {None, one.type}]
@@ -122,12 +122,25 @@ def roots_router(store: Store, trust: Trust, now: Callable[[], datetime]) -> API
     return router
 
 
-def _cut(found: list[Authority], paging: Paging) -> tuple[list[Authority], bool]:
-    """A page of what is in order already: there are dozens of roots, not thousands."""
+def _cut(found: list[Authority], paging: SortedPaging) -> tuple[list[Authority], bool]:
+    """A page, by when they were added: there are dozens of roots, not thousands.
+
+    Raises:
+        Problem: 422, the cursor names none of them.
+    """
+    in_order = sorted(
+        found, key=lambda one: (one.added_at, one.fingerprint), reverse=paging.newest_first
+    )
+    places = {one.fingerprint: place for place, one in enumerate(in_order)}
+    cursor = paging.starting_after or paging.ending_before
+    if cursor is None:
+        return in_order[: paging.limit], len(in_order) > paging.limit
+    if cursor not in places:
+        raise Problem(422, "invalid-request", "The cursor names nothing in this list.")
     if paging.ending_before is not None:
-        before = [one for one in found if one.fingerprint < paging.ending_before]
+        before = in_order[: places[cursor]]
         return before[-paging.limit :], len(before) > paging.limit
-    after = [one for one in found if one.fingerprint > (paging.starting_after or "")]
+    after = in_order[places[cursor] + 1 :]
     return after[: paging.limit], len(after) > paging.limit
 
 

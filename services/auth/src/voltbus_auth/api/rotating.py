@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Response
@@ -14,7 +13,6 @@ from pydantic import AnyUrl, BaseModel, ConfigDict, Field, UrlConstraints
 
 from voltbus_auth.api.changes import ChangeAnswer, shown
 from voltbus_auth.api.credentials import StationId, change_open
-from voltbus_auth.api.token_bodies import IdempotencyKey
 from voltbus_auth.domain.changes import rotation, upgrade
 from voltbus_auth.domain.changes.change import Change, HigherProfile
 from voltbus_auth.domain.changes.rotation import PasswordKey
@@ -27,8 +25,7 @@ from voltbus_auth.store import Store
 from voltbus_auth.store.changes import Move, OvertakenError
 from voltbus_backbone.contract.values import Protocol
 from voltbus_backbone.errors import Problem, not_found
-from voltbus_backbone.http import scope
-from voltbus_backbone.rest import StoredAnswer
+from voltbus_backbone.http import Router, scope
 
 _MUTUAL_TLS = 3
 Slot = Annotated[int, Field(ge=0, le=1000)]
@@ -115,7 +112,7 @@ class Beginning:
 
 def rotating_router(beginning: Beginning) -> APIRouter:
     """The routes."""
-    router = APIRouter(prefix="/v1/stations/{station_id}", tags=["credentials"])
+    router = Router(prefix="/v1/stations/{station_id}", tags=["credentials"])
     write = scope("stations:write")
 
     @router.post(
@@ -123,53 +120,31 @@ def rotating_router(beginning: Beginning) -> APIRouter:
         status_code=202,
         summary="Give a station a new password",
         dependencies=[write],
-        response_model=ChangeAnswer,
     )
     async def rotate(
-        station_id: StationId,
-        body: RotateRequest | None = None,
-        idempotency_key: IdempotencyKey = None,
-    ) -> Response:
-        wanted = body or RotateRequest()
-        work = partial(_rotate, beginning, station_id, wanted)
-        return await once(beginning, f"rotate:{station_id}", idempotency_key, wanted, work)
+        station_id: StationId, response: Response, body: RotateRequest | None = None
+    ) -> ChangeAnswer:
+        change = await _rotate(beginning, station_id, body or RotateRequest())
+        response.headers["Location"] = f"/v1/rotations/{change.id}"
+        return change
 
     @router.post(
         "/security-profile",
         status_code=202,
         summary="Bring a station to a higher security profile",
         dependencies=[write],
-        response_model=ChangeAnswer,
     )
     async def raise_profile(
-        station_id: StationId, body: UpgradeRequest, idempotency_key: IdempotencyKey = None
-    ) -> Response:
-        work = partial(_upgrade, beginning, station_id, body)
-        return await once(beginning, f"upgrade:{station_id}", idempotency_key, body, work)
+        station_id: StationId, body: UpgradeRequest, response: Response
+    ) -> ChangeAnswer:
+        change = await _upgrade(beginning, station_id, body)
+        response.headers["Location"] = f"/v1/upgrades/{change.id}"
+        return change
 
     return router
 
 
-async def once(
-    beginning: Beginning,
-    purpose: str,
-    key: str | None,
-    body: BaseModel,
-    operation: Callable[[], Awaitable[StoredAnswer]],
-) -> Response:
-    """The answer of an operation, done once for each purpose and idempotency key."""
-    answer = await beginning.store.idempotency.run(
-        key and f"{purpose}:{key}", body.model_dump(mode="json"), operation
-    )
-    return answer.response()
-
-
-def accepted(location: str, answer: BaseModel) -> StoredAnswer:
-    """202: what began, and where its course is shown."""
-    return StoredAnswer("", 202, answer.model_dump_json().encode(), {"Location": location})
-
-
-async def _rotate(beginning: Beginning, station_id: str, body: RotateRequest) -> StoredAnswer:
+async def _rotate(beginning: Beginning, station_id: str, body: RotateRequest) -> ChangeAnswer:
     known = await beginning.credentials(station_id)
     if not known.verifiers:
         raise Problem(409, "no-password", "The station has no password that could be replaced.")
@@ -184,10 +159,10 @@ async def _rotate(beginning: Beginning, station_id: str, body: RotateRequest) ->
         timeout_s=body.timeout_s,
     )
     await beginning.start(change, both)
-    return accepted(f"/v1/rotations/{change.id}", shown(change))
+    return shown(change)
 
 
-async def _upgrade(beginning: Beginning, station_id: str, body: UpgradeRequest) -> StoredAnswer:
+async def _upgrade(beginning: Beginning, station_id: str, body: UpgradeRequest) -> ChangeAnswer:
     known = await beginning.credentials(station_id)
     if body.security_profile <= known.minimum_profile:
         raise Problem(
@@ -207,8 +182,7 @@ async def _upgrade(beginning: Beginning, station_id: str, body: UpgradeRequest) 
     )
     marked = replace(known, change_id=change.id, revision=known.revision + 1)
     await beginning.start(change, marked)
-    answer = shown(change, await _warnings(beginning, known, body, now))
-    return accepted(f"/v1/upgrades/{change.id}", answer)
+    return shown(change, await _warnings(beginning, known, body, now))
 
 
 def address(body: UpgradeRequest) -> str:

@@ -12,7 +12,7 @@ from voltbus_auth.api.fields import Time
 from voltbus_auth.domain.station_certificates.application import Application, State
 from voltbus_auth.store import Store
 from voltbus_backbone.errors import Problem, not_found
-from voltbus_backbone.http import scope
+from voltbus_backbone.http import Router, scope
 from voltbus_backbone.rest import Paging, page
 
 StationId = Annotated[str, Path(pattern=r"^[^:/\x00-\x1f]{1,48}$", description="OCPP identity.")]
@@ -82,7 +82,7 @@ class CertificateFilters:
 
 def station_certificates_router(store: Store) -> APIRouter:
     """The routes."""
-    router = APIRouter(prefix="/v1", tags=["station certificates"])
+    router = Router(prefix="/v1", tags=["station certificates"])
     read = scope("stations:read")
 
     @router.get(

@@ -32,10 +32,18 @@ from voltbus_backbone.rest import merge_patch
 _REF = re.compile(r"[0-9a-f]{64}")
 TokenRef = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="The token's reference.")]
 IfMatch = Annotated[str | None, Header(description="The ETag that was last read.")]
-IdempotencyKey = Annotated[
-    str | None, Header(description="Repeating a request with it has no effect.")
-]
 _CANONICAL = {name.casefold(): name for name in TYPES}
+
+
+def printable(value: str) -> str:
+    """The text, when it is what a reader or an operator can mean.
+
+    Raises:
+        ValueError: it has spaces around it or control characters in it.
+    """
+    if value != value.strip() or not value.isprintable():
+        raise ValueError("leave out surrounding spaces and control characters")
+    return value
 
 
 def canonical_type(name: str) -> str:
@@ -113,7 +121,7 @@ class TokenRequest(TokenRights):
     @field_validator("type")
     @classmethod
     def _named(cls, value: str) -> str:
-        return canonical_type(value)
+        return canonical_type(printable(value))
 
 
 def entry(body: TokenRequest, key: TokenKey) -> tuple[Token, Value]:

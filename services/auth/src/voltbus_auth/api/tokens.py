@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any
 
-import orjson
-from fastapi import APIRouter, Body, Depends, Header, Query, Response
+from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from pydantic import BaseModel
 
 from voltbus_auth.api.erasures import erased
 from voltbus_auth.api.token_bodies import (
-    IdempotencyKey,
     IfMatch,
     TokenAnswer,
     TokenRef,
@@ -26,9 +25,11 @@ from voltbus_auth.domain.identifiers import TokenKey
 from voltbus_auth.domain.intake import to_milliseconds
 from voltbus_auth.domain.tokens import Registered, Token, TokenStatus
 from voltbus_auth.store import Store
-from voltbus_backbone.errors import Problem, not_found
-from voltbus_backbone.http import scope
-from voltbus_backbone.rest import Paging, StoredAnswer, etag, page, require_match
+from voltbus_backbone.errors import Problem, Unavailable, not_found
+from voltbus_backbone.http import Router, WhoAsks, leave_out_resource, scope
+from voltbus_backbone.rest import SortedPaging, etag, page, require_match
+
+_TRIES = 5
 
 
 class TokenPage(BaseModel):
@@ -58,7 +59,7 @@ class TokenFilters:
 
 def tokens_router(store: Store, key: TokenKey, now: Callable[[], datetime]) -> APIRouter:
     """The routes."""
-    router = APIRouter(prefix="/v1/tokens", tags=["tokens"])
+    router = Router(prefix="/v1/tokens", tags=["tokens"])
     _add_registering(router, store, key, now)
     _add_reading(router, store)
     _add_changing(router, store, now)
@@ -68,7 +69,10 @@ def tokens_router(store: Store, key: TokenKey, now: Callable[[], datetime]) -> A
 def _add_registering(
     router: APIRouter, store: Store, key: TokenKey, now: Callable[[], datetime]
 ) -> None:
-    async def register(body: TokenRequest) -> StoredAnswer:
+    write = scope("tokens:write")
+
+    @router.post("", status_code=201, summary="Register a token", dependencies=[write])
+    async def create(body: TokenRequest, response: Response) -> TokenAnswer:
         token, value = entry(body, key)
         made = await store.token.create(token, value, to_milliseconds(now()))
         if made is None:
@@ -80,39 +84,52 @@ def _add_registering(
                 "This token is registered already.",
                 headers={"Location": f"/v1/tokens/{ref}"},
             )
-        headers = {"Location": f"/v1/tokens/{token.ref}", "ETag": etag(made.token.revision)}
-        content = orjson.dumps(shown(made).model_dump(mode="json"))
-        return StoredAnswer("", 201, content, headers)
+        return _placed(made, response)
 
-    @router.post(
+    @router.put(
         "",
-        status_code=201,
-        summary="Register a token",
-        dependencies=[scope("tokens:write")],
-        response_model=TokenAnswer,
+        summary="Register a token, or give the one with this value and type these rights",
+        description="201 when it is new, 200 when it was there: its rights are then replaced as a "
+        "whole. With If-Match only that revision is, and none is made.",
+        dependencies=[write],
+        responses={201: {"model": TokenAnswer, "description": "It is new."}},
     )
-    async def create(body: TokenRequest, idempotency_key: IdempotencyKey = None) -> Response:
-        # The value itself stays out of what is kept with the key: its reference stands for it.
-        request = {**body.model_dump(mode="json"), "id_token": key.ref(body.type, body.id_token)}
-        answer = await store.idempotency.run(
-            idempotency_key and f"tokens:{idempotency_key}", request, lambda: register(body)
-        )
-        return answer.response()
+    async def put(body: TokenRequest, response: Response, if_match: IfMatch = None) -> TokenAnswer:
+        token, value = entry(body, key)
+        for _ in range(_TRIES):
+            at = to_milliseconds(now())
+            known = next(iter((await store.token.known(value.identities)).values()), None)
+            if known is None:
+                if if_match is not None:
+                    raise Problem(412, "precondition-failed", "There is no such token any more.")
+                stored = await store.token.create(token, value, at)
+                response.status_code = 201
+            else:
+                require_match(if_match, known.revision, required=False)
+                # Its type stays: presented without one, it may be known by another.
+                after = replace(token, ref=known.ref, type=known.type, revision=known.revision)
+                stored = await store.token.update(after, at)
+                response.status_code = 200
+            if stored is not None:
+                return _placed(stored, response)
+        raise Unavailable("others keep changing the same token")
+
+
+def _placed(found: Registered, response: Response) -> TokenAnswer:
+    """The answer, with where the token is from now on and its entity tag."""
+    response.headers["Location"] = f"/v1/tokens/{found.token.ref}"
+    response.headers["ETag"] = etag(found.token.revision)
+    return shown(found)
 
 
 def _add_reading(router: APIRouter, store: Store) -> None:
     read = scope("tokens:read")
 
-    @router.get("", summary="List tokens", dependencies=[read])
+    @router.get("", summary="List tokens, the newest first", dependencies=[read])
     async def list_tokens(
-        paging: Annotated[Paging, Depends()], filters: Annotated[TokenFilters, Depends()]
+        paging: Annotated[SortedPaging, Depends()], filters: Annotated[TokenFilters, Depends()]
     ) -> TokenPage:
-        found, more = await store.token.page(
-            filters.query,
-            limit=paging.limit,
-            after=paging.starting_after,
-            before=paging.ending_before,
-        )
+        found, more = await store.token.page(filters.query, paging)
         return TokenPage(**page([shown(one) for one in found], has_more=more))
 
     @router.get("/{ref}", summary="Show a token", dependencies=[read])
@@ -145,8 +162,9 @@ def _add_changing(router: APIRouter, store: Store, now: Callable[[], datetime]) 
     @router.delete("/{ref}", status_code=204, summary="Remove a token", dependencies=[write])
     async def delete(
         ref: TokenRef,
+        caller: WhoAsks,
+        request: Request,
         if_match: IfMatch = None,
-        authorization: Annotated[str, Header()] = "",
         *,
         erase: Annotated[
             bool, Query(description="Forget it everywhere, as `POST …/erase` does.")
@@ -156,7 +174,8 @@ def _add_changing(router: APIRouter, store: Store, now: Callable[[], datetime]) 
         require_match(if_match, found.token.revision)
         at = to_milliseconds(now())
         if erase:
-            await erased(store, found.token, at, authorization)
+            leave_out_resource(request)
+            await erased(store, found.token, at, caller.subject)
         elif not await store.token.delete(found.token, at):
             raise _overtaken()
 

@@ -7,14 +7,11 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
-import orjson
-from fastapi import APIRouter, Depends, Header, Path, Query, Response
+from fastapi import APIRouter, Depends, Path, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict
 
-from voltbus_auth.api.erasures import caller
 from voltbus_auth.api.fields import Text, Time
-from voltbus_auth.api.token_bodies import IdempotencyKey
 from voltbus_auth.domain.account import snapshot
 from voltbus_auth.domain.intake import to_milliseconds
 from voltbus_auth.domain.portable import Format
@@ -23,10 +20,16 @@ from voltbus_auth.domain.transaction_rows import write_rows
 from voltbus_auth.handlers.closing import TransactionCloser
 from voltbus_auth.store import Store
 from voltbus_backbone.errors import Problem, not_found
-from voltbus_backbone.http import scope
-from voltbus_backbone.rest import Paging, StoredAnswer, page
+from voltbus_backbone.http import Router, WhoAsks, scope
+from voltbus_backbone.rest import SortedPaging, page
 
 TransactionRef = Annotated[str, Path(pattern=r"^[0-9a-f]{26}$")]
+_EXPORTED: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "One transaction a line",
+        "content": {"application/x-ndjson": {}, "text/csv": {}},
+    }
+}
 _MOST_SAMPLE_SETS = 5000
 # Shown even where nothing is known, so that a reader finds every field.
 _ALWAYS = (
@@ -107,21 +110,24 @@ def transactions_router(
     store: Store, closing: TransactionCloser, now: Callable[[], datetime]
 ) -> APIRouter:
     """The routes."""
-    router = APIRouter(prefix="/v1/transactions", tags=["transactions"])
+    router = Router(prefix="/v1/transactions", tags=["transactions"])
     read, write = scope("transactions:read"), scope("transactions:write")
 
     @router.get("", summary="List transactions, the newest first", dependencies=[read])
     async def list_transactions(
-        paging: Annotated[Paging, Depends()], filters: Annotated[TransactionFilters, Depends()]
+        paging: Annotated[SortedPaging, Depends()],
+        filters: Annotated[TransactionFilters, Depends()],
     ) -> dict[str, Any]:
-        after = await _edge(store, paging.starting_after)
-        before = await _edge(store, paging.ending_before)
-        found, more = await store.transaction.page(
-            await filters.resolve(store), limit=paging.limit, after=after, before=before
-        )
+        found, more = await store.transaction.page(await filters.resolve(store), paging)
         return page([show(record) for record in found], has_more=more)
 
-    @router.get("/export", summary="Export transactions, the newest first", dependencies=[read])
+    @router.get(
+        "/export",
+        summary="Export transactions, the newest first",
+        dependencies=[read],
+        response_class=Response,
+        responses=_EXPORTED,
+    )
     async def export(
         filters: Annotated[TransactionFilters, Depends()],
         form: Annotated[Format, Query(alias="format")] = Format.NDJSON,
@@ -143,27 +149,14 @@ def transactions_router(
         "that comes later still corrects it.",
         dependencies=[write],
     )
-    async def close(
-        ref: TransactionRef,
-        body: CloseRequest,
-        authorization: Annotated[str, Header()] = "",
-        idempotency_key: IdempotencyKey = None,
-    ) -> Response:
-        async def operation() -> StoredAnswer:
-            closed = Closed(to_milliseconds(now()), OPERATOR, body.reason, caller(authorization))
-            record = await closing.close(ref, closed)
-            if record is None:
-                if await store.transaction.find(ref) is None:
-                    raise not_found("transaction")
-                raise Problem(409, "already-ended", "The end of this transaction is known.")
-            return StoredAnswer("", 200, orjson.dumps(show(record)), {})
-
-        answer = await store.idempotency.run(
-            idempotency_key and f"close:{idempotency_key}",
-            {"ref": ref, "reason": body.reason},
-            operation,
-        )
-        return answer.response()
+    async def close(ref: TransactionRef, body: CloseRequest, asker: WhoAsks) -> dict[str, Any]:
+        closed = Closed(to_milliseconds(now()), OPERATOR, body.reason, asker.subject)
+        record = await closing.close(ref, closed)
+        if record is None:
+            if await store.transaction.find(ref) is None:
+                raise not_found("transaction")
+            raise Problem(409, "already-ended", "The end of this transaction is known.")
+        return show(record)
 
     return router
 
@@ -185,15 +178,6 @@ def _stream(store: Store, query: dict[str, Any], form: Format) -> StreamingRespo
             "Content-Disposition": f'attachment; filename="transactions.{form.value}"',
         },
     )
-
-
-async def _edge(store: Store, ref: str | None) -> Record | None:
-    if ref is None:
-        return None
-    record = await store.transaction.find(ref)
-    if record is None:
-        raise Problem(422, "invalid-request", "The cursor names no transaction.")
-    return record
 
 
 def show(record: Record) -> dict[str, Any]:

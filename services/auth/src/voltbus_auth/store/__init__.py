@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from voltbus_auth.settings import Way
+from voltbus_auth.settings import Way, token_key
 from voltbus_auth.store.changes import ChangeStore
 from voltbus_auth.store.credentials import CredentialStore
 from voltbus_auth.store.erasure import ErasureStore
@@ -25,8 +25,8 @@ from voltbus_auth.store.transactions import TransactionStore
 from voltbus_auth.store.vault import Vault, read_master_keys
 from voltbus_backbone.contract.registry import Topic
 from voltbus_backbone.outbox import Outbox
-from voltbus_backbone.rest import Idempotency
-from voltbus_backbone.store import MongoKeyStore, Reachable, open_database
+from voltbus_backbone.rest_store import RestStore
+from voltbus_backbone.store import Reachable, open_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -68,7 +68,12 @@ class Store:
         self.token = TokenStore(
             database, self.reachable, outbox=self.outbox, vault=self.vault, source=source
         )
-        self.erasure = ErasureStore(database, self.reachable, outbox=self.outbox, source=source)
+        self.rest = RestStore(
+            database, audit_days=settings.audit_days, secret=token_key(settings).derived(b"rest")
+        )
+        self.erasure = ErasureStore(
+            database, self.reachable, audit=self.rest.audit, outbox=self.outbox, source=source
+        )
         self.credential = CredentialStore(database, self.reachable)
         self.change = ChangeStore(database, self.reachable)
         self.fleet = FleetStore(database, self.reachable)
@@ -101,8 +106,6 @@ class Store:
         )
         self.root = RootStore(database, self.reachable)
         self.application = ApplicationStore(database, self.reachable)
-        self._keys = MongoKeyStore(database["idempotency_keys"])
-        self.idempotency = Idempotency(self._keys)
 
     @classmethod
     async def open(
@@ -137,7 +140,7 @@ class Store:
         await self.application.prepare()
         await self.external.prepare()
         await self.outbox.prepare()
-        await self._keys.prepare()
+        await self.rest.prepare()
         if self.vault is not None:
             await self.vault.prepare()
 

@@ -19,12 +19,14 @@ from voltbus_auth.domain.changes.presence import Presence
 from voltbus_auth.store.documents import credentials_document
 from voltbus_auth.store.projections import write_unless_newer
 from voltbus_backbone.errors import Unavailable
+from voltbus_backbone.rest_store import find_page
 from voltbus_backbone.store import transaction
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from voltbus_auth.domain.credentials import Credentials
+    from voltbus_backbone.rest import Paging
     from voltbus_backbone.store import Collection as Documents
     from voltbus_backbone.store import Database, Document, Reachable
 
@@ -90,22 +92,11 @@ class ChangeStore:
             found = await self._changes.find(query).to_list(None)
         return [_change_of(one) for one in found]
 
-    async def page(
-        self, query: Document, *, limit: int, after: str | None, before: str | None
-    ) -> tuple[list[Change], bool]:
-        """Some of what matches, by id; and whether there is more."""
-        bounds: Document = {}
-        if after is not None:
-            bounds["$gt"] = after
-        if before is not None:
-            bounds["$lt"] = before
-        wanted = {**query, "_id": bounds} if bounds else query
-        direction = -1 if before is not None else 1
+    async def page(self, query: Document, paging: Paging) -> tuple[list[Change], bool]:
+        """Some of what matches, by id, which sorts by time; and whether there is more."""
         with self._reachable.watching():
-            cursor = self._changes.find(wanted).sort("_id", direction).limit(limit + 1)
-            found = await cursor.to_list(None)
-        changes = [_change_of(one) for one in found[:limit]]
-        return (changes[::-1] if direction < 0 else changes), len(found) > limit
+            found, more = await find_page(self._changes, query, paging, by="_id")
+        return [_change_of(one) for one in found], more
 
     async def start(self, move: Move) -> None:
         """Store a new change with its station's credentials, unless one is open already.

@@ -18,6 +18,7 @@ from voltbus_auth.store import journal
 from voltbus_auth.store.external import COLLECTION
 from voltbus_backbone.contract.registry import TOKEN_ERASED
 from voltbus_backbone.envelope import event
+from voltbus_backbone.rest_store import find_page
 from voltbus_backbone.store import transaction
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     from voltbus_auth.domain.tokens import Token
     from voltbus_backbone.outbox import Outbox
+    from voltbus_backbone.rest import Paging
+    from voltbus_backbone.rest_store import MongoAudit
     from voltbus_backbone.store import Database, Document, Reachable
 
 
@@ -43,9 +46,16 @@ class ErasureStore:
     """Erases, and shows what was erased when and by whom."""
 
     def __init__(
-        self, database: Database, reachable: Reachable, *, outbox: Outbox, source: str
+        self,
+        database: Database,
+        reachable: Reachable,
+        *,
+        audit: MongoAudit,
+        outbox: Outbox,
+        source: str,
     ) -> None:
         self._database = database
+        self._audit = audit
         self._erasures = database["erasures"]
         self._reachable = reachable
         self._outbox = outbox
@@ -95,6 +105,7 @@ class ErasureStore:
                     session=session,
                 )
                 decisions = await journal.forget(self._database, refs, session)
+                await self._audit.forget(refs, session)
                 await self._database["open_transactions"].delete_one(
                     {"_id": f"token:{token.ref}"}, session=session
                 )
@@ -110,28 +121,19 @@ class ErasureStore:
         self._outbox.wake()
         return _erasure(document)
 
-    async def page(
-        self, *, limit: int, after: str | None, before: str | None
-    ) -> tuple[list[Erasure], bool]:
-        """A page of the audit, the newest first, and whether there is more in its direction.
+    async def page(self, paging: Paging) -> tuple[list[Erasure], bool]:
+        """A page of the audit, and whether there is more in its direction.
 
         Raises:
-            ValueError: ``after`` or ``before`` is no id of an erasure.
+            ValueError: the cursor is no id of an erasure.
         """
-        query: Document = {}
-        edge = after or before
-        if edge is not None:
-            if not ObjectId.is_valid(edge):
-                raise ValueError(edge)
-            query = {"_id": {"$lt" if after is not None else "$gt": ObjectId(edge)}}
-        order = 1 if before is not None else -1
+        cursor = paging.starting_after or paging.ending_before
+        if cursor is not None and not ObjectId.is_valid(cursor):
+            raise ValueError(cursor)
+        edge = None if cursor is None else ObjectId(cursor)
         with self._reachable.watching():
-            cursor = self._erasures.find(query).sort("_id", order).limit(limit + 1)
-            documents = await cursor.to_list(None)
-        found = [_erasure(document) for document in documents[:limit]]
-        if before is not None:
-            found.reverse()
-        return found, len(documents) > limit
+            found, more = await find_page(self._erasures, {}, paging, by="_id", edge=edge)
+        return [_erasure(document) for document in found], more
 
 
 def _erasure(document: Document) -> Erasure:

@@ -10,10 +10,12 @@ from pymongo import ReturnDocument, UpdateOne
 
 from voltbus_auth.domain.changes.change import State
 from voltbus_auth.domain.changes.fleet import Fleet, Progress
+from voltbus_backbone.rest_store import find_page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from voltbus_backbone.rest import Paging
     from voltbus_backbone.store import Database, Document, Reachable
 
 _LEASE = timedelta(seconds=15)
@@ -62,11 +64,11 @@ class FleetStore:
             found = await self._fleets.find_one({"_id": fleet_id})
         return None if found is None else msgspec.convert(found, Fleet)
 
-    async def latest(self, limit: int) -> list[Fleet]:
-        """The newest first."""
+    async def page(self, paging: Paging) -> tuple[list[Fleet], bool]:
+        """Some of them, by id, which sorts by time; and whether there is more."""
         with self._reachable.watching():
-            found = await self._fleets.find().sort("_id", -1).limit(limit).to_list(None)
-        return [msgspec.convert(one, Fleet) for one in found]
+            found, more = await find_page(self._fleets, {}, paging, by="_id")
+        return [msgspec.convert(one, Fleet) for one in found], more
 
     async def write(self, fleet: Fleet) -> bool:
         """Store unless somebody else wrote it since it was read; whether it was stored."""

@@ -7,12 +7,12 @@ two index entries at most, where a document of its own would cost four and most 
 from __future__ import annotations
 
 import asyncio
+import re
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import structlog
 from bson import ObjectId
-from bson.errors import InvalidId
 from prometheus_client import Counter
 from pymongo import WriteConcern
 from pymongo.read_concern import ReadConcern
@@ -36,6 +36,7 @@ LOST = Counter(
 
 _EVERY_S = 0.25
 _ROOM = 20_000
+_NUMBER = re.compile(r"[0-9]{1,9}")
 _LINES = 500  # on a sheet: some 150 kB, far from the 16 MB that a document may have
 
 
@@ -207,10 +208,10 @@ def _reading(wanted: Document, after: str | None, before: str | None) -> list[Do
 
 def _place(cursor: str) -> tuple[ObjectId, int]:
     sheet, _, number = cursor.partition("-")
-    try:
-        return ObjectId(sheet), int(number)
-    except (InvalidId, ValueError):
-        raise ValueError("no id of a decision") from None
+    # A sheet has some hundreds of lines: a longer number is none, and might be none of 64 bits.
+    if not ObjectId.is_valid(sheet) or not _NUMBER.fullmatch(number):
+        raise ValueError("no id of a decision")
+    return ObjectId(sheet), int(number)
 
 
 def _listed(document: Document) -> Document:

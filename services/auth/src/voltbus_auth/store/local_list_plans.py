@@ -8,6 +8,7 @@ from pymongo import UpdateOne
 from pymongo.errors import DuplicateKeyError
 
 from voltbus_auth.store.local_list_documents import plan_document, plan_of
+from voltbus_backbone.rest_store import find_page
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from voltbus_auth.domain.local_lists.plans import Plan
     from voltbus_auth.domain.tokens import Token
+    from voltbus_backbone.rest import Paging
     from voltbus_backbone.store import Database, Document, Reachable
 
 
@@ -70,23 +72,11 @@ class PlanStore:
             result = await self._plans.delete_one({"_id": key, "revision": revision})
         return bool(result.deleted_count)
 
-    async def page(
-        self, *, limit: int, after: str | None, before: str | None
-    ) -> tuple[list[tuple[Plan, datetime]], bool]:
-        """Plans in the order of their keys; whether there are more."""
-        query: Document = {}
-        order = -1 if before is not None else 1
-        if after is not None:
-            query = {"_id": {"$gt": after}}
-        elif before is not None:
-            query = {"_id": {"$lt": before}}
+    async def page(self, paging: Paging) -> tuple[list[tuple[Plan, datetime]], bool]:
+        """Plans in the order of their keys, which operators chose; whether there are more."""
         with self._reachable.watching():
-            cursor = self._plans.find(query).sort("_id", order).limit(limit + 1)
-            documents = await cursor.to_list(None)
-        found = [(plan_of(one), one["updated_at"]) for one in documents[:limit]]
-        if before is not None:
-            found.reverse()
-        return found, len(documents) > limit
+            found, more = await find_page(self._plans, {}, paging, by="_id")
+        return [(plan_of(one), one["updated_at"]) for one in found], more
 
     async def naming(self, tokens: Collection[Token], refs: Collection[str]) -> set[str]:
         """The plans by which these tokens are wanted now, apart from those by agreements."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pymongo import DeleteOne, UpdateOne
 from pymongo.errors import BulkWriteError
@@ -11,11 +11,13 @@ from pymongo.errors import BulkWriteError
 from voltbus_auth.domain.local_lists.facts import Station
 from voltbus_auth.domain.local_lists.station import ListState
 from voltbus_auth.store.local_list_documents import station_change, station_of
+from voltbus_backbone.rest_store import find_page
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime, timedelta
 
+    from voltbus_backbone.rest import Paging
     from voltbus_backbone.store import Database, Document, Reachable
 
 _DUPLICATE = 11000
@@ -151,20 +153,11 @@ class LocalListStore:
             with self._reachable.watching():
                 await self._stations.bulk_write(steps, ordered=False)
 
-    async def page(
-        self, status: str | None, *, limit: int, after: str | None, before: str | None
-    ) -> tuple[list[Station], bool]:
+    async def page(self, status: str | None, paging: Paging) -> tuple[list[Station], bool]:
         """Stations in the order of their ids, without what they hold; whether there are more."""
-        query: dict[str, Any] = {"list.status": status or {"$ne": "unmanaged"}}
-        order = -1 if before is not None else 1
-        if after is not None:
-            query["_id"] = {"$gt": after}
-        elif before is not None:
-            query["_id"] = {"$lt": before}
+        query: Document = {"list.status": status or {"$ne": "unmanaged"}}
         with self._reachable.watching():
-            cursor = self._stations.find(query, {"held": 0}).sort("_id", order).limit(limit + 1)
-            documents = await cursor.to_list(None)
-        found = [station_of(document) for document in documents[:limit]]
-        if before is not None:
-            found.reverse()
-        return found, len(documents) > limit
+            found, more = await find_page(
+                self._stations, query, paging, by="_id", projection={"held": 0}
+            )
+        return [station_of(document) for document in found], more

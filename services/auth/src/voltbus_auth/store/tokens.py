@@ -12,6 +12,7 @@ from voltbus_auth.domain.tokens import Registered, Token, changed, likeliest
 from voltbus_auth.store.documents import TOKEN_FIELDS, token_change, token_document, token_of
 from voltbus_backbone.contract.registry import TOKEN_CREATED, TOKEN_DELETED, TOKEN_UPDATED
 from voltbus_backbone.envelope import event
+from voltbus_backbone.rest_store import find_page
 from voltbus_backbone.store import transaction
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from voltbus_backbone.contract.registry import MessageType
     from voltbus_backbone.envelope import Record
     from voltbus_backbone.outbox import Outbox
+    from voltbus_backbone.rest import Paging
     from voltbus_backbone.store import Database, Document, Reachable
 
 RIGHTS = dict.fromkeys((*TOKEN_FIELDS, "refs"), 1)
@@ -91,7 +93,8 @@ class TokenStore:
                 unique=True,
                 partialFilterExpression={"identities": {"$exists": True}},
             )
-            await self._tokens.create_index([("group_id", 1), ("_id", 1)])
+            await self._tokens.create_index([("created_at", -1), ("_id", -1)])
+            await self._tokens.create_index([("group_id", 1), ("created_at", -1), ("_id", -1)])
 
     async def tokens(self, refs: Collection[str]) -> dict[str, Token]:
         """The tokens that these presented references mean."""
@@ -340,22 +343,11 @@ class TokenStore:
         self._outbox.wake()
         return bool(result.deleted_count)
 
-    async def page(
-        self, query: Document, *, limit: int, after: str | None, before: str | None
-    ) -> tuple[list[Registered], bool]:
-        """A page in the order of references, and whether there is more in its direction."""
-        order = -1 if before is not None else 1
-        if after is not None:
-            query = {**query, "_id": {"$gt": after}}
-        elif before is not None:
-            query = {**query, "_id": {"$lt": before}}
+    async def page(self, query: Document, paging: Paging) -> tuple[list[Registered], bool]:
+        """A page by the time of registration, and whether there is more in its direction."""
         with self._reachable.watching():
-            cursor = self._tokens.find(query, _SHOWN).sort("_id", order).limit(limit + 1)
-            documents = await cursor.to_list(None)
-        found = [_registered(document) for document in documents[:limit]]
-        if before is not None:
-            found.reverse()
-        return found, len(documents) > limit
+            found, more = await find_page(self._tokens, query, paging, projection=_SHOWN)
+        return [_registered(document) for document in found], more
 
     def _told(
         self, row: MessageType[Any], token: Token, at: datetime, *, status: str | None = None

@@ -12,6 +12,7 @@ from pymongo.errors import BulkWriteError, OperationFailure
 from voltbus_auth.store.changes import OvertakenError
 from voltbus_auth.store.transaction_documents import record_document, record_of, search_fields
 from voltbus_backbone.contract.values import Sample
+from voltbus_backbone.rest_store import find_page
 from voltbus_backbone.store import transaction
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from voltbus_auth.domain.samples import SampleSet
     from voltbus_backbone.envelope import Record as Outgoing
     from voltbus_backbone.outbox import Outbox
+    from voltbus_backbone.rest import Paging
     from voltbus_backbone.store import Database, Document, Reachable
 
 _DUPLICATE = 11000
@@ -288,27 +290,11 @@ class TransactionStore:
             documents = await cursor.to_list(None)
         return [sample for document in documents for sample in _decode_samples(document["data"])]
 
-    async def page(
-        self, query: Document, *, limit: int, after: Record | None, before: Record | None
-    ) -> tuple[list[Record], bool]:
-        """A page, the newest first, and whether there is more in its direction."""
-        order = -1
-        edge = after or before
-        if edge is not None:
-            sign = "$lt" if after is not None else "$gt"
-            order = -1 if after is not None else 1
-            position = [
-                {"first_at": {sign: edge.first_at}},
-                {"first_at": edge.first_at, "_id": {sign: edge.ref}},
-            ]
-            query = {"$and": [query, {"$or": position}]}
+    async def page(self, query: Document, paging: Paging) -> tuple[list[Record], bool]:
+        """A page by when they began, and whether there is more in its direction."""
         with self._reachable.watching():
-            cursor = self._transactions.find(query).sort([("first_at", order), ("_id", order)])
-            documents = await cursor.limit(limit + 1).to_list(None)
-        found = [record_of(document) for document in documents[:limit]]
-        if order == 1:
-            found.reverse()
-        return found, len(documents) > limit
+            found, more = await find_page(self._transactions, query, paging, by="first_at")
+        return [record_of(document) for document in found], more
 
     async def all(self, query: Document) -> AsyncIterator[list[Record]]:
         """Everything that matches in portions, the newest first; by its end where that is asked.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from voltbus_backbone import hours
+from voltbus_backbone.bodies import Time
 from voltbus_backbone.contract.values import OpeningHours
 from voltbus_backbone.errors import Problem
 from voltbus_config.domain.commands import LONGEST_TIMEOUT_S
@@ -128,12 +128,5 @@ class NewCommand(Body):
     action: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,49}$")
     payload: dict[str, Any] = Field(default_factory=dict)
     idempotency_key: str | None = Field(default=None, min_length=1, max_length=255)
-    expires_at: datetime | None = None
+    expires_at: Time | None = None
     timeout_s: float = Field(default=30.0, gt=0, le=LONGEST_TIMEOUT_S)
-
-    @field_validator("expires_at")
-    @classmethod
-    def _aware(cls, value: datetime | None) -> datetime | None:
-        if value is not None and value.tzinfo is None:
-            raise ValueError("give the time with its offset, such as 2026-01-31T12:00:00Z")
-        return value

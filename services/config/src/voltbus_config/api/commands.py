@@ -10,8 +10,8 @@ from fastapi import APIRouter, Depends, Query, Response
 from voltbus_backbone import rest
 from voltbus_backbone.contract.config import CommandRequested, CommandStatus
 from voltbus_backbone.errors import Problem, not_found
-from voltbus_backbone.http import scope
-from voltbus_backbone.rest import Paging
+from voltbus_backbone.http import Router, scope
+from voltbus_backbone.rest import SortedPaging
 from voltbus_config.api import views
 from voltbus_config.api.bodies import NewCommand
 from voltbus_config.domain import commands as life
@@ -25,7 +25,7 @@ from voltbus_config.store import Session
 
 def router(shell: Shell, tending: Tending) -> APIRouter:
     """The routes of commands."""
-    routes = APIRouter(prefix="/v1", tags=["commands"])
+    routes = Router(prefix="/v1", tags=["commands"])
     commands = Commands(shell, tending)
 
     @routes.post(
@@ -41,7 +41,7 @@ def router(shell: Shell, tending: Tending) -> APIRouter:
 
     @routes.get("/commands", dependencies=[scope("commands:read")], summary="List commands")
     async def listed(
-        paging: Annotated[Paging, Depends()],
+        paging: Annotated[SortedPaging, Depends()],
         station_id: Annotated[str | None, Query(max_length=48)] = None,
         status: CommandStatus | None = None,
     ) -> dict[str, Any]:
@@ -51,12 +51,7 @@ def router(shell: Shell, tending: Tending) -> APIRouter:
             if value is not None
         }
         with shell.store.reachable.watching():
-            found, more = await shell.store.page_of_commands(
-                query,
-                limit=paging.limit,
-                after=paging.starting_after,
-                before=paging.ending_before,
-            )
+            found, more = await shell.store.page_of_commands(query, paging)
         return rest.page([views.command(each) for each in found], has_more=more)
 
     @routes.get(

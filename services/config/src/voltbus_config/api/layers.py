@@ -8,7 +8,8 @@ from fastapi import APIRouter, Depends, Path, Response
 
 from voltbus_backbone import rest
 from voltbus_backbone.errors import Problem, not_found
-from voltbus_backbone.http import scope
+from voltbus_backbone.http import Router, body_of, scope
+from voltbus_backbone.http.bodies import LARGER_BODY_BYTES
 from voltbus_backbone.rest import Paging
 from voltbus_config.api import views
 from voltbus_config.api.bodies import SettingsBody
@@ -30,19 +31,17 @@ Name = Annotated[
 
 def router(shell: Shell, tending: Tending) -> APIRouter:
     """The routes of layers."""
-    routes = APIRouter(prefix="/v1/layers", tags=["settings"])
+    routes = Router(prefix="/v1/layers", tags=["settings"])
 
     @routes.get("", dependencies=[scope("stations:read")], summary="List the layers")
     async def listed(paging: Annotated[Paging, Depends()]) -> dict[str, Any]:
         with shell.store.reachable.watching():
-            found, more = await shell.store.page_of_layers(
-                limit=paging.limit, after=paging.starting_after, before=paging.ending_before
-            )
+            found, more = await shell.store.page_of_layers(paging)
         return rest.page([views.layer(name, each) for name, each in found], has_more=more)
 
     @routes.put(
         "/{name:path}",
-        dependencies=[scope("stations:write")],
+        dependencies=[scope("stations:write"), body_of(LARGER_BODY_BYTES)],
         summary="Set how every station of a layer should be set",
     )
     async def put(name: Name, body: SettingsBody) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from fastapi import APIRouter
 
 from voltbus_backbone.contract.values import ChargingSpeed
 from voltbus_backbone.errors import not_found
-from voltbus_backbone.http import scope
+from voltbus_backbone.http import Router, body_of, scope
+from voltbus_backbone.http.bodies import LARGER_BODY_BYTES
 from voltbus_config.api import views
 from voltbus_config.api.bodies import SettingsBody
 from voltbus_config.domain.desired import Desired
@@ -20,11 +21,11 @@ from voltbus_config.store import Session
 
 def router(shell: Shell, tending: Tending) -> APIRouter:
     """The routes of settings."""
-    routes = APIRouter(prefix="/v1/stations", tags=["settings"])
+    routes = Router(prefix="/v1/stations", tags=["settings"])
 
     @routes.put(
         "/{station_id}/settings",
-        dependencies=[scope("stations:write")],
+        dependencies=[scope("stations:write"), body_of(LARGER_BODY_BYTES)],
         summary="Set how a station should be set (replaces the station's own layer)",
     )
     async def put(station_id: str, body: SettingsBody) -> dict[str, Any]:

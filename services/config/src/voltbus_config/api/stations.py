@@ -6,7 +6,6 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 import msgspec
-import orjson
 from fastapi import APIRouter, Depends, Header, Query, Response
 
 from voltbus_backbone import rest
@@ -14,8 +13,8 @@ from voltbus_backbone.bodies import checked
 from voltbus_backbone.contract.registry import STATION_REGISTERED
 from voltbus_backbone.contract.stations import StationRegistered
 from voltbus_backbone.errors import Problem, not_found
-from voltbus_backbone.http import scope
-from voltbus_backbone.rest import Idempotency, Paging, StoredAnswer
+from voltbus_backbone.http import Router, scope
+from voltbus_backbone.rest import Paging, SortedPaging
 from voltbus_config.api import views
 from voltbus_config.api.bodies import NewStation, StationChange
 from voltbus_config.domain.emissions import Emission, registration_changed
@@ -29,9 +28,8 @@ Patch = dict[str, Any]
 
 def router(shell: Shell, tending: Tending) -> APIRouter:
     """The routes of stations."""
-    routes = APIRouter(prefix="/v1/stations", tags=["stations"])
+    routes = Router(prefix="/v1/stations", tags=["stations"])
     stations = Stations(shell, tending)
-    idempotency = Idempotency(shell.store.keys)
 
     @routes.post(
         "",
@@ -39,19 +37,16 @@ def router(shell: Shell, tending: Tending) -> APIRouter:
         dependencies=[scope("stations:write")],
         summary="Register a station",
     )
-    async def create(
-        body: NewStation, idempotency_key: Annotated[str | None, Header()] = None
-    ) -> Response:
-        async def once() -> StoredAnswer:
-            return await stations.create(body)
-
-        request = ["stations", body.model_dump(mode="json")]
-        done = await idempotency.run(idempotency_key, request, once)
-        return done.response()
+    async def create(body: NewStation, response: Response) -> dict[str, Any]:
+        await stations.create(body)
+        response.headers["Location"] = f"/v1/stations/{quote(body.id, safe='')}"
+        response.headers["ETag"] = rest.etag(1)
+        _, shown = await stations.see(body.id)
+        return shown
 
     @routes.get("", dependencies=[scope("stations:read")], summary="List stations")
     async def listed(
-        paging: Annotated[Paging, Depends()],
+        paging: Annotated[SortedPaging, Depends()],
         registration: Registration | None = None,
         group_id: Annotated[str | None, Query(max_length=100)] = None,
         site_id: Annotated[str | None, Query(max_length=100)] = None,
@@ -103,7 +98,7 @@ class Stations:
         self._shell = shell
         self._tending = tending
 
-    async def create(self, body: NewStation) -> StoredAnswer:
+    async def create(self, body: NewStation) -> None:
         """Register; 409 for an id that is taken."""
         now = self._shell.now()
         station = Station(
@@ -125,13 +120,6 @@ class Stations:
 
         await self._commit(work)
         await self._look_again(body.id)
-        _, shown = await self.see(body.id)
-        return StoredAnswer(
-            "",
-            201,
-            orjson.dumps(shown),
-            {"Location": f"/v1/stations/{quote(body.id, safe='')}", "ETag": rest.etag(1)},
-        )
 
     async def see(self, station_id: str) -> tuple[Station, dict[str, Any]]:
         """One station; 404 when there is none."""
@@ -149,16 +137,10 @@ class Stations:
         connected: bool | None,  # noqa: FBT001 - a filter
         paging: Paging,
     ) -> dict[str, Any]:
-        """A page of stations in the order of their ids."""
+        """A page of stations, by when they were registered."""
         store = self._shell.store
         with store.reachable.watching():
-            found, more = await store.page_of_stations(
-                query,
-                connected,
-                limit=paging.limit,
-                after=paging.starting_after,
-                before=paging.ending_before,
-            )
+            found, more = await store.page_of_stations(query, connected, paging)
             ids = [station.id for station in found]
             presence = await store.presence.get(ids)
             desired = await store.desired.get(ids)

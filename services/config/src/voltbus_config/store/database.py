@@ -21,7 +21,8 @@ from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
 from voltbus_backbone.errors import Unavailable
-from voltbus_backbone.store import MongoKeyStore, Reachable
+from voltbus_backbone.rest_store import RestStore
+from voltbus_backbone.store import Reachable
 from voltbus_config.domain.commands import OPEN, Command
 from voltbus_config.domain.connections import LOST, Presence
 from voltbus_config.domain.desired import Desired
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from motor.motor_asyncio import AsyncIOMotorClientSession
 
+    from voltbus_backbone.rest import Paging
     from voltbus_backbone.store import Database
 
     Session = AsyncIOMotorClientSession
@@ -60,7 +62,7 @@ class StoredLayer(msgspec.Struct, frozen=True, rename={"id": "_id"}):
 class Store:
     """Everything that config keeps."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, audit_days: int = 365) -> None:
         self._database = database
         self.reachable = Reachable()
         self.stations = Shelf(database["stations"], Station)
@@ -72,12 +74,12 @@ class Store:
         self.gateways = Gateways(database["gateways"], self.reachable)
         self.due = Due(database["due"], self.reachable)
         self.outbox = database["outbox"]
-        self.keys = MongoKeyStore(database["idempotency_keys"])
+        self.rest = RestStore(database, audit_days=audit_days)
 
     async def prepare(self, commands_kept: timedelta) -> None:
         """Create the indexes."""
         with self.reachable.watching():
-            await self.keys.prepare()
+            await self.rest.prepare()
             commands = self.commands.collection
             await commands.create_index([("station_id", 1), ("status", 1)])
             await commands.create_index(
@@ -97,6 +99,7 @@ class Store:
             await self.due.prepare()
             await self.gateways.prepare()
             stations = self.stations.collection
+            await stations.create_index([("created_at", -1), ("_id", -1)])
             await stations.create_index("group_id", sparse=True)
             await stations.create_index("site_id", sparse=True)
             await self.presence.collection.create_index(
@@ -145,12 +148,10 @@ class Store:
         else:
             await self._layers.put([StoredLayer(name, settings)], session)
 
-    async def page_of_layers(
-        self, *, limit: int, after: str | None, before: str | None
-    ) -> tuple[list[tuple[str, Settings]], bool]:
+    async def page_of_layers(self, paging: Paging) -> tuple[list[tuple[str, Settings]], bool]:
         """The layers that several stations share, in the order of their names."""
         query = {"_id": {"$not": {"$regex": "^station:"}}}
-        found, more = await self._layers.page(query, limit=limit, after=after, before=before)
+        found, more = await self._layers.page(query, paging, by="_id")
         return [(layer.id, layer.settings) for layer in found], more
 
     async def stations_of_layer(self, name: str, session: Session | None) -> list[str]:
@@ -227,28 +228,23 @@ class Store:
         }
 
     async def page_of_commands(
-        self, query: dict[str, str], *, limit: int, after: str | None, before: str | None
+        self, query: dict[str, str], paging: Paging
     ) -> tuple[list[Command], bool]:
-        """Commands in the order of their ids, the oldest first."""
-        return await self.commands.page(query, limit=limit, after=after, before=before)
+        """Commands by their ids, which sort by time."""
+        return await self.commands.page(query, paging, by="_id")
 
     async def page_of_stations(
         self,
         query: dict[str, str],
         connected: bool | None,  # noqa: FBT001 - a filter
-        *,
-        limit: int,
-        after: str | None,
-        before: str | None,
+        paging: Paging,
     ) -> tuple[list[Station], bool]:
-        """Stations in the order of their ids."""
+        """Stations by when they were registered."""
         if connected is None:
-            return await self.stations.page(query, limit=limit, after=after, before=before)
+            return await self.stations.page(query, paging)
         open_ones = await self.presence.collection.distinct("_id", {"connection.open": True})
         bound = {"_id": {"$in" if connected else "$nin": open_ones}}
-        return await self.stations.page(
-            {"$and": [query, bound]}, limit=limit, after=after, before=before
-        )
+        return await self.stations.page({"$and": [query, bound]}, paging)
 
     # Connections.
 

@@ -9,11 +9,14 @@ import msgspec
 from pymongo import ReplaceOne
 from pymongo.errors import BulkWriteError
 
+from voltbus_backbone.rest_store import find_page
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from motor.motor_asyncio import AsyncIOMotorClientSession
 
+    from voltbus_backbone.rest import Paging
     from voltbus_backbone.store import Collection
 
 _DUPLICATE = 11000
@@ -95,16 +98,11 @@ class Shelf(Generic[T]):
         await self.collection.delete_many({"_id": {"$in": list(ids)}}, session=session)
 
     async def page(
-        self, query: dict[str, Any], *, limit: int, after: str | None, before: str | None
+        self, query: dict[str, Any], paging: Paging, *, by: str = "created_at"
     ) -> tuple[list[T], bool]:
-        """Some of what matches, by id, after or before an id; and whether there is more."""
-        bounds = [{"_id": {"$gt": after}}] if after is not None else []
-        bounds += [{"_id": {"$lt": before}}] if before is not None else []
-        direction = -1 if before is not None else 1
-        cursor = self.collection.find({"$and": [query, *bounds]} if bounds else query)
-        found = await cursor.sort("_id", direction).limit(limit + 1).to_list(limit + 1)
-        values = [self.read(each) for each in found[:limit]]
-        return (values[::-1] if direction < 0 else values), len(found) > limit
+        """A page of what matches, in the order of a field; and whether there is more."""
+        found, more = await find_page(self.collection, query, paging, by=by)
+        return [self.read(each) for each in found], more
 
     async def put_if_unchanged(self, values: Sequence[tuple[T, int]]) -> bool:
         """Write each whose stored revision is still the given one (0: there is none yet).

@@ -85,7 +85,7 @@ def rotations(
     url: Url = None,
     home: Home = None,
 ) -> None:
-    """List rotations of stations' passwords, the oldest first.
+    """List rotations of stations' passwords, the newest first.
 
     [bold]Examples[/bold]
 

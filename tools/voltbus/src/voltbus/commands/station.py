@@ -91,7 +91,9 @@ def create(
 ) -> None:
     """Register a station, or those in a file; each gets a line on stdout: ID, or 'ID PASSWORD'.
 
-    Those lines are what `voltbus simulate --password-file` reads.
+    Those lines are what `voltbus simulate --password-file` reads. In a file an object may have
+    `credentials`, as PUT /v1/stations/{id}/credentials takes them; --password is for the others.
+    Security profile 3 has no password.
 
     [bold]Examples[/bold]
 
@@ -101,14 +103,17 @@ def create(
     bodies = _bodies(station_id, file)
     with open_service("config", url, home) as config:
         for body in bodies:
+            wish = body.pop("credentials", {"security_profile": profile} if password else None)
             made = str(config.ask("POST", "/v1/stations", body)["id"])
-            if not password:
+            if wish is None:
                 typer.echo(made)
                 continue
+            if not isinstance(wish, dict):
+                raise CommandError(f"{made} is registered, but its credentials are no JSON object.")
             with open_service("auth", auth_url, home) as auth:
                 path = f"/v1/stations/{quote(made, safe='')}/credentials"
-                given = auth.ask("PUT", path, {"security_profile": profile})
-            typer.echo(f"{made} {given['password']}")
+                secret = auth.ask("PUT", path, wish)["password"]
+            typer.echo(made if secret is None else f"{made} {secret}")
 
 
 def _bodies(station_id: str | None, file: Path | None) -> list[dict[str, object]]:

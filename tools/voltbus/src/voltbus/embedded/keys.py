@@ -23,7 +23,8 @@ AUDIENCE = "voltbus"
 SUBJECT = "local-operator"
 SCOPE = (
     "stations:read stations:write tokens:read tokens:write transactions:read transactions:write "
-    "agreements:read agreements:write commands:read commands:write authorizations:read"
+    "agreements:read agreements:write commands:read commands:write authorizations:read "
+    "audit:read"
 )
 LIFETIME = timedelta(days=30)
 TOKEN_KEY_BYTES = 32
