@@ -9,6 +9,7 @@ import pytest
 from auth.auth_examples import HOUR, MINUTE, NOW, register, said
 from voltbus_auth.domain.account import doubts, energy, missing_seq_nos
 from voltbus_auth.domain.ledger import Ledger
+from voltbus_auth.domain.record import MOST_RANGES
 from voltbus_auth.domain.registers import in_wh, readings
 from voltbus_backbone.contract.auth import Phase
 from voltbus_backbone.contract.values import Sample
@@ -120,6 +121,18 @@ def test_missing_numbers() -> None:
     assert missing_seq_nos(record) == (6, 7)
     assert missing_seq_nos(recorded(said(Phase.ENDED, END, 3))) == (0, 1, 2)
     assert len(missing_seq_nos(recorded(said(Phase.ENDED, END, 10**9)))) == 100
+
+
+def test_a_station_that_skips_every_other_number_fills_no_record() -> None:
+    """What is kept of sequence numbers is bounded; the oldest gaps stay known, with a doubt.
+
+    OCPP 2.x has seqNo grow by one from message to message; a station may do otherwise for days.
+    """
+    record = recorded(*(said(Phase.UPDATED, NOW, 2 * number) for number in range(1000)))
+    assert len(record.seqs) == MOST_RANGES
+    assert record.seqs[-1] == (2 * (MOST_RANGES - 1), 2 * 999)
+    assert missing_seq_nos(record) == tuple(range(1, 200, 2))
+    assert "many_gaps" in doubts(record)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ T = TypeVar("T", int, str)
 _DEAUTHORIZED = "Deauthorized"  # OCPP 2.x TriggerReasonEnumType; 1.6 has no word for it
 _STOP_AUTHORIZED = "StopAuthorized"
 ERASED = "erased:"  # begins the name that an erased token's transactions bear
+MOST_RANGES = 200  # of sequence numbers without a gap, kept of one transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +212,8 @@ def fold(record: Record, message: TransactionMessage, presented: Presented | Non
         flags.add("register_backwards")
     if told.unreadable:
         flags.add("register_unreadable")
+    if len(changes["seqs"]) == MOST_RANGES:
+        flags.add("many_gaps")
     changes |= _where(record, message)
     if message.phase is Phase.STARTED:
         meter_wh = _meter(message, told.begin or told.first)
@@ -306,6 +309,8 @@ def _with_seq(seqs: tuple[tuple[int, int], ...], number: int | None) -> tuple[tu
             merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
         else:
             merged.append((low, high))
+    if len(merged) > MOST_RANGES:  # a station that skips for ever: the newest gap is forgotten
+        merged[-2:] = [(merged[-2][0], merged[-1][1])]
     return tuple(merged)
 
 

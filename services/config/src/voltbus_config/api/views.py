@@ -51,6 +51,7 @@ def station(found: Station, presence: Presence | None) -> dict[str, Any]:
                 "error_code": each.error_code,
                 "info": each.info,
                 "at": moment(each.at),
+                "received_at": moment(each.received_at),
             }
             for _, each in sorted(({} if presence is None else presence.connectors).items())
         ],
