@@ -7,7 +7,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from voltbus_backbone import envelope
-from voltbus_backbone.contract.config import CallEnded, CallOutcome
+from voltbus_backbone.contract.config import CallEnded, CallOutcome, RejectedBy
 from voltbus_backbone.contract.registry import CALL_ENDED
 from voltbus_gateway.domain import registration
 from voltbus_gateway.domain.effects import Ended
@@ -102,6 +102,8 @@ class OutgoingCalls:
             error_description=ended.error_description,
             attempt=command.attempt,
             late=ended.late,
+            unsent=ended.unsent,
+            rejected_by=ended.rejected_by,
         )
         record = envelope.event(
             CALL_ENDED,
@@ -124,4 +126,6 @@ def _refused(command: SendCall, state: str) -> Ended:
         CallOutcome.REJECTED,
         error_code=ErrorCode.SECURITY_ERROR.value,
         error_description=f"Not sent: the station's registration is {state}",
+        unsent=True,
+        rejected_by=RejectedBy.GATEWAY,
     )

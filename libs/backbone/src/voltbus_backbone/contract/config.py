@@ -80,11 +80,20 @@ class CallOutcome(StrEnum):
     INVALID = "invalid"  # the payload breaks the schema; it was not sent
 
 
+class RejectedBy(StrEnum):
+    """Who refused a command: the station, by a CALLERROR; its gateway; or config."""
+
+    STATION = "station"
+    GATEWAY = "gateway"
+    CONFIG = "config"
+
+
 class CallEnded(Message, frozen=True):
     """A gateway reports what a station answered. (to `config.requests`, a fact)
 
     ``attempt`` is that of the SendCall; 0 where it had none. ``late``: it is not_connected only in
     that it was not sent: SendCall, or its turn, came after its ``not_after``.
+    ``unsent``: it was refused before it could leave. ``rejected_by``: who refused it, if anybody.
     """
 
     command_id: str
@@ -97,6 +106,8 @@ class CallEnded(Message, frozen=True):
     error_description: str | None = None
     attempt: int = 0
     late: bool = False
+    unsent: bool = False
+    rejected_by: RejectedBy | None = None
 
 
 class CommandStatus(StrEnum):
@@ -116,7 +127,7 @@ class CommandChanged(Message, frozen=True):
 
     ``told`` has the numbers in the answer that can be neither a secret nor an identifier, under
     OCPP's names; which they are is a table of config's. ``connection_id``: the connection that it
-    was sent on.
+    was sent on. ``rejected_by``: who refused it, where it is rejected.
     """
 
     command_id: str
@@ -129,3 +140,4 @@ class CommandChanged(Message, frozen=True):
     cause: str | None = None
     told: dict[str, int] = {}
     connection_id: str | None = None
+    rejected_by: RejectedBy | None = None

@@ -97,7 +97,7 @@ class Commands:
         shell = self._shell
         mistake = shapes.problem(body.action, body.payload)
         if mistake is not None:
-            errors = [{"field": "payload", "message": mistake}]
+            errors = [mistake._asdict()]
             raise Problem(422, "invalid-request", "No station can be told so.", errors=errors)
         request = CommandRequested(station_id=station_id, **body.model_dump())
         created: list[str] = []

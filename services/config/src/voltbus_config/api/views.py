@@ -111,6 +111,7 @@ def command(found: Command) -> dict[str, Any]:
         "action": found.action,
         "status": found.status.value,
         "purpose": found.purpose.value,
+        "idempotency_key": found.idempotency_key if found.own_key else None,
         "created_at": moment(found.created_at),
         "expires_at": moment(found.expires_at),
         "timeout_s": found.timeout_s,
@@ -121,6 +122,7 @@ def command(found: Command) -> dict[str, Any]:
         "answer_status": found.answer_status,
         "error_code": found.error_code,
         "error_description": found.error_description,
+        "rejected_by": None if found.rejected_by is None else found.rejected_by.value,
     }
 
 

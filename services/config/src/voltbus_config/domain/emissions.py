@@ -52,6 +52,7 @@ def changed(command: Command, at: datetime) -> Emission:
         cause=command.cause,
         told=told(command),
         connection_id=command.connection_id,
+        rejected_by=command.rejected_by,
     )
     return Emission(
         COMMAND_CHANGED, message, f"command:{command.id}:{command.status}:{command.attempt}"

@@ -234,10 +234,12 @@ class Requests:
                 continue
             mistake = life.problem(request) or shapes.problem(request.action, request.payload)
             if mistake is not None:
-                batch.answers[place] = Fault(code="InvalidCommand", detail=mistake)
+                batch.answers[place] = Fault(code="InvalidCommand", detail=str(mistake))
                 continue
             if known is None:
                 known = self._new_command(request, now)
+                if events[place].message.idempotency_key is None:
+                    known = msgspec.structs.replace(known, own_key=False)
                 earlier[request.station_id, key] = known
                 new.append(known)
             elif known.fingerprint != fingerprint(key, request.action, request.payload):

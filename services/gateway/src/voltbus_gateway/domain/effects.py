@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from voltbus_backbone.contract.config import CallOutcome
+    from voltbus_backbone.contract.config import CallOutcome, RejectedBy
     from voltbus_gateway.domain.frames import Call, Payload, Send
 
 
@@ -39,6 +39,7 @@ class Ended(msgspec.Struct, frozen=True):
     known), or with ours when its answer breaks the schema; TIMED_OUT when it was sent and no answer
     came (also when the connection closed meanwhile: the station may have done it); NOT_CONNECTED
     when it was never sent (``late``: its turn came too late); INVALID when it can't be sent.
+    ``unsent``: it was refused before it left; ``rejected_by``: who refused it.
     ``extras`` are the places of unknown properties in the answer that the policy let pass.
     """
 
@@ -49,6 +50,8 @@ class Ended(msgspec.Struct, frozen=True):
     error_description: str | None = None
     extras: tuple[str, ...] = ()
     late: bool = False
+    unsent: bool = False
+    rejected_by: RejectedBy | None = None
 
 
 Effect = Write | Dispatch | Ended

@@ -21,6 +21,8 @@ from voltbus_gateway.domain.errors import CallFailed, ErrorCode
 from voltbus_gateway.domain.times import is_time
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from voltbus_gateway.domain.frames import Payload
 
 # The actions that are a SEND (2.1): their schemas have no response.
@@ -94,9 +96,10 @@ def _schema_name(protocol: Protocol, action: str, kind: Kind) -> str:
 class Validator:
     """One compiled schema."""
 
-    __slots__ = ("_compiled", "_is_valid")
+    __slots__ = ("_compiled", "_is_valid", "_names")
 
     def __init__(self, schema: dict[str, Any]) -> None:
+        self._names = frozenset(_names_in(schema))
         formats = {"date-time": is_time}
         self._compiled = jsonschema_rs.validator_for(schema, validate_formats=True, formats=formats)
         self._is_valid = self._compiled.is_valid
@@ -118,10 +121,10 @@ class Validator:
         for error in self._compiled.iter_errors(payload):
             keyword = error.kind.name
             if keyword == "additionalProperties" and extras is Extras.PASS:
-                passed.append(_described(error))
+                passed.append(_described(error, self._names))
                 continue
             code = _CODES.get(keyword, ErrorCode.FORMAT_VIOLATION)
-            raise CallFailed(code, _described(error))
+            raise CallFailed(code, _described(error, self._names))
         return tuple(passed)
 
 
@@ -175,14 +178,31 @@ def preload(protocol: Protocol) -> None:
             validator(protocol, action, kind)
 
 
-def _described(error: jsonschema_rs.ValidationError) -> str:
-    """The place and the broken rule, never the value (it may be an id token)."""
+def _names_in(schema: Any) -> Iterator[str]:
+    """Every member that a schema names, at any depth: these are OCPP's words, not a station's."""
+    if isinstance(schema, list):
+        for part in schema:
+            yield from _names_in(part)
+    elif isinstance(schema, dict):
+        properties = schema.get("properties")
+        if isinstance(properties, dict):
+            yield from properties
+        for part in schema.values():
+            yield from _names_in(part)
+
+
+def _described(error: jsonschema_rs.ValidationError, known: frozenset[str]) -> str:
+    """The place and the broken rule, never the value (it may be an id token).
+
+    ``known``: the schema's own members.
+    """
     keyword, value = error.kind.name, error.kind.value
     match keyword:
         case "required":
-            rule = f"a required property is missing: {_spoken(value)}"
+            rule = f"a required property is missing: {_spoken(value, known)}"
         case "additionalProperties":
-            rule = f"unknown property: {', '.join(_spoken(name) for name in list(value)[:3])}"
+            names = ", ".join(_spoken(name, known) for name in list(value)[:3])
+            rule = f"unknown property: {names}"
         case "type":
             rule = f"must be of type {' or '.join(value)}"
         case "maxLength":
@@ -195,16 +215,18 @@ def _described(error: jsonschema_rs.ValidationError) -> str:
             rule = f"against {keyword} {value:g}"
         case _:
             rule = "against the schema"
-    return f"{_place(error.instance_path)}: {rule}"
+    return f"{_place(error.instance_path, known)}: {rule}"
 
 
-def _place(path: list[str | int]) -> str:
+def _place(path: list[str | int], known: frozenset[str]) -> str:
     text = ""
     for step in path:
-        text += f"[{step}]" if isinstance(step, int) else f".{_spoken(step)}"
+        text += f"[{step}]" if isinstance(step, int) else f".{_spoken(step, known)}"
     return text.lstrip(".") or "payload"
 
 
-def _spoken(name: object) -> str:
+def _spoken(name: object, known: frozenset[str]) -> str:
     # A property's name comes from the other side: only what looks like a name is repeated.
-    return name if isinstance(name, str) and _SPEAKABLE_NAME.fullmatch(name) else "(unreadable)"
+    if not isinstance(name, str):
+        return "(unreadable)"
+    return name if name in known or _SPEAKABLE_NAME.fullmatch(name) else "(unreadable)"

@@ -7,11 +7,11 @@ its call in 1.6 and in 2.x; ``number`` is the command's own, for requests that n
 
 import re
 import zlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from voltbus_backbone import storable
+from voltbus_backbone import actions, storable
 from voltbus_backbone.contract.values import Protocol
 from voltbus_config.domain.commands import Command
 from voltbus_config.domain.compile import Unsupported
@@ -28,7 +28,7 @@ from voltbus_config.domain.shapes.control import (
 from voltbus_config.domain.shapes.files import GetLog, UpdateFirmware
 from voltbus_config.domain.shapes.shape import Call, Shape
 
-__all__ = ["SHAPES", "as_call", "problem"]
+__all__ = ["SHAPES", "Mistake", "as_call", "problem"]
 
 SHAPES: dict[str, type[Shape]] = {
     "remote_start": RemoteStart,
@@ -49,35 +49,63 @@ class OutOfRangeError(Unsupported):
 
 
 # msgspec quotes the value that is no member of an enumeration.
+# A member of a shape, an index; "..." stands for a key that came with the request.
+_PLACE = re.compile(r"(\.[a-z_0-9]+|\[[0-9]+\]|\[\.\.\.\])*")
 _QUOTED = re.compile(r" '.*'(?= - at |$)", re.DOTALL)
 
 
-def problem(action: str, payload: dict[str, Any]) -> str | None:
+class Mistake(NamedTuple):
+    """What is wrong with a request, and in which of its members."""
+
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        """Both in one line."""
+        return f"{self.field}: {self.message}"
+
+
+def problem(action: str, payload: dict[str, Any]) -> Mistake | None:
     """What is wrong with a command as it was asked for, or None.
 
-    OCPP's own actions (CamelCase) are checked by the gateway, which has their schemas.
+    The payloads of OCPP's own actions (CamelCase) are checked by the gateway, which has their
+    schemas.
     """
     try:
         storable.check(payload)
     except storable.NotStorableError as error:
-        return str(error)
+        return Mistake("payload", str(error))
     shape = SHAPES.get(action)
     if shape is None:
-        if action[:1].isupper():
-            return None
-        return f"no such action; ours are {', '.join(SHAPES)}, OCPP's begin with a capital"
+        return _unknown(action)
     try:
         wanted = msgspec.convert(payload, shape)
     except msgspec.ValidationError as error:
-        return _QUOTED.sub("", str(error))
+        return _misfit(error)
     for protocol in Protocol:
         try:
             _made(wanted, protocol, 0)
         except OutOfRangeError as error:
-            return str(error)
+            return Mistake("payload", str(error))
         except Unsupported:
             continue  # it is told when it is certain which version the station speaks
     return None
+
+
+def _unknown(action: str) -> Mistake | None:
+    if actions.can_be_sent(action):
+        return None
+    if action[:1].isupper():
+        return Mistake("action", "no version of OCPP has such a call to a charging station")
+    names = ", ".join(SHAPES)
+    return Mistake("action", f"no such action; ours are {names}, OCPP's begin with a capital")
+
+
+def _misfit(error: msgspec.ValidationError) -> Mistake:
+    """Read msgspec's sentence, without what it quotes, and the member that it names at its end."""
+    message, _, place = _QUOTED.sub("", str(error)).partition(" - at `$")
+    place = place.rstrip("`")
+    return Mistake(f"payload{place}" if _PLACE.fullmatch(place) else "payload", message)
 
 
 def as_call(command: Command, protocol: Protocol) -> Call:
@@ -109,4 +137,4 @@ def _made(shape: Shape, protocol: Protocol, number: int) -> Call:
     try:
         return shape.call(protocol, number)
     except (ValueError, OverflowError):
-        raise OutOfRangeError("payload: a number or a time is out of range") from None
+        raise OutOfRangeError("a number or a time is out of range") from None
