@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from voltbus_backbone import hours
 from voltbus_backbone.contract.values import OpeningHours
 from voltbus_backbone.errors import Problem
+from voltbus_config.api.payloads import document_payloads
 from voltbus_config.domain.commands import LONGEST_TIMEOUT_S
 from voltbus_config.domain.stations import Registration, id_problem
 
@@ -124,6 +125,8 @@ class SettingsBody(Body):
 
 class NewCommand(Body):
     """A call to be sent to a station."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra=document_payloads)
 
     action: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,49}$")
     payload: dict[str, Any] = Field(default_factory=dict)

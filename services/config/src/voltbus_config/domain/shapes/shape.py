@@ -32,4 +32,6 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 def _without_nones(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_nones(each) for key, each in value.items() if each is not None}
+    if isinstance(value, list):
+        return [_without_nones(each) for each in value]
     return value
