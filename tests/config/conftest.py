@@ -34,6 +34,7 @@ from voltbus_config.handlers.records import Shell
 from voltbus_config.handlers.requests import Requests
 from voltbus_config.handlers.station_events import StationEvents
 from voltbus_config.handlers.tending import Tending
+from voltbus_config.handlers.waiting import Waiting
 from voltbus_config.settings import Settings
 from voltbus_config.store import Store
 
@@ -75,6 +76,7 @@ class Replica:
     stations: StationEvents
     agreements: Agreements
     silence: Silence
+    waiting: Waiting
     client: httpx.AsyncClient
     database: Database
     replicas: list[Replica]  # all of them: an outbox is relayed by its own replica first
@@ -327,7 +329,8 @@ async def make_replica(
         shell = Shell(store, outbox, "/voltbus/config/test", hands, settings, terms(settings))
         tending = Tending(shell)
         app = http.build_app("config", Operators(settings), lambda: {"mongo": True})
-        for router in api.routers(shell, tending):
+        waiting = Waiting(store.ended_commands)
+        for router in api.routers(shell, tending, waiting):
             app.include_router(router)
         client = httpx.AsyncClient(
             transport=httpx.ASGITransport(app, raise_app_exceptions=False),
@@ -344,6 +347,7 @@ async def make_replica(
                 StationEvents(shell, tending),
                 Agreements(shell, tending),
                 Silence(shell),
+                waiting,
                 client,
                 database,
                 replicas,

@@ -19,6 +19,7 @@ from voltbus_config.handlers import agreements, requests, station_events
 from voltbus_config.handlers.gateways import Silence
 from voltbus_config.handlers.records import Shell
 from voltbus_config.handlers.tending import Tending
+from voltbus_config.handlers.waiting import Waiting
 from voltbus_config.settings import Settings
 from voltbus_config.store import Store
 
@@ -35,8 +36,9 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
     await outbox.prepare()
     shell = Shell(store, outbox, runtime.source, runtime.now, settings, terms(settings))
     tending = Tending(shell)
+    waiting = Waiting(store.ended_commands)
     return Parts(
-        routers=api.routers(shell, tending),
+        routers=api.routers(shell, tending, waiting),
         consumptions=[
             Consumption(
                 "config",
@@ -57,9 +59,9 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
                 agreements.Agreements(shell, tending).handle,
             ),
         ],
-        background=[outbox.run, tending.run, Silence(shell).run],
+        background=[outbox.run, tending.run, Silence(shell).run, waiting.run],
         checks={"mongo": store.reachable},
-        close=[store.close],
+        close=[waiting.close, store.close],
     )
 
 

@@ -11,13 +11,14 @@ if TYPE_CHECKING:
 
     from voltbus_config.handlers.records import Shell
     from voltbus_config.handlers.tending import Tending
+    from voltbus_config.handlers.waiting import Waiting
 
 
-def routers(shell: Shell, tending: Tending) -> list[APIRouter]:
+def routers(shell: Shell, tending: Tending, waiting: Waiting) -> list[APIRouter]:
     """Every router of this service."""
     return [
         stations.router(shell, tending),
         settings.router(shell, tending),
         layers.router(shell, tending),
-        commands.router(shell, tending),
+        commands.router(shell, tending, waiting),
     ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Header, Query, Response
 
 from voltbus_backbone import rest
 from voltbus_backbone.contract.config import CommandRequested, CommandStatus
@@ -20,10 +22,11 @@ from voltbus_config.domain.commands import Command, Purpose, fingerprint
 from voltbus_config.domain.emissions import changed
 from voltbus_config.handlers.records import Shell
 from voltbus_config.handlers.tending import Tending
+from voltbus_config.handlers.waiting import LONGEST_WAIT_S, Waiting
 from voltbus_config.store import Session
 
 
-def router(shell: Shell, tending: Tending) -> APIRouter:
+def router(shell: Shell, tending: Tending, waiting: Waiting) -> APIRouter:
     """The routes of commands."""
     routes = APIRouter(prefix="/v1", tags=["commands"])
     commands = Commands(shell, tending)
@@ -62,11 +65,27 @@ def router(shell: Shell, tending: Tending) -> APIRouter:
     @routes.get(
         "/commands/{command_id}", dependencies=[scope("commands:read")], summary="See a command"
     )
-    async def see(command_id: str) -> dict[str, Any]:
-        with shell.store.reachable.watching():
-            found = await shell.store.commands.one(command_id)
-        if found is None:
-            raise not_found("command")
+    async def see(
+        command_id: str,
+        response: Response,
+        wait: Annotated[
+            int | None,
+            Query(
+                ge=0,
+                le=LONGEST_WAIT_S,
+                description="Answer when the command has ended, after so many seconds at the most.",
+            ),
+        ] = None,
+        prefer: Annotated[
+            list[str] | None, Header(description="wait=30 is the same, where it can be had.")
+        ] = None,
+    ) -> dict[str, Any]:
+        preferred = None if wait is not None else preferred_wait(prefer or ())
+        found, waited = await waiting.until_ended(
+            lambda: commands.stored(command_id), wait or preferred or 0
+        )
+        if preferred is not None and waited:
+            response.headers["Preference-Applied"] = f"wait={preferred}"
         return views.command(found)
 
     @routes.post(
@@ -83,6 +102,16 @@ def router(shell: Shell, tending: Tending) -> APIRouter:
         return views.command(await commands.cancel(command_id))
 
     return routes
+
+
+# A preference ends at a comma, or where its own parameters begin (RFC 7240 §2).
+_WAIT = re.compile(r"(?:^|,)\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?=[,;]|$)", re.IGNORECASE)
+
+
+def preferred_wait(headers: Iterable[str]) -> int | None:
+    """The seconds of ``Prefer: wait=30`` (RFC 7240 §4.3), at most what we wait; None without it."""
+    found = _WAIT.search(",".join(headers))
+    return None if found is None else min(int(found[1]), LONGEST_WAIT_S)
 
 
 class Commands:
@@ -122,7 +151,7 @@ class Commands:
             await self._tending.tend([station_id], session)
 
         await self._commit(work)
-        return await self._stored(created[0])
+        return await self.stored(created[0])
 
     async def cancel(self, command_id: str) -> Command:
         """Cancel; 409 for one that was sent, is over, or brings a setting."""
@@ -145,7 +174,7 @@ class Commands:
             await self._tending.tend([found.station_id], session)
 
         await self._commit(work)
-        return await self._stored(command_id)
+        return await self.stored(command_id)
 
     async def _earlier(self, request: CommandRequested, session: Session) -> Command | None:
         """The command that this idempotency key stands for; 422 when it asked for another."""
@@ -162,7 +191,8 @@ class Commands:
             )
         return found
 
-    async def _stored(self, command_id: str) -> Command:
+    async def stored(self, command_id: str) -> Command:
+        """The command; 404 when there is none."""
         with self._shell.store.reachable.watching():
             found = await self._shell.store.commands.one(command_id)
         if found is None:

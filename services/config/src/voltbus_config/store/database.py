@@ -32,7 +32,7 @@ from voltbus_config.store.gateways import Gateways
 from voltbus_config.store.shelf import Shelf
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
     from datetime import datetime, timedelta
 
     from motor.motor_asyncio import AsyncIOMotorClientSession
@@ -225,6 +225,16 @@ class Store:
             for command in found
             if command.idempotency_key is not None
         }
+
+    async def ended_commands(self, ids: Collection[str]) -> list[str]:
+        """Which of these commands are over."""
+        query = {
+            "_id": {"$in": list(ids)},
+            "status": {"$nin": sorted(status.value for status in OPEN)},
+        }
+        with self.reachable.watching():
+            cursor = self.commands.collection.find(query, {"_id": 1})
+            return [found["_id"] for found in await cursor.to_list(None)]
 
     async def page_of_commands(
         self, query: dict[str, str], *, limit: int, after: str | None, before: str | None
