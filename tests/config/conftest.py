@@ -19,6 +19,7 @@ from voltbus.embedded.keys import make_keys, operator_token
 from voltbus_backbone import envelope, http
 from voltbus_backbone.access import Operators
 from voltbus_backbone.contract import registry
+from voltbus_backbone.contract.auth import TokenFound
 from voltbus_backbone.contract.config import Boot, BootAnswer, CallEnded, CallOutcome
 from voltbus_backbone.contract.gateway import SendCall
 from voltbus_backbone.contract.stations import StationConnected, StationDisconnected
@@ -64,6 +65,22 @@ class Hands:
         self.time += timedelta(seconds=seconds)
 
 
+class MemoryTokens:
+    """Tokens as a test registers them: value to type; ``away`` when nobody answers."""
+
+    def __init__(self) -> None:
+        self.types: dict[str, str] = {}
+        self.away = False
+
+    async def find(self, station_id: str, value: str, kind: str | None) -> TokenFound | None:
+        del station_id
+        if self.away:
+            return None
+        known = self.types.get(value)
+        found = known if kind in {None, known} else None
+        return TokenFound(token_ref=f"ref-of-{found or kind}-{len(value)}", type=found)
+
+
 @dataclass
 class Replica:
     """One replica of the service, and a gateway and stations played by the test."""
@@ -77,6 +94,7 @@ class Replica:
     agreements: Agreements
     silence: Silence
     waiting: Waiting
+    tokens: MemoryTokens
     client: httpx.AsyncClient
     database: Database
     replicas: list[Replica]  # all of them: an outbox is relayed by its own replica first
@@ -326,7 +344,10 @@ async def make_replica(
         database = await open_database(settings)
         store = Store(database)
         outbox = Outbox(store.outbox, bus, settings.instance_id)
-        shell = Shell(store, outbox, "/voltbus/config/test", hands, settings, terms(settings))
+        tokens = MemoryTokens()
+        shell = Shell(
+            store, outbox, "/voltbus/config/test", hands, settings, terms(settings), tokens
+        )
         tending = Tending(shell)
         app = http.build_app("config", Operators(settings), lambda: {"mongo": True})
         waiting = Waiting(store.ended_commands)
@@ -348,6 +369,7 @@ async def make_replica(
                 Agreements(shell, tending),
                 Silence(shell),
                 waiting,
+                tokens,
                 client,
                 database,
                 replicas,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import secrets
 from datetime import datetime, timedelta
@@ -19,6 +20,7 @@ from voltbus_config.handlers import agreements, requests, station_events
 from voltbus_config.handlers.gateways import Silence
 from voltbus_config.handlers.records import Shell
 from voltbus_config.handlers.tending import Tending
+from voltbus_config.handlers.tokens import AuthTokens
 from voltbus_config.handlers.waiting import Waiting
 from voltbus_config.settings import Settings
 from voltbus_config.store import Store
@@ -34,7 +36,8 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
     await store.prepare(timedelta(days=settings.commands_kept_days))
     outbox = Outbox(store.outbox, runtime.publisher, settings.instance_id)
     await outbox.prepare()
-    shell = Shell(store, outbox, runtime.source, runtime.now, settings, terms(settings))
+    tokens = AuthTokens(await runtime.requester(), clock=asyncio.get_running_loop().time)
+    shell = Shell(store, outbox, runtime.source, runtime.now, settings, terms(settings), tokens)
     tending = Tending(shell)
     waiting = Waiting(store.ended_commands)
     return Parts(

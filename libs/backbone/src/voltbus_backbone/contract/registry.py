@@ -128,6 +128,8 @@ STATION_LOGIN = _row(
 )
 AUTHORIZE_ANSWER = _row("voltbus.auth.authorize.answered.v1", auth.AuthorizeAnswer, None)
 AUTHORIZE = _row("voltbus.auth.authorize.v1", auth.Authorize, _Q, answer=AUTHORIZE_ANSWER.name)
+TOKEN_FOUND = _row("voltbus.auth.find-token.answered.v1", auth.TokenFound, None)
+FIND_TOKEN = _row("voltbus.auth.find-token.v1", auth.FindToken, _Q, answer=TOKEN_FOUND.name)
 TRANSACTION_ANSWER = _row("voltbus.auth.transaction.answered.v1", auth.TransactionAnswer, None)
 TRANSACTION = _row(
     "voltbus.auth.transaction.v1",

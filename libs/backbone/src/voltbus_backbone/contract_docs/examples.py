@@ -83,6 +83,7 @@ _VALUES: dict[str, Any] = {
     "SignedMeterValue.public_key": "",
     "SignedMeterValue.signing_method": "ECDSA-secp256r1-SHA256",
     "StationLogin.certificate_serial": "3f21",
+    "TokenFound.type": "ISO14443",
     "TransactionAnswer.transaction_id": 1_048_577,
     "TransactionChanged.state": "ended",
     "TransactionMessage.details": {"meterStop": 1_227_480},

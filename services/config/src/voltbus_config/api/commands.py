@@ -7,10 +7,12 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import APIRouter, Depends, Header, Query, Response
 
 from voltbus_backbone import rest
 from voltbus_backbone.contract.config import CommandRequested, CommandStatus
+from voltbus_backbone.contract.values import Protocol
 from voltbus_backbone.errors import Problem, not_found
 from voltbus_backbone.http import scope
 from voltbus_backbone.rest import Paging
@@ -22,6 +24,7 @@ from voltbus_config.domain.commands import Command, Purpose, fingerprint
 from voltbus_config.domain.emissions import changed
 from voltbus_config.handlers.records import Shell
 from voltbus_config.handlers.tending import Tending
+from voltbus_config.handlers.tokens import wants_type, with_type
 from voltbus_config.handlers.waiting import LONGEST_WAIT_S, Waiting
 from voltbus_config.store import Session
 
@@ -114,6 +117,15 @@ def preferred_wait(headers: Iterable[str]) -> int | None:
     return None if found is None else min(int(found[1]), LONGEST_WAIT_S)
 
 
+def _type_unknown() -> Problem:
+    return Problem(
+        503,
+        "unavailable",
+        "The token's type could not be found out now: try again, or give payload.type.",
+        headers={"Retry-After": "5"},
+    )
+
+
 class Commands:
     """What the routes do."""
 
@@ -129,6 +141,7 @@ class Commands:
             errors = [mistake._asdict()]
             raise Problem(422, "invalid-request", "No station can be told so.", errors=errors)
         request = CommandRequested(station_id=station_id, **body.model_dump())
+        typed, known = await self._typed(request)
         created: list[str] = []
 
         async def work(session: Session) -> None:
@@ -143,8 +156,11 @@ class Commands:
                 raise not_found("station")
             if body.expires_at is not None and body.expires_at <= now:
                 raise Problem(422, "invalid-request", "expires_at is in the past.")
+            if not known and not await self._is_16(station_id, session):
+                raise _type_unknown()
             ttl = timedelta(seconds=shell.settings.command_ttl_s)
             command = life.created(shell.terms.new_id(now), request, now, ttl)
+            command = msgspec.structs.replace(command, payload=typed.payload)
             created.append(command.id)
             await store.commands.put([command], session)
             await shell.tell([changed(command, now)], now, session)
@@ -152,6 +168,20 @@ class Commands:
 
         await self._commit(work)
         return await self.stored(created[0])
+
+    async def _typed(self, request: CommandRequested) -> tuple[CommandRequested, bool]:
+        """The request with its token's type; and whether that could be found out."""
+        if not wants_type(request):
+            return request, True
+        value = request.payload["id_token"]
+        found = await self._shell.tokens.find(request.station_id, value, None)
+        return with_type(request, found), found is not None
+
+    async def _is_16(self, station_id: str, session: Session) -> bool:
+        """Whether the station was last there with 1.6, which has no types."""
+        presence = await self._shell.store.presence.one(station_id, session)
+        connection = None if presence is None else presence.connection
+        return connection is not None and connection.protocol is Protocol.OCPP16
 
     async def cancel(self, command_id: str) -> Command:
         """Cancel; 409 for one that was sent, is over, or brings a setting."""

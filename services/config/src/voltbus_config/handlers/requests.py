@@ -6,6 +6,7 @@ and their events commit; the replies follow. The same record twice finds its eff
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,7 @@ from voltbus_config.domain.commands import Command, fingerprint
 from voltbus_config.domain.emissions import Emission, changed
 from voltbus_config.domain.stations import Intervals, Station
 from voltbus_config.domain.tending import ended, setting_events
+from voltbus_config.handlers.tokens import wants_type, with_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -81,7 +83,10 @@ class Requests:
         if all(isinstance(event.message, Registration) for event in events):
             batch = await self._only_read(events)
         else:
-            batch = await self._shell.store.transact(lambda session: self._work(events, session))
+            typed = await self._typed(events)
+            batch = await self._shell.store.transact(
+                lambda session: self._work(events, typed, session)
+            )
             await self._calls_may_follow(batch)
             self._shell.outbox.wake()
             self._tending.wake()
@@ -96,7 +101,30 @@ class Requests:
             batch.answers[place] = self._standing(event.message, stations)
         return batch
 
-    async def _work(self, events: Sequence[Event], session: Session) -> _Batch:
+    async def _typed(self, events: Sequence[Event]) -> dict[int, CommandRequested]:
+        """The remote starts that name no type, with that of their tokens, by their place.
+
+        Where nobody answers it stays as it is: whoever asks over Kafka may have gone by then.
+        """
+        asked = {
+            place: event.message
+            for place, event in enumerate(events)
+            if isinstance(event.message, CommandRequested)
+            and wants_type(event.message)
+            and shapes.problem(event.message.action, event.message.payload) is None
+        }
+        find = self._shell.tokens.find
+        found = await asyncio.gather(
+            *(find(each.station_id, each.payload["id_token"], None) for each in asked.values())
+        )
+        return {
+            place: with_type(each, token)
+            for (place, each), token in zip(asked.items(), found, strict=True)
+        }
+
+    async def _work(
+        self, events: Sequence[Event], typed: dict[int, CommandRequested], session: Session
+    ) -> _Batch:
         batch, now, store = _Batch(), self._shell.now(), self._shell.store
         stations = await store.stations.get(_station_ids(events), session)
         touched: dict[str, Station] = {}
@@ -107,7 +135,7 @@ class Requests:
                 batch.answers[place] = self._standing(event.message, stations)
         await store.stations.put(touched.values(), session)
         await self._calls_ended(events, batch, now, session)
-        await self._commands(events, stations, batch, now, session)
+        await self._commands(events, typed, stations, batch, session)
         await self._shell.tell(batch.emissions, now, session)
         await self._tending.tend(batch.tend, session)
         # A booted station is looked at after its answer had the time to reach it.
@@ -208,9 +236,9 @@ class Requests:
     async def _commands(
         self,
         events: Sequence[Event],
+        typed: dict[int, CommandRequested],
         stations: dict[str, Station],
         batch: _Batch,
-        now: datetime,
         session: Session,
     ) -> None:
         asked = [
@@ -220,7 +248,7 @@ class Requests:
         ]
         if not asked:
             return
-        store = self._shell.store
+        store, now = self._shell.store, self._shell.now()
         keyed = [(place, _keyed(request, event)) for place, event, request in asked]
         earlier = await store.commands_by_key(
             [(request.station_id, request.idempotency_key or "") for _, request in keyed], session
@@ -237,9 +265,12 @@ class Requests:
                 batch.answers[place] = Fault(code="InvalidCommand", detail=str(mistake))
                 continue
             if known is None:
-                known = self._new_command(request, now)
-                if events[place].message.idempotency_key is None:
-                    known = msgspec.structs.replace(known, own_key=False)
+                # Its fingerprint is that of the request as it came.
+                known = msgspec.structs.replace(
+                    self._new_command(request, now),
+                    payload=typed.get(place, request).payload,
+                    own_key=events[place].message.idempotency_key is not None,
+                )
                 earlier[request.station_id, key] = known
                 new.append(known)
             elif known.fingerprint != fingerprint(key, request.action, request.payload):

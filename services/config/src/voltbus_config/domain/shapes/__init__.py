@@ -28,10 +28,11 @@ from voltbus_config.domain.shapes.control import (
 from voltbus_config.domain.shapes.files import GetLog, UpdateFirmware
 from voltbus_config.domain.shapes.shape import Call, Shape
 
-__all__ = ["SHAPES", "Mistake", "as_call", "problem"]
+__all__ = ["REMOTE_START", "SHAPES", "Mistake", "as_call", "problem"]
 
+REMOTE_START = "remote_start"
 SHAPES: dict[str, type[Shape]] = {
-    "remote_start": RemoteStart,
+    REMOTE_START: RemoteStart,
     "remote_stop": RemoteStop,
     "reset": Reset,
     "unlock": Unlock,
