@@ -16,7 +16,7 @@ from voltbus_backbone.store import open_database
 from voltbus_config import api
 from voltbus_config.domain.compile import Options
 from voltbus_config.domain.tending import Terms
-from voltbus_config.handlers import agreements, requests, station_events
+from voltbus_config.handlers import agreements, requests, reservations, station_events
 from voltbus_config.handlers.gateways import Silence
 from voltbus_config.handlers.records import Shell
 from voltbus_config.handlers.tending import Tending
@@ -39,6 +39,7 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
     tokens = AuthTokens(await runtime.requester(), clock=asyncio.get_running_loop().time)
     shell = Shell(store, outbox, runtime.source, runtime.now, settings, terms(settings), tokens)
     tending = Tending(shell)
+    keeping = reservations.Reservations(shell)
     waiting = Waiting(store.ended_commands)
     return Parts(
         routers=api.routers(shell, tending, waiting),
@@ -56,13 +57,19 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
                 station_events.StationEvents(shell, tending).handle,
             ),
             Consumption(
+                "config-reservations",
+                (Topic.TRANSACTIONS_EVENTS, Topic.STATIONS_EVENTS, Topic.TOKENS_EVENTS),
+                reservations.TYPES,
+                keeping.handle,
+            ),
+            Consumption(
                 "config-agreements",
                 (Topic.AGREEMENTS_EVENTS,),
                 agreements.TYPES,
                 agreements.Agreements(shell, tending).handle,
             ),
         ],
-        background=[outbox.run, tending.run, Silence(shell).run, waiting.run],
+        background=[outbox.run, tending.run, Silence(shell).run, waiting.run, keeping.run],
         checks={"mongo": store.reachable},
         close=[waiting.close, store.close],
     )

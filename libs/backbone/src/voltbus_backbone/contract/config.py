@@ -141,3 +141,24 @@ class CommandChanged(Message, frozen=True):
     told: dict[str, int] = {}
     connection_id: str | None = None
     rejected_by: RejectedBy | None = None
+
+
+class ReservationChanged(Message, frozen=True):
+    """A reservation's state (`commands.events`): a place kept for a token until ``expires_at``.
+
+    ``id`` is ours; ``reservation_id`` is OCPP's number at the station, as transactions repeat it.
+    ``state`` is one of pending, active, used, cancelled, expired, rejected, removed.
+    """
+
+    id: str
+    reservation_id: int
+    station_id: str
+    state: str
+    token_ref: str
+    expires_at: datetime
+    at: datetime
+    revision: int
+    evse_id: int | None = None
+    connector_id: int | None = None
+    transaction_ref: str | None = None
+    reason: str | None = None

@@ -262,6 +262,9 @@ CALL_ENDED = _row("voltbus.config.call-ended.v1", config.CallEnded, _C, fact=Tru
 
 # What config tells.
 COMMAND_CHANGED = _row("voltbus.command.changed.v1", config.CommandChanged, Topic.COMMANDS_EVENTS)
+RESERVATION_CHANGED = _row(
+    "voltbus.reservation.changed.v1", config.ReservationChanged, Topic.COMMANDS_EVENTS
+)
 _S = Topic.STATIONS_EVENTS
 STATION_BOOTED = _row("voltbus.station.booted.v1", stations.StationBooted, _S)
 STATION_REGISTERED = _row("voltbus.station.registered.v1", stations.StationRegistered, _S)

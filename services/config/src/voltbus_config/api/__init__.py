@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from voltbus_config.api import commands, layers, settings, stations
+from voltbus_config.api import commands, layers, reservations, settings, stations
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
@@ -21,4 +21,5 @@ def routers(shell: Shell, tending: Tending, waiting: Waiting) -> list[APIRouter]
         settings.router(shell, tending),
         layers.router(shell, tending),
         commands.router(shell, tending, waiting),
+        reservations.router(shell, tending),
     ]

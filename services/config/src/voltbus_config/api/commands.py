@@ -117,11 +117,12 @@ def preferred_wait(headers: Iterable[str]) -> int | None:
     return None if found is None else min(int(found[1]), LONGEST_WAIT_S)
 
 
-def _type_unknown() -> Problem:
+def token_unknown(help_by: str = "") -> Problem:
+    """Nobody who knows tokens answers now. ``help_by``: what helps beside waiting."""
     return Problem(
         503,
         "unavailable",
-        "The token's type could not be found out now: try again, or give payload.type.",
+        f"What is known of the token could not be asked now: try again{help_by}.",
         headers={"Retry-After": "5"},
     )
 
@@ -157,7 +158,7 @@ class Commands:
             if body.expires_at is not None and body.expires_at <= now:
                 raise Problem(422, "invalid-request", "expires_at is in the past.")
             if not known and not await self._is_16(station_id, session):
-                raise _type_unknown()
+                raise token_unknown(", or give payload.type")
             ttl = timedelta(seconds=shell.settings.command_ttl_s)
             command = life.created(shell.terms.new_id(now), request, now, ttl)
             command = msgspec.structs.replace(command, payload=typed.payload)
@@ -195,7 +196,9 @@ class Commands:
             if found.status is CommandStatus.CANCELLED:
                 return
             if found.purpose is not Purpose.OPERATOR:
-                raise Problem(409, "not-cancellable", "Change the setting that it brings instead.")
+                raise Problem(
+                    409, "not-cancellable", "Change the setting or the reservation behind it."
+                )
             if found.status is not CommandStatus.QUEUED:
                 raise Problem(409, "not-cancellable", f"The command is {found.status.value}.")
             over = life.ended(found, CommandStatus.CANCELLED, now)

@@ -78,6 +78,7 @@ class Purpose(StrEnum):
     OPERATOR = "operator"
     SETTING = "setting"
     REGISTRATION = "registration"
+    RESERVATION = "reservation"
 
 
 class SettingRef(Message, frozen=True):
@@ -94,6 +95,7 @@ class Command(Message, frozen=True, rename={"id": "_id"}):
     ``settings``, ``notes`` and ``protocol`` are of a command that brings settings, compiled for
     that version. ``payload`` is dropped once the command has ended: it may hold an id token or
     a secret.
+    ``reservation_id`` is of a call behind a reservation.
     ``own_key`` is false where the idempotency key is not the asker's, but the name of its record.
     ``not_after``: its gateway does not send it later than this, lest a station does what was given
     up. ``give_up_at``: a sent command of which nothing was heard by then has timed out. ``late``:
@@ -115,6 +117,7 @@ class Command(Message, frozen=True, rename={"id": "_id"}):
     own_key: bool = True
     fingerprint: str | None = None
     cause: str | None = None
+    reservation_id: str | None = None
     expires_at: datetime | None = None
     timeout_s: float = 30.0
     attempt: int = 0

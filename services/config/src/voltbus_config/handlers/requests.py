@@ -42,6 +42,7 @@ from voltbus_config.domain.commands import Command, fingerprint
 from voltbus_config.domain.emissions import Emission, changed
 from voltbus_config.domain.stations import Intervals, Station
 from voltbus_config.domain.tending import ended, setting_events
+from voltbus_config.handlers.reservations import Reservations
 from voltbus_config.handlers.tokens import wants_type, with_type
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class Requests:
     def __init__(self, shell: Shell, tending: Tending) -> None:
         self._shell = shell
         self._tending = tending
+        self._reservations = Reservations(shell)
         settings = shell.settings
         self._policy = settings.unknown_station
         self._intervals = Intervals(heartbeat_s=settings.heartbeat_s, retry_s=settings.boot_retry_s)
@@ -205,6 +207,7 @@ class Requests:
             if end.outcome is CallOutcome.NOT_CONNECTED and not end.late:
                 absent[command.station_id] = end.connection_id
         await store.commands.put(over.values(), session)
+        await self._reservations.apply_commands(over.values(), now, session)
         await store.absent(absent, now, session)
         await self._settings_brought(over.values(), batch, now, session)
         batch.tend.extend(command.station_id for command in over.values())

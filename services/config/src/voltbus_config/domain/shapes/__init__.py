@@ -15,11 +15,15 @@ from voltbus_backbone import actions, storable
 from voltbus_backbone.contract.values import Protocol
 from voltbus_config.domain.commands import Command
 from voltbus_config.domain.compile import Unsupported
+from voltbus_config.domain.reservations import CANCEL, RESERVE
 from voltbus_config.domain.shapes.control import (
+    UNREGISTERED,
+    CancelReservation,
     ChangeAvailability,
     ClearCache,
     RemoteStart,
     RemoteStop,
+    Reserve,
     Reset,
     SetPassword,
     Trigger,
@@ -28,7 +32,15 @@ from voltbus_config.domain.shapes.control import (
 from voltbus_config.domain.shapes.files import GetLog, UpdateFirmware
 from voltbus_config.domain.shapes.shape import Call, Shape
 
-__all__ = ["REMOTE_START", "SHAPES", "Mistake", "as_call", "problem"]
+__all__ = [
+    "REMOTE_START",
+    "SHAPES",
+    "UNREGISTERED",
+    "Mistake",
+    "as_call",
+    "problem",
+    "reservation_problem",
+]
 
 REMOTE_START = "remote_start"
 SHAPES: dict[str, type[Shape]] = {
@@ -43,6 +55,9 @@ SHAPES: dict[str, type[Shape]] = {
     "clear_cache": ClearCache,
     "set_password": SetPassword,
 }
+
+# Behind resources of their own; nobody asks for them by name.
+_INTERNAL: dict[str, type[Shape]] = {RESERVE: Reserve, CANCEL: CancelReservation}
 
 
 class OutOfRangeError(Unsupported):
@@ -77,8 +92,19 @@ def problem(action: str, payload: dict[str, Any]) -> Mistake | None:
     except storable.NotStorableError as error:
         return Mistake("payload", str(error))
     shape = SHAPES.get(action)
-    if shape is None:
-        return _unknown(action)
+    return _unknown(action) if shape is None else _unfit(payload, shape)
+
+
+def reservation_problem(payload: dict[str, Any]) -> Mistake | None:
+    """What no station can be told of a reservation, or None."""
+    try:
+        storable.check(payload)
+    except storable.NotStorableError as error:
+        return Mistake("payload", str(error))
+    return _unfit(payload, Reserve)
+
+
+def _unfit(payload: dict[str, Any], shape: type[Shape]) -> Mistake | None:
     try:
         wanted = msgspec.convert(payload, shape)
     except msgspec.ValidationError as error:
@@ -116,7 +142,7 @@ def as_call(command: Command, protocol: Protocol) -> Call:
         Unsupported: this version can't do it, or what was stored makes no call.
     """
     payload = command.payload or {}
-    kind = SHAPES.get(command.action)
+    kind = SHAPES.get(command.action) or _INTERNAL.get(command.action)
     if kind is None:
         return command.action, payload
     number = zlib.crc32(command.id.encode()) & 0x7FFFFFFF

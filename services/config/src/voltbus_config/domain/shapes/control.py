@@ -1,5 +1,6 @@
 """Start, stop, reset, unlock, availability, trigger, cache, password."""
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta
@@ -7,7 +8,7 @@ from msgspec import Meta
 from voltbus_backbone.contract.values import Protocol
 from voltbus_config.domain.compile.forms import Unsupported
 from voltbus_config.domain.shapes.profile import ChargingProfile
-from voltbus_config.domain.shapes.shape import Call, Shape
+from voltbus_config.domain.shapes.shape import Call, Shape, moment
 
 # What a token is in OCPP 2.x that nobody registered: one that we made (2.x C05).
 UNREGISTERED = "Central"
@@ -62,6 +63,47 @@ class RemoteStart(Shape, frozen=True, kw_only=True):
         if self.charging_profile is None:
             return self.ocpp_charging_profile
         return self.charging_profile.ocpp(protocol, number)
+
+
+class Reserve(Shape, frozen=True, kw_only=True):
+    """Keep a place for this token: any at the station where none is named (1.6 connector 0)."""
+
+    id_token: str
+    number: int
+    expires_at: datetime
+    type: str | None = None
+    evse_id: int | None = None
+    connector_id: int | None = None
+
+    def _v16(self, _number: int) -> Call:
+        place = _connector(self.evse_id, self.connector_id)
+        return "ReserveNow", {
+            "connectorId": 0 if place is None else place,
+            "expiryDate": moment(self.expires_at),
+            "idTag": self.id_token,
+            "reservationId": self.number,
+        }
+
+    def _v2(self, _number: int) -> Call:
+        _evse(self.evse_id, self.connector_id)
+        return "ReserveNow", {
+            "id": self.number,
+            "expiryDateTime": moment(self.expires_at),
+            "idToken": {"idToken": self.id_token, "type": self.type or UNREGISTERED},
+            "evseId": self.evse_id,
+        }
+
+
+class CancelReservation(Shape, frozen=True, kw_only=True):
+    """Give a reserved place back."""
+
+    number: int
+
+    def _v16(self, _number: int) -> Call:
+        return "CancelReservation", {"reservationId": self.number}
+
+    def _v2(self, _number: int) -> Call:
+        return "CancelReservation", {"reservationId": self.number}
 
 
 class RemoteStop(Shape, frozen=True, kw_only=True):

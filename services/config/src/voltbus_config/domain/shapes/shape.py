@@ -1,5 +1,6 @@
 """What the shapes have in common."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -35,3 +36,12 @@ def _without_nones(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_nones(each) for each in value]
     return value
+
+
+def moment(time: datetime | None) -> str | None:
+    """RFC 3339 in UTC, whole seconds; a time without an offset is UTC."""
+    if time is None:
+        return None
+    if time.tzinfo is None:
+        time = time.replace(tzinfo=UTC)
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
