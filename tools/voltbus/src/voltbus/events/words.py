@@ -152,6 +152,16 @@ def _command(data: Data) -> str:
     return f"{data['action']} {status}" + (f": {said}" if said else "")
 
 
+def _reservation(data: Data) -> str:
+    place = _place(data)
+    return _sentence(
+        f"reservation {data['reservation_id']}" + (f" on {place}" if place else ""),
+        str(data["state"]),
+        data.get("reason"),
+        f"token {_ref(data)}" if data.get("token_ref") else None,
+    )
+
+
 def _beat(data: Data) -> str:
     leaving = ", leaving" if data.get("leaving") else ""
     return f"{data['connections']} stations connected{leaving}"
@@ -195,6 +205,7 @@ _TABLE: dict[str, Callable[[Data], str]] = {
     "station.security-event": lambda data: str(data["type"]),
     "station.reported": lambda data: str(data["action"]),
     "command.changed": _command,
+    "reservation.changed": _reservation,
     "gateway.beat": _beat,
     "agreement.created": _agreement,
     "agreement.updated": _agreement,
