@@ -5,7 +5,7 @@ Config has no tokens. It asks over Kafka, and keeps of the answer what a command
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 import structlog
@@ -17,10 +17,11 @@ from voltbus_backbone.errors import VoltbusError
 from voltbus_config.domain.shapes import REMOTE_START
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from voltbus_backbone.contract.config import CommandRequested
-    from voltbus_backbone.rpc import Requester
+    from voltbus_backbone.contract.registry import MessageType
+    from voltbus_backbone.contract.values import Message
 
 log = structlog.get_logger(__name__)
 
@@ -37,10 +38,20 @@ class Tokens(Protocol):
         ...
 
 
+class Asking(Protocol):
+    """Whoever asks over Kafka: the backbone's Requester."""
+
+    def ask(
+        self, row: MessageType[Any], message: Message, *, deadline_s: float
+    ) -> Awaitable[Message]:
+        """Ask, and wait for the answer at most so long. Raises VoltbusError."""
+        ...
+
+
 class AuthTokens:
     """Tokens as auth knows them. ``clock`` gives seconds that only grow."""
 
-    def __init__(self, requester: Requester, *, clock: Callable[[], float]) -> None:
+    def __init__(self, requester: Asking, *, clock: Callable[[], float]) -> None:
         self._requester = requester
         self._clock = clock
         self._silent_until = 0.0
