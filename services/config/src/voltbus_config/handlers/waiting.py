@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from voltbus_backbone.lookout import Lookout
+from voltbus_backbone.lookout import Lookout, set_or_over
 from voltbus_config.domain.commands import OPEN
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MOST_WAITING = 200
 LONGEST_WAIT_S = 60
 _LOOK_EVERY_S = 0.25
+_LAST_S = 2.0
 
 
 class Waiting:
@@ -89,11 +90,14 @@ class Waiting:
         await self._lookout.run()
 
     async def close(self) -> None:
-        """Release everybody, and return when their answers are read: the process leaves."""
+        """Release everybody, and return when their answers are read: the process leaves.
+
+        A store that does not answer then keeps it for two seconds, no longer.
+        """
         self._closed = True
         for command_id in list(self._waiting):
             self._release(command_id)
-        await self._idle.wait()
+        await set_or_over(self._idle, _LAST_S)
 
     def _release(self, command_id: str) -> None:
         for future in self._waiting.pop(command_id, ()):
