@@ -109,7 +109,7 @@ class Reservations:
 
     async def remove_station(self, station_id: str, now: datetime, session: Session) -> None:
         """A station is registered no more: what it held is let go."""
-        found = await self._shell.store.open_reservations(station_id, session)
+        found = await self._shell.store.reservations.open_of(station_id, session)
         after = {name: life.withdraw(each, now) or each for name, each in found.items()}
         await self.write(found, after, now, session)
 
@@ -119,8 +119,7 @@ class Reservations:
         """Transactions that began with a reservation, 2.x's status updates, erased tokens."""
         erased = [each.message.token_ref for each in events if each.type == TOKEN_ERASED.name]
         if erased:
-            with self._shell.store.reachable.watching():
-                await self._shell.store.forget_tokens(erased)
+            await self._shell.store.reservations.forget_tokens(erased)
         facts = [fact for fact in map(_fact, events) if fact is not None]
         if facts:
             await self._shell.store.transact(lambda session: self._apply(facts, session))
@@ -130,7 +129,7 @@ class Reservations:
     async def _apply(self, facts: Sequence[_Fact], session: Session) -> None:
         now = self._shell.now()
         places = {(station_id, number) for station_id, number, _ in facts}
-        found = await self._shell.store.reservations_at(places, session)
+        found = await self._shell.store.reservations.at(places, session)
         known = {(each.station_id, each.number): each for each in found.values()}
         for station_id, number, fact in facts:
             before = known.get((station_id, number))
@@ -152,7 +151,7 @@ class Reservations:
     async def expire_due(self) -> int:
         """Expire some of those whose time is over; how many there were."""
         store, now = self._shell.store, self._shell.now()
-        due = await store.due_reservations(now, _MOST)
+        due = await store.reservations.due(now, _MOST)
         if due:
             await store.transact(lambda session: self._expire(due, now, session))
             self._shell.outbox.wake()

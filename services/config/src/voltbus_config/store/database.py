@@ -27,11 +27,10 @@ from voltbus_config.domain.commands import OPEN, Command
 from voltbus_config.domain.connections import LOST, Presence
 from voltbus_config.domain.desired import Desired
 from voltbus_config.domain.layers import Settings, StationAgreement
-from voltbus_config.domain.reservations import OPEN as HOLDING
-from voltbus_config.domain.reservations import Reservation
 from voltbus_config.domain.stations import Station
 from voltbus_config.store.due import Due
 from voltbus_config.store.gateways import Gateways
+from voltbus_config.store.reservations import ReservationStore
 from voltbus_config.store.shelf import Shelf
 
 if TYPE_CHECKING:
@@ -51,7 +50,6 @@ T = TypeVar("T")
 _TRIES = 12
 _PAUSE_S = 0.01
 _DUPLICATE = 11000
-_HOLDING = sorted(state.value for state in HOLDING)
 
 
 class StoredLayer(msgspec.Struct, frozen=True, rename={"id": "_id"}):
@@ -72,7 +70,7 @@ class Store:
         self.desired = Shelf(database["desired"], Desired)
         self.commands = Shelf(database["commands"], Command)
         self.agreements = Shelf(database["agreements"], StationAgreement)
-        self.reservations = Shelf(database["reservations"], Reservation)
+        self.reservations = ReservationStore(database["reservations"], self.reachable)
         self._layers = Shelf(database["layers"], StoredLayer)
         self.gateways = Gateways(database["gateways"], self.reachable)
         self.due = Due(database["due"], self.reachable)
@@ -99,7 +97,7 @@ class Store:
             await commands.create_index(
                 "ended_at", expireAfterSeconds=int(commands_kept.total_seconds())
             )
-            await self._prepare_reservations(commands_kept)
+            await self.reservations.prepare(commands_kept)
             await self.due.prepare()
             await self.gateways.prepare()
             stations = self.stations.collection
@@ -110,13 +108,6 @@ class Store:
             )
             for scope in ("stations", "groups", "locations", "everywhere"):
                 await self.agreements.collection.create_index(scope)
-
-    async def _prepare_reservations(self, kept: timedelta) -> None:
-        reservations = self.reservations.collection
-        await reservations.create_index([("station_id", 1), ("number", 1)], unique=True)
-        await reservations.create_index([("state", 1), ("expires_at", 1)])
-        await reservations.create_index("token_ref")
-        await reservations.create_index("ended_at", expireAfterSeconds=int(kept.total_seconds()))
 
     async def close(self) -> None:
         """Let the connections go."""
@@ -271,42 +262,6 @@ class Store:
         bound = {"_id": {"$in" if connected else "$nin": open_ones}}
         return await self.stations.page(
             {"$and": [query, bound]}, limit=limit, after=after, before=before
-        )
-
-    # Reservations.
-
-    async def open_reservations(
-        self, station_id: str, session: Session | None
-    ) -> dict[str, Reservation]:
-        """What a station may hold, by id."""
-        query = {
-            "station_id": station_id,
-            "state": {"$in": _HOLDING},
-        }
-        return await self.reservations.where(query, session)
-
-    async def reservations_at(
-        self, places: Collection[tuple[str, int]], session: Session | None
-    ) -> dict[str, Reservation]:
-        """Reservations by station and their number there."""
-        query = {"$or": [{"station_id": name, "number": number} for name, number in places]}
-        return await self.reservations.where(query, session)
-
-    async def due_reservations(self, now: datetime, most: int) -> list[str]:
-        """Ids of those that are still open past their time."""
-        query = {
-            "state": {"$in": _HOLDING},
-            "expires_at": {"$lte": now},
-        }
-        with self.reachable.watching():
-            cursor = self.reservations.collection.find(query, {"_id": 1}).limit(most)
-            return [found["_id"] for found in await cursor.to_list(most)]
-
-    async def forget_tokens(self, refs: Collection[str]) -> None:
-        """Whoever these tokens belonged to was erased: their reservations name nobody."""
-        await self.reservations.collection.update_many(
-            {"token_ref": {"$in": list(refs)}},
-            {"$set": {"token_ref": ""}, "$inc": {"revision": 1}},
         )
 
     # Connections.
