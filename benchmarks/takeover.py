@@ -3,7 +3,7 @@
 A station is connected to one gateway and falls silent without closing. It connects to the other
 gateway and boots; a command is given at once. Counted from the first byte of the new connection:
 until its boot is answered there, and until the command comes there. (One that does not boot gets
-commands after ``VOLTBUS_SETTLE_S``, so that none overtakes a boot.)
+commands ``VOLTBUS_SETTLE_S`` after its first word, so that none overtakes a boot.)
 
     python benchmarks/takeover.py
     python benchmarks/takeover.py --rounds 5 --no-record

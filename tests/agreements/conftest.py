@@ -23,6 +23,7 @@ from voltbus_agreements.settings import Settings
 from voltbus_agreements.store import Store
 from voltbus_backbone import http
 from voltbus_backbone.access import Operators
+from voltbus_backbone.contract.registry import Topic
 from voltbus_backbone.outbox import Outbox
 from voltbus_backbone.store import open_database
 from voltbus_backbone.testing import MemoryBus
@@ -152,7 +153,7 @@ async def make_replica(
         )
         database = await open_database(settings)
         source = f"/voltbus/agreements/{settings.instance_id}"
-        outbox = Outbox(database["outbox"], bus, settings.instance_id)
+        outbox = Outbox(database["outbox"], bus, settings.instance_id, Topic.AGREEMENTS_DEAD_LETTER)
         store = Store(database, outbox, source=source)
         await store.prepare()
         clock = Clock(store, policy=policy, now=hands, longest_s=3600)

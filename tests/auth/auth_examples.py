@@ -31,9 +31,11 @@ from voltbus_backbone.contract.registry import (
 )
 from voltbus_backbone.contract.stations import (
     MeterValuesReported,
+    StationBooted,
     StationConnected,
     StationRegistered,
     StationState,
+    StatusReported,
 )
 from voltbus_backbone.contract.values import IdToken, OpeningHours, Protocol, Sample
 from voltbus_backbone.envelope import Asking, Event
@@ -238,7 +240,9 @@ def command_changed(
     )
 
 
-def of_stations(name: str, message: MeterValuesReported | StationRegistered) -> Event:
+def of_stations(
+    name: str, message: MeterValuesReported | StationRegistered | StationBooted | StatusReported
+) -> Event:
     """A record of ``stations.events``."""
     event = asked(StationLogin(station_id=message.station_id))
     event.type, event.message, event.topic = name, message, "voltbus.stations.events"

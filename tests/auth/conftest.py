@@ -21,6 +21,7 @@ from voltbus_auth import api
 from voltbus_auth.domain.identifiers import masked
 from voltbus_auth.domain.tokens import Token
 from voltbus_auth.handlers.bookkeeping import Bookkeeping
+from voltbus_auth.handlers.closing import TransactionCloser
 from voltbus_auth.handlers.external import Asking, External
 from voltbus_auth.handlers.knowledge import Library
 from voltbus_auth.handlers.ports import (
@@ -34,9 +35,10 @@ from voltbus_auth.handlers.ports import (
 )
 from voltbus_auth.handlers.requests import Requests
 from voltbus_auth.handlers.samples import Samples
+from voltbus_auth.handlers.superseding import SupersededMarker
 from voltbus_auth.settings import Settings, Way
 from voltbus_auth.store import Store, Value
-from voltbus_auth.store.documents import record_of
+from voltbus_auth.store.transaction_documents import record_of
 from voltbus_backbone import http
 from voltbus_backbone.access import Operators
 from voltbus_backbone.contract.registry import TYPES, Topic
@@ -157,7 +159,9 @@ class Replica:
             now=clock,
             ev_certificate_provider=ev_certificate_provider,
         )
-        self._samples = Samples(bookkeeping, shelf)
+        self._samples = Samples(
+            bookkeeping, shelf, books, SupersededMarker(books, occupancy, source=source, now=clock)
+        )
         self._external = External(
             library=library,
             bookkeeping=bookkeeping,
@@ -313,7 +317,7 @@ async def served(
     app.include_router(api.bulk_router(store, KEY, clock))
     app.include_router(api.tokens_router(store, KEY, clock))
     app.include_router(api.erasures_router(store, clock))
-    app.include_router(api.transactions_router(store))
+    app.include_router(api.transactions_router(store, closer_on(store, clock), clock))
     app.include_router(api.station_certificates_router(store))
     app.include_router(api.authorizations_router(store, library, KEY, clock))
 
@@ -324,13 +328,28 @@ async def served(
         transport=httpx.ASGITransport(app, raise_app_exceptions=False),
         base_url="http://auth",
         headers=as_operator(
-            "tokens:read tokens:write transactions:read stations:read stations:write "
-            "authorizations:read"
+            "tokens:read tokens:write transactions:read transactions:write stations:read "
+            "stations:write authorizations:read"
         ),
     )
     async with client:
         yield Served(store, bus, store._database, client, as_operator, settings)
     await store.close()
+
+
+def closer_on(
+    shelf: Shelf, clock: Clock, after: timedelta = timedelta(hours=1)
+) -> TransactionCloser:
+    """What closes transactions that nobody ended."""
+    assert isinstance(shelf, Store)
+    return TransactionCloser(
+        shelf.transaction,
+        shelf.transaction,
+        shelf.occupancy,
+        after=after,
+        source="/voltbus/auth/1",
+        now=clock,
+    )
 
 
 @pytest.fixture(params=["memory", pytest.param("mongo", marks=pytest.mark.stack)])

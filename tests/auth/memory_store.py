@@ -12,7 +12,7 @@ from voltbus_auth.domain.coverage import Coverage, coverage_of
 from voltbus_auth.domain.places import Place, place_of
 from voltbus_auth.domain.reservations import Occupy, Release
 from voltbus_auth.domain.tokens import Token, likeliest
-from voltbus_auth.store.documents import record_document, record_of
+from voltbus_auth.store.transaction_documents import record_document, record_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -101,12 +101,16 @@ class MemoryStore:
         await asyncio.sleep(0)
         return station_ids & self.stations.keys()
 
-    async def records(self, refs: Collection[str], keys: Collection[str]) -> list[Record]:
+    async def records(
+        self, refs: Collection[str], keys: Collection[str], stations: Collection[str] = ()
+    ) -> list[Record]:
         await asyncio.sleep(0)
         return [
             record
             for record in self.transactions.values()
-            if record.ref in refs or record.key in keys
+            if record.ref in refs
+            or record.key in keys
+            or (record.station_id in stations and not record.ended)
         ]
 
     async def take_ids(self, count: int) -> list[int]:

@@ -9,22 +9,23 @@ import pytest
 from auth.auth_examples import HOUR, MINUTE, NOW, register, said
 from voltbus_auth.domain.account import doubts, energy, missing_seq_nos
 from voltbus_auth.domain.ledger import Ledger
-from voltbus_auth.domain.record import MOST_RANGES
+from voltbus_auth.domain.record import MOST_RANGES, Presented
 from voltbus_auth.domain.registers import in_wh, readings
 from voltbus_backbone.contract.auth import Phase
-from voltbus_backbone.contract.values import Sample
+from voltbus_backbone.contract.values import AuthorizationStatus, Sample
 
 if TYPE_CHECKING:
     from voltbus_auth.domain.record import Record
     from voltbus_backbone.contract.auth import TransactionMessage
 
 END = NOW + HOUR
+PRESENTED = Presented(NOW, 0, "ref", AuthorizationStatus.ACCEPTED)
 
 
 def recorded(*messages: TransactionMessage) -> Record:
     pages = Ledger()
     for number, message in enumerate(messages):
-        pages.enter(message, None, f"topic:0:{number}", record=pages.find(message))
+        pages.enter(message, PRESENTED, f"topic:0:{number}", record=pages.find(message))
     (record,) = pages.by_ref.values()
     return record
 
@@ -59,13 +60,23 @@ def test_energy_unknown() -> None:
     """Without any reading there is no energy, and an ended transaction says so."""
     record = charged(None, None)
     assert energy(record) == (None, "unknown")
-    assert doubts(record) == ("no_energy",)
+    assert doubts(record) == ("no_energy", "no_start_register")
 
 
 def test_energy_so_far() -> None:
     """An open transaction shows what it has charged so far."""
     record = recorded(said(Phase.STARTED, NOW, 0, meter_wh=1000), sampled(1600, 1))
     assert energy(record) == (600, "samples")
+
+
+def test_a_message_whose_own_time_could_not_be_read() -> None:
+    """The time of its arrival stands in for it (ADR 12): doubt clock."""
+    note = "timestamp: no date-time, the time of arrival taken"
+    ended = said(Phase.ENDED, END, 1, meter_wh=8000, repairs=(note,))
+    record = recorded(said(Phase.STARTED, NOW, 0, meter_wh=1000), ended)
+    assert energy(record) == (7000, "register")
+    assert doubts(record) == ("clock",)
+    assert doubts(charged(1000, 8000, sampled(1500, 1, repairs=("meterValue.timestamp: x",)))) == ()
 
 
 def test_register_goes_backwards() -> None:
@@ -135,6 +146,14 @@ def test_a_station_that_skips_every_other_number_fills_no_record() -> None:
     assert "many_gaps" in doubts(record)
 
 
+def test_a_time_that_could_not_be_read() -> None:
+    """The gateway reads such a message as from its arrival, and notes it: the clock is doubted."""
+    note = ("timestamp: not a time, that of its arrival taken",)
+    assert doubts(recorded(said(Phase.STARTED, NOW, 0, repairs=note))) == ("clock",)
+    other = ("stopReason: unknown value left out",)
+    assert doubts(recorded(said(Phase.STARTED, NOW, 0, repairs=other))) == ()
+
+
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
@@ -153,14 +172,14 @@ def test_units(fields: dict[str, Any], expected: int | None) -> None:
 
 
 def test_only_the_whole_outlet_counts() -> None:
-    """Single phases, other measurands and signed texts are not the register."""
+    """What is between two phases, other measurands and signed texts are not the register."""
     samples = (
-        Sample(at=NOW, value=1.0, phase="L1"),
+        Sample(at=NOW, value=1.0, phase="L1-L2"),
         Sample(at=NOW, value=2.0, measurand="Power.Active.Import", unit="W"),
         Sample(at=NOW, value="signed", format="SignedData"),
         Sample(at=NOW, value=3.0, location="Inlet"),
     )
-    assert readings(samples).first is None
+    assert readings(samples).whole.first is None
 
 
 def test_unreadable_register() -> None:

@@ -268,7 +268,8 @@ async def test_bad_patch(served: Served, patch: dict[str, Any], field: str) -> N
     [
         {},
         {"id_token": ""},
-        {"id_token": f" {CARD}"},
+        {"id_token": " \0 "},
+        {"id_token": f"{CARD}\n{CARD}"},
         {"id_token": "x" * 256},
         {"id_token": CARD, "status": "maybe"},
         {"id_token": CARD, "colour": "red"},
@@ -279,6 +280,16 @@ async def test_bad_patch(served: Served, patch: dict[str, Any], field: str) -> N
 async def test_bad_token(served: Served, body: dict[str, Any]) -> None:
     """Invalid bodies get a problem that repeats no value."""
     problem(await served.client.post("/v1/tokens", json=body), 422, "invalid-request")
+
+
+async def test_blanks_around_a_token_are_no_part_of_it(served: Served) -> None:
+    """What a reader pads is registered, and found again, as the same token (C01.FR.25)."""
+    made = await created(served, id_token=f" {CARD}\0 ")
+    answer = await served.client.post("/v1/tokens", json={"id_token": CARD})
+    problem(answer, 409, "token-exists")
+    assert made["masked"].endswith(CARD[-2:])
+    found = await explained(served, id_token=f"{CARD} ", type=made["type"])
+    assert found["token_ref"] == made["ref"]
 
 
 async def test_idempotency_key(served: Served) -> None:
@@ -365,7 +376,7 @@ async def test_transactions(served: Served, clock: Clock) -> None:
     body = (await served.client.get("/v1/transactions")).json()
     assert [one["station_id"] for one in body["data"]] == [STATION, "CS-2", "CS-1", "CS-0"]
     for params, count in (
-        ({"station": "CS-0"}, 1),
+        ({"station_id": "CS-0"}, 1),
         ({"state": "active"}, 3),
         ({"state": "ended"}, 1),
         ({"token_ref": token["ref"]}, 3),

@@ -23,7 +23,24 @@ def test_equal_whatever_the_case() -> None:
     """C01.FR.25: type and value are compared case-insensitively, and both count."""
     assert KEY.ref("ISO14443", "04a1") == KEY.ref("iso14443", "04A1")
     assert KEY.ref("ISO14443", "04A1") != KEY.ref("ISO15693", "04A1")
-    assert KEY.ref("ISO14443", "04A1") != KEY.ref("ISO14443", "04A1 ")
+    assert KEY.ref("ISO14443", "04A1") != KEY.ref("ISO14443", "04A11")
+
+
+@given(
+    st.sampled_from(["04A1", "04 A1", "NL-TNM-C00122045-K"]),
+    st.sampled_from(["", *TYPES]),
+    st.text(" \t\r\n\0\u00a0\ufeff", max_size=4),
+    st.text(" \t\r\n\0\u00a0\ufeff", max_size=4),
+)
+def test_equal_whatever_blanks_a_reader_puts_around_it(
+    value: str, kind: str, before: str, after: str
+) -> None:
+    """Readers pad short UIDs, and C strings end with NUL; what is between is the token's own."""
+    padded = before + value + after
+    assert KEY.all_of(kind, padded) == KEY.all_of(kind, value)
+    assert KEY.presented(card(padded, kind)) == KEY.presented(card(value, kind))
+    hyphened = KEY.contracts([card(padded, kind)]).values()
+    assert list(hyphened) == list(KEY.contracts([card(value, kind)]).values())
 
 
 def test_type_and_value_do_not_run_together() -> None:

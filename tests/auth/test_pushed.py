@@ -276,7 +276,7 @@ async def test_others_are_at_the_same_tokens(clock: Clock) -> None:
 @pytest.mark.parametrize(
     ("event", "word"),
     [
-        (a_put(f"{CARD}\n"), "id_token"),
+        (a_put(f"{CARD}\n{CARD}"), "id_token"),
         (a_put(status="lost"), "status"),
         (a_put(valid_from=NOW.replace(tzinfo=None)), "valid_from"),
         (a_put(expected_revision=3), "expected_revision"),

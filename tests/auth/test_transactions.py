@@ -161,7 +161,7 @@ async def test_stop_without_start(replica: Replica) -> None:
     told = await replica.handle(asked(stopped16(-1, NOW)))
     assert told.answer.decision is None
     word, _, ended = told.events[0]
-    assert (word, ended.doubts) == ("ended", ("no_energy", "no_start"))
+    assert (word, ended.doubts) == ("ended", ("no_energy", "no_start", "no_start_register"))
     await replica.handle(asked(stopped16(-1, NOW)))
     assert len(await replica.records()) == 1
     await replica.handle(asked(stopped16(-1, NOW + DAY)))

@@ -26,6 +26,7 @@ from voltbus_backbone.contract.registry import Topic
 from voltbus_backbone.contract.values import AuthorizationStatus, IdToken, Protocol
 from voltbus_backbone.errors import DeadlineExceeded, Unavailable
 from voltbus_backbone.kafka import GroupConsumer, PartitionReader, Publisher, Tail
+from voltbus_backbone.replies import ReplyAddresses, reply_topics
 from voltbus_backbone.rpc import Requester, inbox_partition
 from voltbus_backbone.testing import MemoryBus, MemoryConsumer
 
@@ -53,6 +54,9 @@ class Bench(abc.ABC):
     def consumer(self, group: str) -> Consuming: ...
 
     @abc.abstractmethod
+    def addresses(self) -> ReplyAddresses: ...
+
+    @abc.abstractmethod
     async def seen(self, topic: Topic, condition: Callable[[list[Any]], bool]) -> list[Any]:
         """All records of a topic, once a condition on them holds."""
 
@@ -72,6 +76,9 @@ class MemoryBench(Bench):
     def consumer(self, group: str) -> Consuming:
         return MemoryConsumer(self.bus, self._committed.setdefault(group, {}))
 
+    def addresses(self) -> ReplyAddresses:
+        return self.bus.addresses()
+
     async def seen(self, topic: Topic, condition: Callable[[list[Any]], bool]) -> list[Any]:
         async with asyncio.timeout(DEADLINE_S):
             await self.bus.changed(lambda: condition(self.bus.records(topic)))
@@ -84,13 +91,16 @@ class KafkaBench(Bench):
     def __init__(self, settings: KafkaSettings, prefix: str, publisher: Publisher) -> None:
         self._settings = settings
         self.prefix = prefix
-        self.publisher = publisher
+        self.publisher = self._kafka = publisher
 
     def inbox(self, topic: str, partition: int) -> Inbox:
         return PartitionReader(self._settings, topic, partition)
 
     def consumer(self, group: str) -> Consuming:
         return GroupConsumer(self._settings, self.prefix, group)
+
+    def addresses(self) -> ReplyAddresses:
+        return ReplyAddresses(reply_topics(self.prefix, None), self._kafka.partition_counts)
 
     async def seen(self, topic: Topic, condition: Callable[[list[Any]], bool]) -> list[Any]:
         found: list[Any] = []
@@ -158,6 +168,7 @@ def loop_of(bench: Bench, handle: Any, *, group: str | None = None, most: int = 
         consumption,
         consumer=bench.consumer(consumption.group),
         publisher=bench.publisher,
+        addresses=bench.addresses(),
         dead_letters=Topic.AUTH_DEAD_LETTER,
         batch_records=most,
     )

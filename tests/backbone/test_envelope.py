@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voltbus_backbone import envelope
+from voltbus_backbone.bus import Consumed
 from voltbus_backbone.contract import registry
 from voltbus_backbone.contract.auth import StationLogin, StationLoginAnswer
 from voltbus_backbone.contract.values import IdToken
@@ -150,16 +152,108 @@ def test_another_spec_version_is_refused() -> None:
         envelope.parse(headers, b"{}")
 
 
+UNREADABLE_HEADERS: dict[str, tuple[str, bytes | None]] = {
+    "latin-1": ("ce_subject", "Müller".encode("latin-1")),
+    "null id": ("ce_id", None),
+    "null type": ("ce_type", None),
+    "null time": ("ce_time", None),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE_HEADERS)
+def test_an_unreadable_attribute_is_an_invalid_record(name: str) -> None:
+    """A header that cannot be read is the record's fault; Kafka allows null as a header's value."""
+    changed, value = UNREADABLE_HEADERS[name]
+    headers = [(n, value if n == changed else v) for n, v in record().headers]
+    with pytest.raises(InvalidRecord, match="unreadable"):
+        envelope.parse(headers, b"{}")
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("deadline", b"soon"), ("reply-partition", b"x"), ("ce_subject", b"\xff\xfe")],
+    [
+        ("deadline", b"soon"),
+        ("deadline", b"9" * 400),
+        ("deadline", None),
+        ("reply-partition", b"x"),
+        ("reply-partition", b"9" * 5000),
+        ("reply-topic", b"\xff\xfe"),
+        ("correlation-id", None),
+        ("correlation-id", b"c" * 2000),
+    ],
 )
-def test_unreadable_headers_are_an_invalid_record(name: str, value: bytes) -> None:
-    """A header that cannot be read is the record's fault, not a crash."""
+def test_an_unreadable_reply_address_is_none(name: str, value: bytes | None) -> None:
+    """Whoever reads the record decides: a fact counts without an answer (ADR 17)."""
     made = record(asking=envelope.Asking("c", "t", 1, 5))
     headers = [(n, value if n == name else v) for n, v in made.headers]
-    with pytest.raises(InvalidRecord, match="unreadable"):
-        envelope.parse(headers, made.value)
+    event = envelope.parse(headers, made.value)
+    assert event.asking is None
+    assert event.unaddressed is not None
+    assert event.decode() == StationLogin(station_id="CP-1")
+
+
+@pytest.mark.parametrize("name", ["ce_id", "ce_type", "correlation-id", "deadline"])
+def test_a_header_of_ours_that_stands_twice_is_refused(name: str) -> None:
+    """One reader would take the first, another the last: two records in one."""
+    made = record(asking=envelope.Asking("c", "t", 1, 5))
+    with pytest.raises(InvalidRecord, match="twice"):
+        envelope.parse([*made.headers, (name, b"1")], made.value)
+    envelope.parse([*made.headers, ("b3", b"1"), ("b3", b"2")], made.value)
+
+
+BODIES = {
+    "latin-1": '{"station_id":"Müller"}'.encode("latin-1"),
+    "cut off in a character": b'{"station_id":"M\xc3"}',
+    "an unknown member nested deeply": b'{"station_id":"1","x":' + b"[" * 5000 + b"]" * 5000 + b"}",
+    "a huge number": b'{"station_id":"1","security_profile":' + b"9" * 5000 + b"}",
+    "nothing": b"",
+    "null bytes": b"\0" * 10,
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_body_that_its_decoder_does_not_take_is_an_invalid_record(name: str) -> None:
+    """Whatever the decoder raises, it is the record that is at fault, and nothing of it is told."""
+    event = envelope.parse(record().headers, BODIES[name])
+    with pytest.raises(InvalidRecord) as caught:
+        event.decode()
+    assert caught.value.reason.startswith("body does not match voltbus.auth.station-login.v1: ")
+    assert "ller" not in caught.value.reason
+
+
+OURS = ("ce_id", "ce_source", "ce_type", "ce_time", "ce_subject", "ce_specversion")
+ASKING = ("correlation-id", "reply-topic", "reply-partition", "deadline")
+SOUND = st.sampled_from([b"1.0", b"1", b"-1", *(name.encode() for name in registry.TYPES)])
+
+
+@given(
+    odd=st.lists(
+        st.tuples(
+            st.sampled_from([*OURS, *ASKING]) | st.text(max_size=8),
+            SOUND | st.none() | st.binary(max_size=20),
+        ),
+        max_size=14,
+    ),
+    kind=st.sampled_from(list(registry.TYPES)),
+    value=st.none() | st.binary(max_size=60) | st.just(b"[" * 5000),
+    whole=st.booleans(),
+)
+def test_whatever_a_record_is_it_is_an_event_or_an_invalid_record(
+    *, odd: list[tuple[str, bytes | None]], kind: str, value: bytes | None, whole: bool
+) -> None:
+    """Property (ADR 17): no other exception leaves reading, for any headers and body."""
+    known: dict[str, bytes | None] = {
+        "ce_specversion": b"1.0",
+        "ce_id": b"1",
+        "ce_source": b"/t",
+        "ce_type": kind.encode(),
+    }
+    headers = list((known | dict(odd)).items()) if whole else odd
+    consumed = Consumed("voltbus.auth.requests", 0, 1, 0, None, value, headers)
+    with contextlib.suppress(InvalidRecord):
+        event = envelope.parse_record(consumed)
+        assert event.asking is None or event.unaddressed is None
+        assert event.decode() is not None
 
 
 def test_a_body_against_its_schema_names_the_path_but_not_the_value() -> None:

@@ -12,6 +12,8 @@ from bson.timestamp import Timestamp
 from pydantic import SecretStr
 
 from mongod_clock import place_earlier
+from voltbus_backbone.bounds import RECORD_BYTES
+from voltbus_backbone.contract.registry import Topic
 from voltbus_backbone.envelope import Record
 from voltbus_backbone.errors import Unavailable
 from voltbus_backbone.outbox import Outbox
@@ -57,7 +59,7 @@ def values(bus: MemoryBus) -> list[bytes | None]:
 
 
 async def outbox_of(database: Any, bus: MemoryBus, owner: str) -> Outbox:
-    outbox = Outbox(database["outbox"], bus, owner)
+    outbox = Outbox(database["outbox"], bus, owner, Topic.AUTH_DEAD_LETTER)
     await outbox.prepare()
     return outbox
 
@@ -141,6 +143,22 @@ async def test_nothing_is_removed_that_kafka_has_not_stored(database: Any) -> No
         await outbox.relay()
     bus.broken = False
     assert await outbox.relay() == 1
+
+
+async def test_a_record_too_large_for_kafka_leaves_as_a_letter_and_holds_nobody_up(
+    database: Any,
+) -> None:
+    """Its portion is not repeated for ever: the others are published, and nothing is kept."""
+    bus = MemoryBus()
+    outbox = await outbox_of(database, bus, "a")
+    big = Record("tokens.events", b"k", b"x" * RECORD_BYTES, [("ce_id", b"big")])
+    await outbox.add([record("k", 1), big, record("k", 2)])
+    assert await outbox.relay() == 3
+    assert await outbox.relay() == 0
+    assert values(bus) == [b"1", b"2"]
+    (letter,) = bus.records("auth.dead-letter")
+    assert letter.value is None
+    assert ("ce_id", b"big") in letter.headers
 
 
 async def test_idempotency_keys_are_claimed_once(database: Any) -> None:

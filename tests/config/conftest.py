@@ -22,6 +22,7 @@ from voltbus_backbone.contract import registry
 from voltbus_backbone.contract.auth import TokenFound
 from voltbus_backbone.contract.config import Boot, BootAnswer, CallEnded, CallOutcome
 from voltbus_backbone.contract.gateway import SendCall
+from voltbus_backbone.contract.registry import Topic
 from voltbus_backbone.contract.stations import StationConnected, StationDisconnected
 from voltbus_backbone.contract.values import Protocol
 from voltbus_backbone.outbox import Outbox
@@ -343,7 +344,7 @@ async def make_replica(
         )
         database = await open_database(settings)
         store = Store(database)
-        outbox = Outbox(store.outbox, bus, settings.instance_id)
+        outbox = Outbox(store.outbox, bus, settings.instance_id, Topic.CONFIG_DEAD_LETTER)
         tokens = MemoryTokens()
         shell = Shell(
             store, outbox, "/voltbus/config/test", hands, settings, terms(settings), tokens

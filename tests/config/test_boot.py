@@ -99,14 +99,16 @@ async def test_who_never_booted_has_yet_to(replica: Replica) -> None:
     assert await standing(replica, "CS-9") == "Rejected"
 
 
-async def test_nothing_is_sent_before_the_first_boot(replica: Replica) -> None:
+async def test_nothing_else_is_sent_before_the_first_boot(replica: Replica) -> None:
     """However long a new station is silent, its commands wait for its Boot (2.x B01)."""
     await replica.register("CS-1")
     await replica.connect("CS-1")
     await replica.command("CS-1", "ClearCache")
     replica.hands.move(60)
     await replica.settle()
-    assert replica.calls("CS-1") == []
+    [asked] = replica.calls("CS-1")
+    assert asked.payload == {"requestedMessage": "BootNotification"}
+    await replica.end(asked, {"status": "Accepted"})
     await replica.boot("CS-1")
     await replica.call("CS-1", "ClearCache")
 
@@ -115,7 +117,7 @@ async def test_a_boot_may_be_heard_of_before_its_connection(
     make_replica: Callable[..., Awaitable[Replica]],
 ) -> None:
     """Two topics, two orders: either way calls follow the boot's answer (A20)."""
-    replica = await make_replica(settle_s=60)
+    replica = await make_replica(boot_wait_s=60)
     await replica.register("CS-1")
     for _ in range(2):  # a station that was never connected, and one that moves
         replica.connections["CS-1"] = replica.next_connection()
@@ -131,7 +133,7 @@ async def test_a_command_that_comes_while_a_boot_is_answered(
     make_replica: Callable[..., Awaitable[Replica]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Given between the boot's record and its effect, it follows the boot's answer all the same."""
-    replica = await make_replica(settle_s=60)
+    replica = await make_replica(boot_wait_s=60)
     await replica.register("CS-1")
     await replica.connect("CS-1")
     ready = replica.store.ready

@@ -199,3 +199,29 @@ def test_events_repeat_who_asked_and_of_an_answer_only_what_the_table_names() ->
     message = emissions.changed(after, NOW).message
     assert isinstance(message, CommandChanged)
     assert (message.cause, message.told) == ("list:CS-1:7", {"listVersion": 7})
+
+
+def test_an_answer_that_could_not_be_read_says_so() -> None:
+    """It came, and nobody knows what the station did: timed out at once, with the reason."""
+    out = life.sent(queued(), CONNECTION, NOW, MARGIN)
+    unread = msgspec.structs.replace(
+        end(CallOutcome.TIMED_OUT), error_description="The station's answer could not be read"
+    )
+    after = life.heard(out, unread, NOW)
+    assert after is not None
+    assert (after.status, after.error_code) == (CommandStatus.TIMED_OUT, None)
+    assert after.error_description == "The station's answer could not be read"
+
+
+def test_what_was_odd_in_an_answer_is_kept_with_it() -> None:
+    """The station's word counts; the operator sees beside it what did not fit (ADR 12)."""
+    out = life.sent(queued(), CONNECTION, NOW, MARGIN)
+    odd = msgspec.structs.replace(
+        end(CallOutcome.ANSWERED),
+        payload={"status": "Accepted", "info": "ok"},
+        repairs=("payload: unknown property info",),
+    )
+    after = life.heard(out, odd, NOW)
+    assert after is not None
+    assert (after.status, after.answer_status) == (CommandStatus.ANSWERED, "Accepted")
+    assert after.repairs == ("payload: unknown property info",)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from config.config_examples import event
+from voltbus_backbone.bounds import COMMAND_BYTES
 from voltbus_backbone.contract import registry
 from voltbus_backbone.contract.config import (
     CallOutcome,
@@ -400,6 +401,10 @@ async def test_what_can_not_be_done_is_a_fault(here: Replica) -> None:
         {"timeout_s": -5.0},
         {"expires_at": datetime(2026, 6, 2)},  # noqa: DTZ001 - that is the mistake
         {"payload": {"data": 2**63}},
+        {"payload": {"data": "x" * COMMAND_BYTES}},
+        {"payload": {"data": [1e15] * (COMMAND_BYTES // 10)}},  # grows when it is written again
+        {"idempotency_key": "k" * 900_000},
+        {"cause": "c" * 257},
     ],
 )
 async def test_a_senseless_request_is_a_fault_and_stops_no_queue(
@@ -415,6 +420,19 @@ async def test_a_senseless_request_is_a_fault_and_stops_no_queue(
 
 
 # Bad input.
+
+
+async def test_a_command_too_large_for_a_record_is_refused_and_stops_no_queue(
+    here: Replica,
+) -> None:
+    """2 MB by REST: told at once; the station's other commands go on (ADR 0011)."""
+    large = {"action": "DataTransfer", "payload": {"vendorId": "v", "data": "x" * 2_000_000}}
+    answer = await here.client.post("/v1/stations/CS-1/commands", json=large)
+    assert answer.status_code in {413, 422}
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "xxx" not in answer.text
+    await here.command("CS-1", "ClearCache")
+    await here.call("CS-1", "ClearCache")
 
 
 @pytest.mark.parametrize(

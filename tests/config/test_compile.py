@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from config.config_examples import EVERY_PROTOCOL, NOW, assert_valid
+from voltbus_backbone.bounds import COMMAND_BYTES
 from voltbus_backbone.contract.values import Protocol
 from voltbus_config.domain.compile import Options, Target, calls, judge, of_error
 from voltbus_config.domain.desired import State
@@ -196,6 +198,14 @@ def test_a_value_is_as_long_as_its_version_allows(protocol: Protocol, longest: i
     assert len(made) == 1
     _, unsupported = compiled(protocol, {"keys.A.B": "x" * (longest + 1)})
     assert unsupported
+
+
+def test_however_many_variables_may_go_together_a_call_fits_a_record() -> None:
+    """500 long values and no bound on their number: several calls, none larger than a command."""
+    wanted = {f"keys.Component{n}.Variable": "\x01" * 2500 for n in range(500)}
+    made, _ = compiled(Protocol.OCPP21, wanted, variables_per_call=500)
+    assert len(made) > 1
+    assert all(len(msgspec.json.encode(payload)) <= COMMAND_BYTES for _, payload in made)
 
 
 @given(st.integers(1, 40), st.integers(1, 12))

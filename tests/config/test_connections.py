@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 
 from config.config_examples import NOW
 from voltbus_backbone.contract.stations import (
+    DuplicateIdentity,
     StationConnected,
     StationDisconnected,
+    StationRefused,
+    StationRepaired,
     StationSeen,
     StatusReported,
 )
@@ -18,10 +21,12 @@ from voltbus_backbone.contract.values import Protocol
 from voltbus_config.domain.connections import (
     LOST,
     MOST_CONNECTORS,
+    MOST_REPAIRS,
     Booted,
     Folded,
     LogEntry,
     Presence,
+    Repaired,
     Reported,
     connector_name,
     fold,
@@ -62,6 +67,29 @@ def status(word: str, at: datetime, connector_id: int = 1) -> StatusReported:
     )
 
 
+def refused(at: float, count: int = 1) -> StationRefused:
+    return StationRefused(
+        station_id="CS-1",
+        gateway_id="g-1",
+        at=NOW + timedelta(seconds=at),
+        kind="login",
+        reason="wrong_password",
+        address="192.0.2.1",
+        count=count,
+    )
+
+
+def contested(at: float, count: int = 1) -> DuplicateIdentity:
+    return DuplicateIdentity(
+        station_id="CS-1",
+        gateway_id="g-1",
+        at=NOW + timedelta(seconds=at),
+        address="192.0.2.1",
+        other_address="192.0.2.2",
+        count=count,
+    )
+
+
 def folded(log: Log, presence: Presence | None = None) -> Folded:
     """Gateways' clocks are right: what they received, they did a second after the one before."""
     entries = [
@@ -96,7 +124,7 @@ def test_a_gateway_whose_clock_is_ahead_moves_nobody_into_the_future() -> None:
     """A station is never seen later than now."""
     entry = LogEntry(status("Available", NOW), 0, NOW + timedelta(hours=1))
     presence = fold(Presence(id="CS-1"), [entry], NOW, SETTLE).presence
-    assert presence.last_seen == NOW
+    assert presence.last_seen == NOW - timedelta(hours=1)  # of the connection, which came first
 
 
 def test_to_be_declared_lost_is_no_sign_of_life() -> None:
@@ -169,6 +197,18 @@ def test_a_topic_made_anew_starts_its_offsets_again() -> None:
     assert after.connection.connection_id == "c-2"
 
 
+def test_a_refusal_is_kept_and_is_no_sign_of_life() -> None:
+    """It may be somebody else who was refused; the last one that came counts, not the latest."""
+    presence = folded([(connected(1), 0), (refused(50), 1), (refused(20, 7), 2)]).presence
+    assert presence.last_refusal is not None
+    assert (presence.last_refusal.count, presence.last_refusal.address) == (7, "192.0.2.1")
+    assert presence.last_seen == NOW
+    presence = folded([(contested(60, 5), 3)], presence).presence
+    assert presence.duplicate_identity is not None
+    assert presence.duplicate_identity.other_address == "192.0.2.2"
+    assert presence.last_seen == NOW
+
+
 def test_connectors_have_one_name_each() -> None:
     """1.6 by connector, 2.x by EVSE and connector; EVSEs may be numbered from 0 (design 9)."""
     assert connector_name(None, 0) == "0"
@@ -178,7 +218,10 @@ def test_connectors_have_one_name_each() -> None:
 
 
 _steps = st.lists(
-    st.tuples(st.sampled_from(["connect", "disconnect", "seen", "status"]), st.integers(0, 4)),
+    st.tuples(
+        st.sampled_from(["connect", "disconnect", "seen", "status", "refused", "contested"]),
+        st.integers(0, 4),
+    ),
     max_size=14,
 )
 
@@ -200,6 +243,10 @@ def _log(steps: list[tuple[str, int]]) -> Log:
             log.append((StationSeen(station_id="CS-1", connection_id=name, at=at), offset))
         elif kind == "status":
             log.append((status(f"s{offset}", NOW - timedelta(seconds=offset), choice), offset))
+        elif kind == "refused":
+            log.append((refused(offset, choice), offset))
+        elif kind == "contested":
+            log.append((contested(offset, choice), offset))
     return log
 
 
@@ -240,3 +287,38 @@ def test_any_redelivery_ends_in_the_same_state(
         if start < end and data.draw(st.booleans()):
             start = end
     assert presence == expected
+
+
+def repaired(action: str, *repairs: str, at: float = 0) -> StationRepaired:
+    return StationRepaired(
+        station_id="CS-1",
+        protocol=Protocol.OCPP16,
+        action=action,
+        at=NOW + timedelta(seconds=at),
+        repairs=repairs,
+    )
+
+
+def test_the_latest_repairs_are_kept_each_once() -> None:
+    """What an operator reads at the station: the newest first, and no list without end (ADR 12)."""
+    log: Log = [
+        (repaired("StopTransaction", "reason: null, left out"), 0),
+        (repaired("BootNotification", "iccid: null, left out", at=1), 1),
+        (repaired("StopTransaction", "reason: null, left out", at=2), 2),
+    ]
+    assert folded(log).presence.repairs == (
+        Repaired(
+            action="StopTransaction",
+            repair="reason: null, left out",
+            at=NOW + timedelta(seconds=2),
+        ),
+        Repaired(
+            action="BootNotification",
+            repair="iccid: null, left out",
+            at=NOW + timedelta(seconds=1),
+        ),
+    )
+    many: Log = [(repaired("StopTransaction", f"x{place}: left out"), place) for place in range(50)]
+    kept = folded(many).presence.repairs
+    assert len(kept) == MOST_REPAIRS
+    assert kept[0].repair == "x49: left out"

@@ -13,9 +13,11 @@ from voltbus_backbone.contract import registry
 from voltbus_backbone.contract.config import CallOutcome
 from voltbus_backbone.contract.gateway import CloseConnection
 from voltbus_backbone.contract.stations import (
+    DuplicateIdentity,
     GatewayBeat,
     StationConnected,
     StationDisconnected,
+    StationRefused,
     StationSeen,
     StatusReported,
 )
@@ -68,6 +70,49 @@ async def test_a_station_is_shown_connected_and_disconnected(replica: Replica) -
     await replica.disconnect("CS-1")
     shown = await replica.station("CS-1")
     assert (shown["connected"], shown["connection"]["close_code"]) == (False, 1006)
+
+
+async def test_why_a_station_was_refused_is_shown(replica: Replica) -> None:
+    """The last refusal and the last quarrel about its identity, with addresses, and its own."""
+    await replica.register("CS-1")
+    shown = await replica.station("CS-1")
+    assert (shown["last_refusal"], shown["duplicate_identity"]) == (None, None)
+    refused = StationRefused(
+        station_id="CS-1",
+        gateway_id="g-1",
+        at=replica.hands(),
+        kind="call",
+        reason="SecurityError",
+        action="Heartbeat",
+        address="192.0.2.1",
+        count=3,
+    )
+    await replica.feed(registry.STATION_REFUSED, refused)
+    contested = DuplicateIdentity(
+        station_id="CS-1",
+        gateway_id="g-1",
+        at=replica.hands(),
+        address="192.0.2.1",
+        other_address="192.0.2.2",
+        count=5,
+    )
+    await replica.feed(registry.DUPLICATE_IDENTITY, contested)
+    shown = await replica.station("CS-1")
+    assert shown["last_refusal"] == {
+        "at": "2026-06-01T12:00:00.000Z",
+        "kind": "call",
+        "reason": "SecurityError",
+        "action": "Heartbeat",
+        "address": "192.0.2.1",
+        "count": 3,
+    }
+    assert shown["duplicate_identity"] == {
+        "at": "2026-06-01T12:00:00.000Z",
+        "addresses": ["192.0.2.1", "192.0.2.2"],
+        "count": 5,
+    }
+    assert not shown["connected"]
+    assert shown["last_seen"] is None
 
 
 async def test_a_late_end_of_an_old_connection_does_not_remove_the_new_one(
@@ -330,7 +375,7 @@ async def test_a_gateway_that_has_no_such_station_is_believed(replica: Replica) 
     assert (await replica.command_state(made["id"]))["status"] == "queued"
     assert not (await replica.station("CS-1"))["connected"]
     await replica.connect("CS-1", gateway="g-2", partition=1)
-    replica.hands.move(1)
+    replica.hands.move(10)
     await replica.settle()
     again = replica.calls("CS-1")[-1]
     assert (again.command_id, again.gateway_id) == (call.command_id, "g-2")

@@ -126,3 +126,34 @@ def test_who_stands_there_is_not_kept(name: str) -> None:
     }
     stored = secrecy.kept({"getVariableResult": [result]}, secret=False)
     assert "04A1B2C3D4E5F6" not in str(stored)
+
+
+def test_an_answer_beyond_its_schema_tells_no_secret_either() -> None:
+    """What fits no schema is kept too, so a secret may stand under any name (A6, ADR 12)."""
+    answer = {
+        "configurationKey": [
+            {"key": "AuthorizationKey", "readonly": False, "currentValue": PASSWORD},
+            {"key": "HeartbeatInterval", "readonly": False, "currentValue": "60"},
+        ],
+        "getVariableResult": [{**PLACE, "attributeStatus": "Accepted", "mutability": PASSWORD}],
+        "basicAuthPassword": PASSWORD,
+        "uptime": 12,
+    }
+    found = secrecy.kept(answer, secret=False)
+    assert found is not None
+    assert PASSWORD not in str(found)
+    assert found["configurationKey"][1]["currentValue"] == "60"
+    assert found["uptime"] == 12
+
+
+def test_a_status_that_is_the_password_is_not_kept() -> None:
+    """A station may put anything where a status belongs; a word of letters is one."""
+    for payload, answer in (
+        (BY_16, {"status": PASSWORD}),
+        (BY_2, {"setVariableResult": [{**PLACE, "attributeStatus": PASSWORD}]}),
+    ):
+        out = life.sent(queued(action="X", payload=payload), CONNECTION, NOW, MARGIN)
+        answered = msgspec.structs.replace(end(CallOutcome.ANSWERED), payload=answer)
+        after = life.heard(out, answered, NOW)
+        assert after is not None
+        assert PASSWORD not in repr(after)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.config_examples import NOW
+from voltbus_config.domain.boot_requests import owes_boot
 from voltbus_config.domain.stations import (
     Intervals,
     LastBoot,
@@ -15,7 +16,6 @@ from voltbus_config.domain.stations import (
     id_problem,
     interval,
     jittered,
-    must_boot_again,
     reach,
     standing,
 )
@@ -41,7 +41,9 @@ def test_these_are_station_ids(good: str) -> None:
     assert id_problem(good) is None
 
 
-@pytest.mark.parametrize("bad", ["", ".", "..", "x" * 49, "a:b", "a/b", "a?b", "a#b", "å", "a\nb"])
+@pytest.mark.parametrize(
+    "bad", ["", ".", "..", "x" * 49, "a:b", "a/b", "a?b", "a#b", "å", "a\nb", " a", "a "]
+)
 def test_these_are_not(bad: str) -> None:
     """Too long, a colon, or what a URL or a log would trip over (A1)."""
     assert id_problem(bad) is not None
@@ -102,21 +104,29 @@ def test_an_unknown_station_stands_by_policy_and_is_sent_nothing(policy: Registr
 
 
 @pytest.mark.parametrize(
-    ("before", "told", "after", "expected"),
+    ("registration", "told", "expected"),
     [
-        (PENDING, PENDING, ACCEPTED, True),
-        (ACCEPTED, ACCEPTED, PENDING, True),
-        (ACCEPTED, ACCEPTED, ACCEPTED, False),
-        (ACCEPTED, ACCEPTED, REJECTED, False),
-        (REJECTED, REJECTED, ACCEPTED, False),
-        (PENDING, None, ACCEPTED, False),
+        (ACCEPTED, None, True),
+        (PENDING, None, True),
+        (REJECTED, None, False),
+        (ACCEPTED, PENDING, True),
+        (PENDING, ACCEPTED, True),
+        (ACCEPTED, ACCEPTED, False),
+        (PENDING, PENDING, False),
+        (REJECTED, ACCEPTED, False),
+        (ACCEPTED, REJECTED, False),
     ],
 )
-def test_a_changed_registration_is_told_by_a_triggered_boot(
-    before: Registration,
+def test_a_station_owes_a_boot_while_it_was_told_something_else(
+    registration: Registration,
     told: Registration | None,
-    after: Registration,
     expected: bool,  # noqa: FBT001 - a table
 ) -> None:
-    """Not to the rejected, who are sent nothing (B03.FR.03), nor to who has yet to boot."""
-    assert must_boot_again(station(before, told), station(after, told)) is expected
+    """It is asked for one, but not the rejected, who are sent nothing (B03.FR.03)."""
+    assert owes_boot(station(registration, told), REJECTED) is expected
+
+
+@pytest.mark.parametrize("policy", list(Registration))
+def test_an_unknown_station_owes_a_boot_by_policy(policy: Registration) -> None:
+    """Where unknown stations are let in, the Boot is what makes them known."""
+    assert owes_boot(None, policy) is (policy is not REJECTED)

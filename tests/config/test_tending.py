@@ -26,6 +26,8 @@ from voltbus_backbone.contract.stations import StationState
 from voltbus_backbone.contract.values import OpeningHours, Protocol
 from voltbus_backbone.hours import is_open, next_change
 from voltbus_config.domain import commands as life
+from voltbus_config.domain.boot_requests import MOST_ATTEMPTS, owes_boot
+from voltbus_config.domain.commands import Purpose
 from voltbus_config.domain.compile import Options
 from voltbus_config.domain.connections import Connection, Presence
 from voltbus_config.domain.desired import Desired, State
@@ -272,9 +274,28 @@ class Tended(RuleBasedStateMachine):
                 assert self.due <= time
 
     @invariant()
-    def nothing_is_sent_to_the_refused(self) -> None:
-        if self.sent and self.station.boot is None:
-            raise AssertionError("something was sent before the first Boot")
+    def before_the_first_boot_nothing_is_sent_but_what_brings_it(self) -> None:
+        if self.station.boot is None:
+            assert {call.action for call in self.sent} <= {"TriggerMessage", "Reset"}
+            assert all(
+                call.payload["requestedMessage"] == "BootNotification"
+                for call in self.sent
+                if call.action == "TriggerMessage"
+            )
+
+    @invariant()
+    def a_station_that_owes_a_boot_is_asked_or_will_be(self) -> None:
+        connection, request = self.presence.connection, self.desired.boot_request
+        if not owes_boot(self.station, self.terms.policy):
+            assert request is None
+        elif connection is not None and connection.open:
+            asking = any(
+                each.purpose is Purpose.REGISTRATION and each.status in life.OPEN
+                for each in self.commands.values()
+            )
+            given_up = request is not None and request.next_at is None
+            assert asking or given_up or self.due is not None
+            assert request is None or request.attempts <= MOST_ATTEMPTS
 
     @invariant()
     def snapshots_grow(self) -> None:

@@ -26,6 +26,17 @@ def variable(name: str, value: str | None, kind: str | None = None, **more: Any)
     return item
 
 
+def test_an_answer_that_leaves_names_out() -> None:
+    """Answers are kept that do not fit their schema: what can't be read tells no number."""
+    odd: list[dict[str, Any]] = [
+        {},
+        {"component": {}},
+        {"component": {"name": "LocalAuthListCtrlr"}},
+    ]
+    assert numbers("GetVariables", {"getVariableResult": odd}) == {}
+    assert numbers("GetConfiguration", {"configurationKey": [{}]}) == {}
+
+
 def test_the_version_of_a_local_list() -> None:
     """1.6 and 2.x name it differently; -1 (1.6 5.10: not supported) is a number like others."""
     assert numbers("GetLocalListVersion", {"listVersion": -1}) == {"listVersion": -1}

@@ -194,7 +194,7 @@ async def register(operator: Operator, station_id: str, registration: str) -> No
 
 async def transactions(operator: Operator, station_id: str) -> list[dict[str, Any]]:
     """The station's transactions as they are recorded, the newest first."""
-    found = await operator.done("GET", "auth", f"/v1/transactions?station={station_id}")
+    found = await operator.done("GET", "auth", f"/v1/transactions?station_id={station_id}")
     data: list[dict[str, Any]] = found["data"]
     return data
 

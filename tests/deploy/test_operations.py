@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from voltbus_backbone import bounds
 from voltbus_backbone.settings import KafkaSettings, ServiceSettings, StoreSettings
 
 if TYPE_CHECKING:
@@ -93,6 +94,18 @@ def test_every_metric_is_explained() -> None:
     assert explained == metrics()
 
 
+def test_the_bounds_are_those_that_hold() -> None:
+    """Every constant of what one edge may send the next has a row with its value (ADR 0011)."""
+    written = dict(re.findall(r"^\| `([A-Z_]+_(?:BYTES|LENGTH))` \| (\d+) \|", PAGE, re.MULTILINE))
+    framing = {"BATCH_HEADER_BYTES"}  # Kafka's own
+    held = {
+        name: str(value)
+        for name, value in vars(bounds).items()
+        if type(value) is int and not name.startswith("_") and name not in framing
+    }
+    assert written == held
+
+
 def checks(place: str) -> set[str]:
     """The names in a dictionary called ``checks``: assigned, or handed to ``Parts``."""
     found = set()
@@ -106,17 +119,46 @@ def checks(place: str) -> set[str]:
     return found
 
 
+def names_of_many() -> set[str]:
+    """How the names begin of which a service has several: those that are made with a prefix."""
+    tree = ast.parse((ROOT / "libs/backbone/src/voltbus_backbone/service.py").read_text())
+    made = [node.values for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
+    first = [str(parts[0].value) for parts in made if isinstance(parts[0], ast.Constant)]
+    found = {text for text in first if re.fullmatch("[a-z]+-", text)}
+    return found - {"voltbus-"}  # before the name of a process
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_every_check_of_readiness_is_explained(service: str) -> None:
     """What /readyz may name has a row for the service, and a row names what it may name."""
-    rows = re.findall(r"^\| `([a-z_-]+)(?:0`, …|`) \| ([a-z, ]+) \|", PAGE, re.MULTILINE)
+    rows = re.findall(r"^\| `([a-z_-]+)(?:<\w+>)?` \| ([a-z, ]+) \|", PAGE, re.MULTILINE)
     explained = {name for name, of in rows if of == "every service" or service in of.split(", ")}
     own = checks(f"services/{service}/src/voltbus_{service}/__main__.py")
-    shared = checks("libs/backbone/src/voltbus_backbone/service.py")
+    shared = checks("libs/backbone/src/voltbus_backbone/service.py") | {"inbox"}
     assert own
     assert "kafka" in shared
-    consuming = {"consuming-"} if service != "gateway" else set()  # it answers, and asks
-    assert explained == own | shared | consuming
+    several = names_of_many()
+    assert several == {"consuming-", "committing-", "working-"}
+    if service == "gateway":  # it answers, and asks
+        several = {"working-"}
+    assert explained == own | shared | several
+
+
+def test_every_background_job_is_named() -> None:
+    """The row of `working-<job>` lists the jobs of all services."""
+    jobs = set()
+    for service in SERVICES:
+        main = ROOT / f"services/{service}/src/voltbus_{service}/__main__.py"
+        for node in ast.walk(ast.parse(main.read_text())):
+            if isinstance(node, ast.Dict):
+                jobs |= {
+                    str(key.value)
+                    for key, value in zip(node.keys, node.values, strict=True)
+                    if isinstance(key, ast.Constant)
+                    and getattr(value, "attr", "") in {"run", "watch_certificates"}
+                }
+    (row,) = re.findall(r"^\| `working-<job>` .*$", PAGE, re.MULTILINE)
+    assert set(re.findall(r"`([a-z-]+)`", row)) == jobs
 
 
 def test_alerts_ask_for_metrics_that_exist() -> None:

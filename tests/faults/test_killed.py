@@ -57,7 +57,7 @@ async def test_auth_is_killed_between_a_request_and_its_answer(
         again = await insist(station, action, payload)
         await subscriber.wait_for("transaction.started", station_id=name)
     assert said(again) == said(first)
-    listed = await operator.done("GET", "auth", "/v1/transactions", params={"station": name})
+    listed = await operator.done("GET", "auth", "/v1/transactions", params={"station_id": name})
     assert len(listed["data"]) == 1
     refs = {item.transaction_ref for item in subscriber.of("transaction.started", station_id=name)}
     assert len(refs) == 1
@@ -87,7 +87,7 @@ async def test_auth_is_killed_right_after_it_stored(fragile: Stack, operator: Op
 
         async def stored() -> int:
             answer = await operator.done(
-                "GET", "auth", "/v1/transactions", params={"station": name}
+                "GET", "auth", "/v1/transactions", params={"station_id": name}
             )
             return len(answer["data"])
 
@@ -136,7 +136,9 @@ async def test_kafka_is_killed_and_comes_back(fragile: Stack, operator: Operator
         await stopping
 
         async def read() -> Any:
-            return await operator.done("GET", "auth", "/v1/transactions", params={"station": name})
+            return await operator.done(
+                "GET", "auth", "/v1/transactions", params={"station_id": name}
+            )
 
         found = await until(
             read, lambda body: [item["energy_wh"] for item in body["data"]] == [2500], deadline_s=90

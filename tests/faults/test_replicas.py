@@ -105,7 +105,7 @@ async def test_each_answer_comes_and_each_transaction_is_there_once(
 
         async def listed(name: str = name) -> Any:
             return await operator.done(
-                "GET", "auth", "/v1/transactions", params={"station": name, "limit": 100}
+                "GET", "auth", "/v1/transactions", params={"station_id": name, "limit": 100}
             )
 
         found = await until(

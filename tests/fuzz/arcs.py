@@ -1,4 +1,4 @@
-"""Which ways through the gateway's domain a run takes: pairs of lines, one after the other.
+"""Which ways through some of our modules a run takes: pairs of lines, one after the other.
 
 ``sys.settrace`` and not ``sys.monitoring``: it is in every Python that we support.
 """
@@ -24,22 +24,25 @@ DOMAIN = str(Path(voltbus_gateway.domain.__file__).parent)
 
 
 @contextmanager
-def watched() -> Iterator[Counter[Arc]]:
-    """The arcs of the domain that are taken inside, and how often each."""
+def watched(*places: str) -> Iterator[Counter[Arc]]:
+    """The arcs that are taken inside, and how often each.
+
+    ``places``: how the names of the files begin, the gateway's domain if none.
+    """
     found: Counter[Arc] = Counter()
     before = sys.gettrace()
-    sys.settrace(_tracer(found))
+    sys.settrace(_tracer(found, places or (DOMAIN,)))
     try:
         yield found
     finally:
         sys.settrace(before)
 
 
-def _tracer(found: Counter[Arc]) -> Callable[[FrameType, str, Any], Any]:
+def _tracer(found: Counter[Arc], places: tuple[str, ...]) -> Callable[[FrameType, str, Any], Any]:
     def called(frame: FrameType, _event: str, _value: object) -> Any:
         code = frame.f_code
         name, first = code.co_filename, code.co_firstlineno
-        if not name.startswith(DOMAIN):
+        if not name.startswith(places):
             return None
         last = 0
 

@@ -23,6 +23,7 @@ from voltbus_backbone.rpc import Requester
 from voltbus_backbone.testing import MemoryBus
 from voltbus_gateway.gateway import Gateway
 from voltbus_gateway.settings import Settings
+from voltbus_gateway.station_socket import StationSocket
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -304,6 +305,14 @@ class Stage:
         async with asyncio.timeout(DEADLINE_S):
             await self.bus.changed(lambda: len(found()) >= number)
         return found()[number - 1]
+
+
+def gateways_end(stage: Stage) -> StationSocket:
+    """The gateway's end of the only connection."""
+    (listener,) = stage.gateway.sockets._listeners.values()
+    (socket,) = listener.servers[0].connections
+    assert isinstance(socket, StationSocket)
+    return socket
 
 
 async def soon(condition: Callable[[], bool], deadline_s: float = DEADLINE_S) -> None:

@@ -3,59 +3,157 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import ip_network
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voltbus_gateway.admission import Admission, FailedLogins
+from voltbus_gateway.admission import Admission, FailedLogins, Place, sender, shared_address
+
+
+class Arrivals:
+    """A line with a clock that jumps from turn to turn."""
+
+    def __init__(self, line: Admission) -> None:
+        self.line = line
+        self.now = 0.0
+        self.let_on: list[tuple[str, float]] = []
+        self.put_out: list[str] = []
+
+    def knock(self, address: str = "10.0.0.1") -> bool:
+        """Whether this one is let on or waits."""
+
+        def turn(let_on: bool) -> None:  # noqa: FBT001 - as Place has it
+            if let_on:
+                self.let_on.append((address, self.now))
+            else:
+                self.put_out.append(address)
+
+        return self.line.enter(Place(address, turn), self.now)
+
+    def pass_until(self, moment: float) -> None:
+        """Each turn comes when it is due."""
+        while (due := self.line.advance(self.now)) is not None and due <= moment:
+            self.now = due
+        self.now = moment
+
+    def moments(self, address: str) -> list[float]:
+        """When those of an address were let on."""
+        return [round(moment, 6) for name, moment in self.let_on if name == address]
 
 
 def test_a_burst_passes_then_the_rate_holds() -> None:
-    """Five at once, then one each 0.1 s, told as waits."""
-    line = Admission(rate_per_s=10, burst=5, longest_wait_s=0.25)
-    waits = [line.reserve(0.0) for _ in range(9)]
-    assert waits[:6] == [0.0] * 6
-    assert [round(wait, 6) for wait in waits[6:8] if wait is not None] == [0.1, 0.2]
-    assert waits[8] is None
+    """Five at once, then one each 0.1 s; who would wait too long is refused."""
+    one = Arrivals(Admission(rate_per_s=10, burst=5, longest_wait_s=0.25))
+    assert [one.knock() for _ in range(9)] == [True] * 8 + [False]
+    one.pass_until(5)
+    assert one.moments("10.0.0.1") == [0] * 6 + [0.1, 0.2]
 
 
 def test_a_quiet_time_restores_the_burst() -> None:
     """The line forgets."""
-    line = Admission(rate_per_s=10, burst=5, longest_wait_s=0)
-    assert [line.reserve(0.0) for _ in range(7)][-1] is None
-    assert [line.reserve(10.0) for _ in range(6)] == [0.0] * 6
+    one = Arrivals(Admission(rate_per_s=10, burst=5, longest_wait_s=0))
+    assert not [one.knock() for _ in range(7)][-1]
+    one.pass_until(10)
+    assert all(one.knock() for _ in range(6))
 
 
 def test_who_is_refused_hears_when_there_is_room() -> None:
     """Retry-After is at least a second and grows with the line."""
-    line = Admission(rate_per_s=1, burst=1, longest_wait_s=5)
-    while line.reserve(0.0) is not None:
+    one = Arrivals(Admission(rate_per_s=1, burst=1, longest_wait_s=20))
+    while one.knock():
         pass
-    assert line.retry_after(0.0) >= 1
-    assert line.reserve(float(line.retry_after(0.0))) is not None
+    assert one.line.retry_after() > 1
+    one.pass_until(float(one.line.retry_after()))
+    assert one.knock()
+
+
+def test_who_floods_the_door_keeps_no_other_address_waiting() -> None:
+    """A thousand knocks of a stranger are before a station: it has the very next turn but one."""
+    one = Arrivals(Admission(rate_per_s=10, burst=1, longest_wait_s=10))
+    taken = sum(one.knock("198.51.100.7") for _ in range(1000))
+    assert taken < 1000
+    assert one.knock("10.0.0.1")
+    assert one.put_out == ["198.51.100.7"]
+    one.pass_until(0.25)
+    assert len(one.moments("10.0.0.1")) == 1
+
+
+def test_a_fleet_behind_one_address_has_the_whole_line() -> None:
+    """NAT or a load balancer: alone, it is let in at the full rate; no share locks it out."""
+    one = Arrivals(Admission(rate_per_s=100, burst=1, longest_wait_s=10))
+    assert all(one.knock("192.0.2.1") for _ in range(1000))
+    one.pass_until(10)
+    assert len(one.moments("192.0.2.1")) == 1000
+
+
+def test_who_gave_up_holds_no_place() -> None:
+    """A station that went while it waited costs nobody a turn."""
+    one = Arrivals(Admission(rate_per_s=10, burst=1, longest_wait_s=10))
+    while one.line.waiting == 0:
+        one.knock("10.0.0.1")
+    gone = Place("10.0.0.2", lambda _: one.put_out.append("called"))
+    assert one.line.enter(gone, one.now)
+    one.line.leave(gone)
+    one.line.leave(gone)
+    one.pass_until(1)
+    assert one.put_out == []
+    assert one.line.waiting == 0
 
 
 @given(
-    st.lists(st.floats(0, 5), max_size=200),
+    st.lists(st.tuples(st.floats(0, 0.5), st.sampled_from("abc")), max_size=200),
     st.floats(0.5, 100),
     st.integers(1, 20),
     st.floats(0, 10),
 )
 def test_no_second_admits_more_than_rate_and_burst(
-    gaps: list[float], rate: float, burst: int, longest: float
+    knocks: list[tuple[float, str]], rate: float, burst: int, longest: float
 ) -> None:
-    """However they arrive, at most burst + rate + 1 go through in any second."""
-    line = Admission(rate_per_s=rate, burst=burst, longest_wait_s=longest)
-    now, passed = 0.0, []
-    for gap in gaps:
-        now += gap / 10
-        wait = line.reserve(now)
-        if wait is not None:
-            assert 0 <= wait <= longest
-            passed.append(now + wait)
-    for start in passed:
-        within = sum(start <= moment < start + 1 for moment in passed)
+    """However they arrive, at most burst + rate + 1 go through in any second, and all end."""
+    one = Arrivals(Admission(rate_per_s=rate, burst=burst, longest_wait_s=longest))
+    accepted = 0
+    for gap, address in knocks:
+        one.pass_until(one.now + gap)
+        accepted += one.knock(address)
+    began = one.now
+    one.pass_until(began + longest + 1 / rate + burst / rate)
+    assert len(one.let_on) + len(one.put_out) == accepted
+    for _, start in one.let_on:
+        within = sum(start <= moment < start + 1 for _, moment in one.let_on)
         assert within <= burst + rate + 2
+
+
+@pytest.mark.parametrize(
+    ("address", "shared"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("", ""),
+    ],
+)
+def test_who_has_a_network_is_one_address(address: str, shared: str) -> None:
+    """RFC 6177: one customer has 2 to the 64 addresses of IPv6, and no more shares for that."""
+    assert shared_address(address) == shared
+
+
+@pytest.mark.parametrize(
+    ("address", "forwarded", "who"),
+    [
+        ("198.51.100.7", ["10.0.0.1"], "198.51.100.7"),  # it says so itself
+        ("10.0.0.1", [], "10.0.0.1"),
+        ("10.0.0.1", ["198.51.100.7"], "198.51.100.7"),
+        ("10.0.0.1", ["192.0.2.9, 198.51.100.7"], "198.51.100.7"),  # the first part is the peer's
+        ("10.0.0.1", ["192.0.2.9", "198.51.100.7, 10.0.0.2"], "198.51.100.7"),
+        ("10.0.0.1", ["nonsense"], "nonsense"),
+    ],
+)
+def test_only_trusted_proxies_say_who_knocks(address: str, forwarded: list[str], who: str) -> None:
+    """X-Forwarded-For counts from its end, as far as trusted proxies have written it."""
+    assert sender(address, forwarded, [ip_network("10.0.0.0/8")]) == who
+    assert sender(address, forwarded, []) == address
 
 
 def test_patience_ends_after_the_allowed_failures_and_doubles() -> None:

@@ -28,16 +28,19 @@ class Scopes:
 
 
 async def get(
-    stage: Stage, query: str = "", scopes: str | None = "stations:read"
+    stage: Stage,
+    query: str = "",
+    scopes: str | None = "stations:read",
+    what: str = "connections",
 ) -> httpx.Response:
     """One request."""
     operators: Operators = Scopes()  # type: ignore[assignment]  # the same one method
     app = build_app("gateway", operators, dict)
-    app.include_router(api.router(stage.gateway.connections))
+    app.include_router(api.router(stage.gateway.connections, stage.gateway.refusals))
     headers = {"Authorization": f"Bearer {scopes}"} if scopes is not None else {}
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
-        return await client.get(f"/v1/connections{query}", headers=headers)
+        return await client.get(f"/v1/{what}{query}", headers=headers)
 
 
 def names(body: dict[str, Any]) -> list[str]:

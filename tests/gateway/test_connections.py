@@ -103,7 +103,7 @@ async def test_a_station_takes_over_while_its_old_tcp_connection_hangs(
 async def test_many_reconnections_leave_one_connection(stage: Stage) -> None:
     """However sockets of one station race, one remains, and it is the last in the log."""
     stage.services.logins["CP-1"] = known_station()
-    sockets = [await stage.socket("CP-1") for _ in range(10)]
+    sockets = [await stage.socket("CP-1") for _ in range(5)]
     await soon(lambda: stage.gateway.connections.count() == 1)
     current = next(iter(stage.gateway.connections.current()))
     connected = [connection for kind, connection in log_of(stage, "CP-1") if kind == "connected"]

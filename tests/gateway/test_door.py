@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import hashlib
 import threading
@@ -25,7 +26,8 @@ from gateway.stage import (
 from voltbus_backbone.contract import registry
 from voltbus_backbone.contract.auth import PasswordVerifier
 from voltbus_backbone.contract.values import Protocol
-from voltbus_gateway.door import Door, Knock, Refused
+from voltbus_gateway.door import Door, Knock
+from voltbus_gateway.door_answers import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +40,31 @@ async def refusal(stage: Stage, station_id: str = "CP-1", **options: Any) -> Res
     with pytest.raises(InvalidStatus) as caught:
         await stage.socket(station_id, **options)
     return caught.value.response
+
+
+async def opening(
+    stage: Stage,
+    target: str,
+    authorization: str | None = None,
+    *,
+    offered: str = "ocpp1.6",
+    host: str = "voltbus.example",
+) -> bytes:
+    """The head of the answer to an opening request that is written by hand, as ``SE*ABC``."""
+    header = authorization or basic("SE*ABC", PASSWORD)["Authorization"]
+    reader, writer = await asyncio.open_connection("127.0.0.1", stage.gateway.sockets.port())
+    writer.write(
+        (
+            f"GET {target} HTTP/1.1\r\nHost: {host}\r\nAuthorization: {header}\r\n"
+            f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            f"Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n"
+            f"Sec-WebSocket-Protocol: {offered}\r\n\r\n"
+        ).encode("latin-1")
+    )
+    async with asyncio.timeout(DEADLINE_S):
+        head = await reader.readuntil(b"\r\n\r\n")
+    writer.transport.abort()
+    return head
 
 
 def stretched(password: str) -> PasswordVerifier:
@@ -59,6 +86,11 @@ async def knock(door: Door, password: str, station_id: str = "CP-1") -> Refused 
     return None
 
 
+async def nobody_stays(_station_id: str) -> float:
+    """No identity is contested."""
+    return 0.0
+
+
 @contextlib.contextmanager
 def door_where_time_stands_still(stage: Stage) -> Iterator[Door]:
     """A door of its own in front of the stage's auth: no wait ends by itself."""
@@ -67,6 +99,7 @@ def door_where_time_stands_still(stage: Stage) -> Iterator[Door]:
         stage.requester,
         open_now=lambda: True,
         connections=lambda: 0,
+        kept_s=nobody_stays,
         clock=lambda: 0.0,
     )
     try:
@@ -92,7 +125,8 @@ async def test_an_unknown_station_gets_404(stage: Stage) -> None:
         "/ocpp/%FF%FE",
         "/ocpp/" + "x" * 49,
         "/ocpp/CP%0A1",
-        "/ocpp/CP-1/",
+        "/ocpp/CP%00-1",
+        "/ocpp/%20",
     ],
 )
 async def test_a_path_without_an_identity_gets_404(stage: Stage, path: str) -> None:
@@ -100,6 +134,95 @@ async def test_a_path_without_an_identity_gets_404(stage: Stage, path: str) -> N
     stage.services.logins["CP-1"] = known_station()
     url = f"ws://127.0.0.1:{stage.gateway.sockets.port()}{path}"
     assert (await refusal(stage, url=url)).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "http://voltbus.example:9000/ocpp/SE*ABC",
+        "HTTP://voltbus.example/ocpp/SE*ABC?x=http://y/z",
+        "ws://voltbus.example/ocpp/SE*ABC",
+        "/ocpp//SE*ABC",
+        "//ocpp/SE*ABC/",
+        "/ocpp/SE%2AABC",
+        "/ocpp/SE%2aABC",
+        "/%6Fcpp/SE*ABC",
+        "/ocpp/SE%252AABC",
+        "/ocpp/SE*ABC%20",
+        "/ocpp/SE*ABC%00",
+    ],
+)
+async def test_a_url_as_it_is_typed_or_sent_by_cheap_firmware(stage: Stage, target: str) -> None:
+    """RFC 9112 §3.2.2 (absolute form); one slash too many, encoded twice, a blank at the end."""
+    stage.services.logins["SE*ABC"] = known_station()
+    assert (await opening(stage, target)).startswith(b"HTTP/1.1 101 ")
+
+
+@pytest.mark.parametrize("target", ["SE*ABC", "http://", "http://voltbus.example", "/SE*ABC", "*"])
+async def test_a_request_target_without_an_identity_gets_404(stage: Stage, target: str) -> None:
+    """A1: whatever it is made of, it is a refusal and no fault of ours."""
+    stage.services.logins["SE*ABC"] = known_station()
+    assert (await opening(stage, target)).startswith(b"HTTP/1.1 404 ")
+
+
+@pytest.mark.parametrize(
+    ("offered", "chosen"),
+    [
+        ("ocpp1.6,ocpp2.0.1", "ocpp1.6"),
+        ("OCPP1.6", "OCPP1.6"),
+        ("soap, Ocpp2.0.1", "Ocpp2.0.1"),
+        (",ocpp1.6 ,", "ocpp1.6"),
+    ],
+)
+async def test_a_subprotocol_is_answered_as_the_station_spells_it(
+    stage: Stage, offered: str, chosen: str
+) -> None:
+    """A2; a client looks for its own spelling in the answer (RFC 6455 §4.1)."""
+    stage.services.logins["SE*ABC"] = known_station()
+    answer = await opening(stage, "/ocpp/SE*ABC", offered=offered)
+    assert f"Sec-WebSocket-Protocol: {chosen}\r\n".encode() in answer
+
+
+def encoded(text: str) -> str:
+    """Base64 of user and password."""
+    return base64.b64encode(text.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        "Basic " + encoded(f"SE*ABC:{PASSWORD}").rstrip("="),
+        "basic  " + encoded(f"SE*ABC:{PASSWORD}"),
+        "BASIC\t" + encoded(f"SE*ABC:{PASSWORD}") + " ",
+        "Basic " + encoded(f"SE*ABC :{PASSWORD}"),
+        "Basic " + encoded(f"SE%2AABC:{PASSWORD}"),
+    ],
+)
+async def test_a_password_is_read_however_its_header_is_written(
+    stage: Stage, authorization: str
+) -> None:
+    """RFC 7617; RFC 4648 §3.2 leaves padding away where it is clear without, as clients do."""
+    stage.services.logins["SE*ABC"] = known_station()
+    answer = await opening(stage, "/ocpp/SE*ABC", authorization)
+    assert answer.startswith(b"HTTP/1.1 101 ")
+
+
+async def test_base64_for_urls_is_read_too(stage: Stage) -> None:
+    """RFC 4648 §5: its two other characters have no other meaning."""
+    key = b"\xfb\xff\xfe>?0123456789abcde"
+    stage.services.logins["SE*ABC"] = known_station(verifiers=(verifier(key),))
+    written = base64.urlsafe_b64encode(b"SE*ABC:" + key).decode()
+    assert {"-", "_"} & set(written)
+    answer = await opening(stage, "/ocpp/SE*ABC", f"Basic {written}")
+    assert answer.startswith(b"HTTP/1.1 101 ")
+
+
+@pytest.mark.parametrize("host", ["", "VOLTBUS.example:9000", "a b", "[::1]:9000"])
+async def test_the_host_header_does_not_matter(stage: Stage, host: str) -> None:
+    """Which name a station knows us by is the operator's own business."""
+    stage.services.logins["SE*ABC"] = known_station()
+    answer = await opening(stage, "/ocpp/SE*ABC", host=host)
+    assert answer.startswith(b"HTTP/1.1 101 ")
 
 
 async def test_an_identity_is_percent_decoded(stage: Stage) -> None:

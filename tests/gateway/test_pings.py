@@ -12,9 +12,8 @@ from structlog.testing import capture_logs
 from websockets.asyncio.client import ClientConnection
 from websockets.frames import Frame, Opcode
 
-from gateway.stage import DEADLINE_S, Stage, Station, soon
+from gateway.stage import DEADLINE_S, Stage, Station, gateways_end, soon
 from voltbus_backbone.contract import registry
-from voltbus_gateway.station_socket import StationSocket
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -46,14 +45,6 @@ class Sipping(ClientConnection):
         super().process_event(event)
         if isinstance(event, Frame) and self.transport.is_reading():
             self.transport.pause_reading()
-
-
-def gateways_end(stage: Stage) -> StationSocket:
-    """The gateway's end of the only connection."""
-    (listener,) = stage.gateway.sockets._listeners.values()
-    (socket,) = listener.servers[0].connections
-    assert isinstance(socket, StationSocket)
-    return socket
 
 
 async def pinged_again(socket: ClientConnection, times: int) -> None:
@@ -191,3 +182,59 @@ async def test_a_pause_in_reading_is_noticed_though_it_is_short(
             await station.receive()
         assert ours.transport.is_reading()
         assert ours.held
+
+
+class Mute(Pinged):
+    """A station whose library answers no ping."""
+
+    def data_received(self, data: bytes) -> None:
+        """Something came: read it, and keep the pongs back."""
+        send = self.protocol.send_frame
+        self.protocol.send_frame = lambda frame: (  # type: ignore[method-assign]  # ours
+            None if frame.opcode is Opcode.PONG else send(frame)
+        )
+        super().data_received(data)
+        self.protocol.send_frame = send  # type: ignore[method-assign]  # ours
+
+
+async def test_a_station_that_answers_no_ping_lives_while_its_heartbeats_come(
+    start: Callable[..., Awaitable[Stage]],
+) -> None:
+    """Cheap firmware ignores pings (against RFC 6455 §5.5.3); its heartbeats are seldom."""
+    stage = await start(ping_interval_s=0.02, ping_timeout_s=0.02, close_timeout_s=0.1)
+    async with stage.station("CP-1", create_connection=Mute) as station:
+        assert (await station.call("Heartbeat", {}))[0] == 3
+        await pinged_again(station.socket, 5)
+        assert (await station.call("Heartbeat", {}))[0] == 3
+
+
+async def test_a_station_that_answers_no_ping_and_falls_silent_is_dead(
+    start: Callable[..., Awaitable[Stage]],
+) -> None:
+    """Without a byte for ``ping_silence_s`` nothing speaks for it."""
+    stage = await start(
+        ping_interval_s=0.02, ping_timeout_s=0.02, ping_silence_s=0.2, close_timeout_s=0.1
+    )
+    async with stage.station("CP-1", create_connection=Mute) as station:
+        assert (await station.call("Heartbeat", {}))[0] == 3
+        assert (await stage.event(registry.STATION_DISCONNECTED, "CP-1")).code == DEAD
+
+
+async def test_a_pong_may_wait_behind_a_frame_that_comes_slowly(
+    start: Callable[..., Awaitable[Stage]],
+) -> None:
+    """A frame is never interrupted by another (RFC 6455 §5.4): its bytes are the sign of life."""
+    stage = await start(ping_timeout_s=0.5)
+    async with stage.station("CP-1") as station:
+        ours = gateways_end(stage)
+        await asyncio.wait_for(ours._lives(stage.settings), DEADLINE_S)
+        assert ours.ponged
+        station.socket.transport.pause_reading()
+        lives = asyncio.create_task(ours._lives(stage.settings))
+        await asyncio.sleep(0)
+        before = ours.received_at
+        text = json.dumps([2, "h", "Heartbeat", {}]).encode()
+        station.socket.transport.write(Frame(Opcode.TEXT, text).serialize(mask=True)[:9])
+        await soon(lambda: ours.received_at > before)
+        assert await lives
+        station.socket.transport.abort()

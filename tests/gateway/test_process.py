@@ -25,6 +25,7 @@ from voltbus_backbone.contract.registry import Topic
 from voltbus_backbone.contract.values import AuthorizationStatus
 from voltbus_backbone.errors import SettingsError
 from voltbus_backbone.kafka import GroupConsumer, Publisher, Tail
+from voltbus_backbone.replies import ReplyAddresses, reply_topics
 from voltbus_backbone.settings import load
 from voltbus_backbone.testing import MemoryBus
 from voltbus_gateway.settings import Settings
@@ -93,6 +94,7 @@ class StandIns:
             Consumption("stand-ins", self._topics, frozenset(types), self._handle),
             consumer=GroupConsumer(kafka, prefix, "stand-ins"),
             publisher=self._publisher,
+            addresses=ReplyAddresses(reply_topics(prefix, None), self._publisher.partition_counts),
             dead_letters=Topic.AUTH_DEAD_LETTER,
             batch_records=100,
         )

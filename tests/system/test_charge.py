@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +67,7 @@ async def test_from_the_plug_to_the_usage(
 
     found = await until(usage, lambda body: body["energy_wh"] == 5000)
     assert found["transactions"] == 1
-    listed = await operator.done("GET", "auth", "/v1/transactions", params={"station": name})
+    listed = await operator.done("GET", "auth", "/v1/transactions", params={"station_id": name})
     assert [item["energy_wh"] for item in listed["data"]] == [5000]
 
 
@@ -91,13 +92,45 @@ async def test_a_resent_transaction_counts_once(
         other = await station.start(token, 2, 0)
         await station.stop(other, 10)
         await subscriber.wait_for("transaction.ended", 2, station_id=name)
-    listed = await operator.done("GET", "auth", "/v1/transactions", params={"station": name})
+    listed = await operator.done("GET", "auth", "/v1/transactions", params={"station_id": name})
     assert sorted(item["energy_wh"] for item in listed["data"]) == [10, 2000]
     assert len(subscriber.of("transaction.started", station_id=name)) == 2
     assert len(subscriber.of("transaction.ended", station_id=name)) == 2
     if protocol == "1.6":
         ids = {answer["transactionId"] for answer in answers if "transactionId" in answer}
         assert ids == {transaction.id}
+
+
+@everywhere
+async def test_a_register_above_31_bits(
+    operator: Operator, subscriber: Subscriber, protocol: Protocol
+) -> None:
+    """A meter of 4.3 GWh: the stop is answered at once, its end is told, and every list is shown.
+
+    MongoDB keeps such an integer as 64 bits, for which bson has a type of its own.
+    """
+    name, password = await operator.station()
+    token, _ = await operator.token()
+    large = 4_296_944_685
+    clock = Clock()
+    around = Surroundings(now=clock)
+    async with operator.connected(protocol, name, password, surroundings=around) as station:
+        await station.boot()
+        transaction = await station.start(token, 1, large)
+        clock.time += timedelta(minutes=20)
+        await station.meter(transaction, large + 500)
+        clock.time += timedelta(minutes=20)
+        begun = asyncio.get_running_loop().time()
+        await station.stop(transaction, large + 1000)
+        assert asyncio.get_running_loop().time() - begun < 10  # auth answers, not its silence
+        (ended,) = await subscriber.wait_for("transaction.ended", station_id=name)
+    assert (ended.meter_start_wh, ended.energy_wh, ended.doubts) == (large, 1000, ())
+    listed = await operator.done("GET", "auth", "/v1/transactions", params={"station_id": name})
+    (shown,) = listed["data"]
+    assert (shown["meter_start_wh"], shown["energy_wh"]) == (large, 1000)
+    path = f"/v1/transactions/{shown['transaction_ref']}"
+    assert (await operator.done("GET", "auth", path))["meter_stop_wh"] == large + 1000
+    assert (await operator.done("GET", "auth", "/v1/transactions"))["data"]
 
 
 async def test_a_station_appears_with_all_it_says(operator: Operator) -> None:

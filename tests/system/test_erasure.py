@@ -37,6 +37,6 @@ async def test_an_erased_token_leaves_agreements_and_charges(
     history = await operator.done("GET", "agreements", f"/v1/agreements/{agreement}/history")
     assert ref not in str(history)
     assert history["data"][0]["cause"] == "token_erased"
-    listed = await operator.done("GET", "auth", "/v1/transactions", params={"station": name})
+    listed = await operator.done("GET", "auth", "/v1/transactions", params={"station_id": name})
     (charged,) = listed["data"]
     assert charged["token_ref"].startswith("erased:")

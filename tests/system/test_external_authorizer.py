@@ -148,7 +148,7 @@ async def test_nobody_answers(asks: Operator, protocol: Protocol) -> None:
         assert status_in(answer) in {"Invalid", "NotAtThisTime"}
         assert (protocol != "1.6") or answer["transactionId"] > 0
         assert (await station.authorize(registered)).status == "Accepted"
-    listed = await asks.done("GET", "auth", "/v1/transactions", params={"station": name})
+    listed = await asks.done("GET", "auth", "/v1/transactions", params={"station_id": name})
     (kept,) = listed["data"]
     assert kept["doubts"] == ["unconfirmed_token"]
 

@@ -56,6 +56,14 @@ def event(kind: str, subject: str = "CP-1", **data: object) -> Event:
             "token abc, ISO14443, accepted",
         ),
         (
+            "station.repaired",
+            {
+                "action": "StopTransaction",
+                "repairs": ["reason: null, left out", "meterStop: rounded"],
+            },
+            "StopTransaction mended: reason: null, left out; meterStop: rounded",
+        ),
+        (
             "station.connected",
             {"protocol": "ocpp1.6", "gateway_id": "g-1"},
             "speaks ocpp1.6, through g-1",
@@ -65,6 +73,24 @@ def event(kind: str, subject: str = "CP-1", **data: object) -> Event:
             "station.booted",
             {"status": "Accepted", "vendor": "V", "model": "M", "firmware_version": "1"},
             "Accepted, V M, firmware 1",
+        ),
+        (
+            "station.refused",
+            {"kind": "login", "reason": "wrong_password", "count": 12, "address": "192.0.2.1"},
+            "log-in refused: wrong password, 12 times by now, from 192.0.2.1",
+        ),
+        (
+            "station.refused",
+            {"kind": "call", "reason": "SecurityError", "action": "Heartbeat"},
+            "Heartbeat refused: SecurityError",
+        ),
+        (
+            "station.duplicate-identity",
+            {"address": "192.0.2.1", "other_address": "192.0.2.2", "count": 5},
+            (
+                "two live connections with one identity push each other out, 5 times, "
+                "from 192.0.2.1 and 192.0.2.2"
+            ),
         ),
         ("station.registered", {"status": "x", "removed": True}, "removed by an operator"),
         (

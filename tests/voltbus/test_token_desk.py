@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import csv
 import json
+import re
 import secrets
 import sys
 from typing import TYPE_CHECKING
@@ -42,6 +44,7 @@ def _no_services(monkeypatch: pytest.MonkeyPatch) -> None:
         "rotations",
         *(f"reservation {one}" for one in ("list", "show", "create", "cancel")),
         *(f"agreement {one}" for one in ("list", "show", "create", "act")),
+        *(f"transaction {one}" for one in ("list", "show", "close", "export")),
     ],
 )
 def test_every_command_has_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,6 +70,11 @@ def test_every_command_has_examples(command: str, capsys: pytest.CaptureFixture[
         ("reservation list", "voltbus up"),
         ("reservation create CP-1 --minutes 0", "--minutes"),
         ("agreement act dance x", "dance"),
+        ("transaction list", "voltbus up"),
+        ("transaction show x", "voltbus up"),
+        ("transaction close x", "--reason"),
+        ("transaction list --state lost", "lost"),
+        ("transaction export --format pdf", "pdf"),
     ],
 )
 def test_refusals_are_one_line_and_exit_code_2(
@@ -282,6 +290,34 @@ async def test_stations_and_agreements_from_files(desk: Desk, tmp_path: Path) ->
     assert (code, made in out) == (0, True)
     code, out, _ = await desk.run("agreement", "show", made)
     assert (code, "suspended" in out) == (0, True)
+
+
+@pytest.mark.stack
+async def test_a_ghost_is_closed_at_the_desk(desk: Desk, tmp_path: Path) -> None:
+    """A transaction that never ended is found, closed with a reason, shown, and exported."""
+    name, password = await desk.operator.station()
+    token, _ = await desk.operator.token()
+    async with desk.operator.connected("1.6", name, password) as station:
+        await station.boot()
+        await station.start(token, 1, 1000)
+    code, out, _ = await desk.run("transaction", "list", "--station", name, "--state", "active")
+    (reference,) = re.findall(r"^\s*([0-9a-f]{26})\b", out, re.MULTILINE)
+    assert code == 0
+    closing = ("transaction", "close", reference, "--reason", "the station is gone")
+    code, _, err = await desk.run(*closing)
+    assert (code, "ended" in err) == (0, True)
+    code, _, err = await desk.run(*closing)
+    assert (code, err.count("\n"), "409" in err) == (2, 1, True)
+    code, out, _ = await desk.run("transaction", "show", reference)
+    assert (code, "the station is gone" in out) == (0, True)
+    file = tmp_path / "ended.csv"
+    filters = ("--station", name, "--doubt", "closed_by_operator")
+    code, _, _ = await desk.run(
+        "transaction", "export", "--format", "csv", *filters, "--out", str(file)
+    )
+    assert code == 0
+    (row,) = csv.DictReader(file.read_text(encoding="utf-8").splitlines())
+    assert (row["transaction_ref"], row["closed_by"]) == (reference, "operator")
 
 
 @pytest.mark.stack

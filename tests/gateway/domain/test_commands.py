@@ -13,6 +13,7 @@ from voltbus_backbone.contract.values import Protocol
 from voltbus_gateway.domain.commands import check_call, from_stations, to_stations
 from voltbus_gateway.domain.errors import CallFailed, ErrorCode
 from voltbus_gateway.domain.limits import storable
+from voltbus_gateway.domain.repairs.reading import Facts
 from voltbus_gateway.domain.schemas import actions
 from voltbus_gateway.domain.session import Ended, Session, Write
 
@@ -69,23 +70,46 @@ def deep(levels: int) -> Any:
 
 
 @pytest.mark.parametrize(
+    ("answer", "kept"),
+    [
+        ({"versionNumber": 2**63}, {}),
+        ({"customData": {"vendorId": "v", "a\0": 1}}, {"versionNumber": 1}),
+        ({"customData": {"vendorId": "v", "a": deep(100)}}, {"versionNumber": 1}),
+    ],
+)
+def test_an_answer_that_nobody_behind_us_could_keep(
+    answer: dict[str, Any], kept: dict[str, Any]
+) -> None:
+    """The schema allows it, no store does: that field is left out, the rest is the answer."""
+    session = Session(V21, new_id=lambda: "ours")
+    session.call("command", "GetLocalListVersion", {}, 0.0, 30.0)
+    (end,) = session.receive(orjson.dumps([3, "ours", {"versionNumber": 1} | answer]), 1.0)
+    assert isinstance(end, Ended)
+    found = {name: value for name, value in (end.payload or {}).items() if name != "customData"}
+    assert (end.outcome, found) == (CallOutcome.ANSWERED, kept)
+    storable(end.payload or {})
+    assert end.repairs
+    assert session.idle
+
+
+@pytest.mark.parametrize(
     ("answer", "code"),
     [
         ({"versionNumber": 2**63}, ErrorCode.PROPERTY_CONSTRAINT_VIOLATION),
         ({"customData": {"vendorId": "v", "a\0": 1}}, ErrorCode.FORMAT_VIOLATION),
-        ({"customData": {"vendorId": "v", "a": deep(100)}}, ErrorCode.FORMAT_VIOLATION),
     ],
 )
-def test_an_answer_that_nobody_behind_us_could_keep(
+def test_where_strictness_is_asked_for_such_an_answer_is_none(
     answer: dict[str, Any], code: ErrorCode
 ) -> None:
-    """A17: the schema allows it, no store does: the call ends as for any answer that is broken."""
-    session = Session(V21, new_id=lambda: "ours")
+    """A17: 2.1 is told why; the call ends as unanswered, for the station refused nothing."""
+    session = Session(V21, new_id=lambda: "ours", facts=Facts.STRICT)
     session.call("command", "GetLocalListVersion", {}, 0.0, 30.0)
     told, end = session.receive(orjson.dumps([3, "ours", {"versionNumber": 1} | answer]), 1.0)
     assert isinstance(told, Write)
     assert orjson.loads(told.text)[:3] == [5, "ours", code]
     assert isinstance(end, Ended)
-    assert (end.outcome, end.error_code, end.payload) == (CallOutcome.REJECTED, code, None)
+    assert (end.outcome, end.error_code, end.payload) == (CallOutcome.TIMED_OUT, None, None)
+    assert (end.error_description or "").startswith("The station's answer could not be read: ")
     assert session.idle
     assert storable({"customData": {"vendorId": "v", "a": deep(50)}})

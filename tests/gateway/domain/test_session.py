@@ -258,37 +258,95 @@ class TestOurCalls:
         assert one.counts["unknown_answer"] == 1
         assert not one.idle
 
-    @pytest.mark.parametrize("frame", ['[3,"m0",{"status":"Sure"}]', '[3,"m0",null]', '[3,"m0"]'])
-    def test_an_invalid_answer_ends_the_call(self, frame: str) -> None:
-        """Design 9: the station did answer; what it said is against the schema."""
+    @pytest.mark.parametrize(
+        "frame",
+        [
+            '[3,"m0"]',
+            '[3,"m0",null]',
+            '[3,"m0","x"]',
+            '[3,"m0",{"status":"Accepted"},5]',
+            '[3,"m0",{"status":',
+            ' [ 3 , "m0" , {"status":"Accepted"}',
+            '[4,"m0","GenericError',
+        ],
+    )
+    def test_an_unreadable_answer_ends_the_call_at_once(self, frame: str) -> None:
+        """Its id says which call it answers: nobody waits on, and the station refused nothing.
+
+        It may have done what was asked, as where no answer comes at all.
+        """
         one = session(V201)
         one.call("a", "ClearCache", {}, 0.0, 30.0)
         one.call("b", "ClearCache", {}, 0.0, 30.0)
         effects = one.receive(frame, 1.0)
         (end,) = ended(effects)
-        assert (end.command_id, end.outcome, end.payload) == ("a", CallOutcome.REJECTED, None)
-        assert end.error_code is not None
-        assert (end.error_description or "").startswith("The station's answer is invalid")
+        assert (end.command_id, end.outcome, end.payload) == ("a", CallOutcome.TIMED_OUT, None)
+        assert end.error_code is None
+        assert (end.error_description or "").startswith("The station's answer could not be read: ")
         assert [frame[1] for frame in written(effects)] == ["m1"]
         assert one.counts["invalid_answer"] == 1
 
+    @pytest.mark.parametrize(
+        ("answer", "kept"),
+        [
+            ('{"status":"Accepted","transactionId":5}', {"status": "Accepted", "transactionId": 5}),
+            ('{"status":"Accepted","info":"ok"}', {"status": "Accepted", "info": "ok"}),
+            ('{"status":"accepted"}', {"status": "Accepted"}),
+            ('{"status":"Sure"}', {"status": "Sure"}),
+            ("{}", {}),
+        ],
+    )
+    def test_an_answer_against_its_schema_is_the_stations_word(
+        self, answer: str, kept: dict[str, Any]
+    ) -> None:
+        """Our schema is not the station's word: it is kept, and what was wrong is told."""
+        one = session(V16)
+        one.call("k", "RemoteStartTransaction", {"idTag": "A"}, 0.0, 30.0)
+        (end,) = ended(one.receive(f'[3,"m0",{answer}]', 1.0))
+        assert (end.outcome, end.payload) == (CallOutcome.ANSWERED, kept)
+        assert end.error_code is None
+        assert end.repairs
+        assert one.counts["mended_answer"] == 1
+
+    def test_one_odd_value_loses_no_configuration(self) -> None:
+        """1.6 §5.8: a value too long, null or a number, a flag as 0: all keys are read."""
+        one = session(V16)
+        one.call("k", "GetConfiguration", {}, 0.0, 30.0)
+        keys: list[Any] = [
+            {"key": "a", "readonly": False, "value": "x" * 551},
+            {"key": "b", "readonly": 0, "value": "1"},
+            {"key": "c", "readonly": True, "value": None},
+            {"key": "d", "readonly": True, "value": 7},
+            None,
+            {"key": "e", "readonly": True, "value": "1"},
+        ]
+        (end,) = ended(one.receive(orjson.dumps([3, "m0", {"configurationKey": keys}]), 1.0))
+        assert end.outcome is CallOutcome.ANSWERED
+        assert (end.payload or {})["configurationKey"] == [
+            {"key": "a", "readonly": False, "value": "x" * 551},
+            {"key": "b", "readonly": False, "value": "1"},
+            {"key": "c", "readonly": True},
+            {"key": "d", "readonly": True, "value": "7"},
+            {"key": "e", "readonly": True, "value": "1"},
+        ]
+
     @pytest.mark.parametrize("value", ["9223372036854775808", '{"a\\u0000": 1}'])
-    def test_an_answer_that_nobody_can_store_ends_the_call(self, value: str) -> None:
-        """What JSON allows and a store can't hold is the station's error, and is not lost."""
+    def test_what_nobody_can_store_is_left_out_of_an_answer(self, value: str) -> None:
+        """JSON allows it and a store can't hold it: the station's status is not lost with it."""
         one = session(V201)
         payload = {"vendorId": "acme"}
         one.call("c", "DataTransfer", payload, 0.0, 5.0)
         answer = f'[3,"m0",{{"status":"Accepted","data":{value}}}]'
         (end,) = ended(one.receive(answer, 1.0))
-        assert end.outcome is CallOutcome.REJECTED
+        assert (end.outcome, end.payload) == (CallOutcome.ANSWERED, {"status": "Accepted"})
         assert one.idle
 
-    def test_21_is_told_that_its_answer_is_invalid(self) -> None:
+    def test_21_is_told_that_its_answer_is_unreadable(self) -> None:
         """A17: CALLRESULTERROR reuses the id of the CALLRESULT."""
         one = session(V21)
         one.call("k", "ClearCache", {}, 0.0, 30.0)
-        effects = one.receive('[3,"m0",{"status":"Sure"}]', 1.0)
-        assert written(effects)[0][:3] == [5, "m0", "PropertyConstraintViolation"]
+        effects = one.receive('[3,"m0",null]', 1.0)
+        assert written(effects)[0][:3] == [5, "m0", "FormatViolation"]
         assert len(ended(effects)) == 1
 
     @pytest.mark.parametrize(

@@ -10,23 +10,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from voltbus_backbone import dead_letters, envelope
-from voltbus_backbone.contract.registry import FAULT, TYPES, Fault, Topic
-from voltbus_backbone.errors import InvalidRecord, Unavailable
+from voltbus_backbone import refusals
+from voltbus_backbone.bus import Unreadable
+from voltbus_backbone.errors import Refused, Unavailable
+from voltbus_backbone.intake import Intake
 from voltbus_backbone.observability import BATCH, BATCH_SECONDS, RECORDS
+from voltbus_backbone.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from voltbus_backbone.bus import Consuming, Publishing
+    from voltbus_backbone.contract.registry import Topic
     from voltbus_backbone.envelope import Event, Record
+    from voltbus_backbone.errors import Refusal
+    from voltbus_backbone.replies import ReplyAddresses
 
 log = structlog.get_logger(__name__)
 
@@ -60,7 +64,11 @@ class Consumption:
 
 
 class Loop:
-    """Runs one consumption until stopped."""
+    """Runs one consumption until stopped; after an exception, ``run`` may be called again.
+
+    ``addresses`` judge where replies may go. Without a commit, or without an answer of the bus, for
+    ``stuck_s`` seconds it is not ready.
+    """
 
     def __init__(
         self,
@@ -68,110 +76,105 @@ class Loop:
         *,
         consumer: Consuming,
         publisher: Publishing,
+        addresses: ReplyAddresses,
         dead_letters: Topic,
         batch_records: int,
+        stuck_s: float = 30.0,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._consumption = consumption
         self._consumer = consumer
         self._publisher = publisher
+        self._addresses = addresses
+        self._intake = Intake(
+            consumption.group,
+            consumption.types,
+            addresses=addresses,
+            dead_letters=dead_letters,
+            now=now,
+        )
+        self._progress = Progress(consumer.commit)
         self._dead_letters = dead_letters
-        self._most = batch_records
         self._now = now
+        self._most = batch_records
+        self._stuck_s = stuck_s
         self._pause = pause
-        self._types = {name.encode() for name in consumption.types}
-        self._behind: deque[tuple[dict[tuple[str, int], int], asyncio.Task[None]]] = deque()
-        self._done: dict[tuple[str, int], int] = {}
         self._turn = asyncio.Lock()
         self._stopping = asyncio.Event()
         self.struggling = False
 
+    @property
+    def group(self) -> str:
+        """The consumer group."""
+        return self._consumption.group
+
     def ready(self) -> bool:
         """Whether work is taken and done."""
-        return self._consumer.assigned() and not self.struggling
+        deaf = self._consumer.silent_s() > self._stuck_s
+        return self._consumer.assigned() and not self.struggling and not deaf
+
+    def committing(self) -> bool:
+        """Whether what was taken gets done in time."""
+        return self._progress.waiting_s() < self._stuck_s
 
     async def run(self) -> None:
-        """Consume until stop(); what was taken by then is finished and committed."""
+        """Consume until stop(); what was taken by then is finished and committed.
+
+        Raises:
+            Unavailable: no broker answers.
+            Exception: whatever broke. What was not committed is read again by the next run().
+        """
+        self._progress.reset()
+        self.struggling = False
+        await self._addresses.learn()
         await self._consumer.start(self._consumption.topics, self._settle)
         committing = asyncio.create_task(self._commit_now_and_then())
         try:
-            records: list[Any] = []
-            while not self._stopping.is_set():
-                if len(records) >= _BUSY:
-                    await asyncio.sleep(_GATHER_S)
-                records = await self._consumer.take(self._most)
-                if records:
-                    async with self._turn:
-                        await self._process(records)
-                while len(self._behind) > _MAX_BEHIND:
-                    await self._reap(wait=True)
+            await self._consume(committing)
+        except Exception:
+            self.struggling = True
+            raise
         finally:
             committing.cancel()
             await self._settle()
             await self._consumer.stop()
+
+    async def _consume(self, committing: asyncio.Task[None]) -> None:
+        records: list[Any] = []
+        while not self._stopping.is_set():
+            if committing.done():
+                committing.result()  # it only ends by breaking
+            if self._progress.broken is not None:
+                raise RuntimeError("sending a batch broke") from self._progress.broken
+            if len(records) >= _BUSY:
+                await asyncio.sleep(_GATHER_S)
+            records = await self._consumer.take(self._most)
+            if records:
+                async with self._turn:
+                    await self._process(records)
+            while len(self._progress) > _MAX_BEHIND and self._progress.broken is None:
+                await self._progress.reap(wait=True)
 
     def stop(self) -> None:
         """Take nothing more."""
         self._stopping.set()
 
     async def _process(self, records: list[Any]) -> None:
+        self._progress.take()
         offsets: dict[tuple[str, int], int] = {}
-        events: list[Event] = []
-        dead: list[Record] = []
         for record in records:
-            offsets[record.topic, record.partition] = record.offset + 1
-            self._sort(record, events, dead)
+            last = record.last_offset if isinstance(record, Unreadable) else record.offset
+            offsets[record.topic, record.partition] = last + 1
+        events, dead = await self._intake.sort(records)
         started = time.perf_counter()
         outgoing = await self._handle(events) if events else []
-        name = self._consumption.group
-        BATCH.labels(name).observe(len(events))
-        BATCH_SECONDS.labels(name).observe(time.perf_counter() - started)
-        RECORDS.labels(name, "handled").inc(len(events))
+        BATCH.labels(self.group).observe(len(events))
+        BATCH_SECONDS.labels(self.group).observe(time.perf_counter() - started)
+        RECORDS.labels(self.group, "handled").inc(len(events))
         # Started here, so that a batch's records are queued before the next batch's.
         sending = asyncio.create_task(self._send([*outgoing, *dead]))
-        self._behind.append((offsets, sending))
-
-    def _sort(self, record: Any, events: list[Event], dead: list[Record]) -> None:
-        """Pass over what is not ours, refuse what cannot be read, keep the rest."""
-        kind = envelope.header(record.headers, "ce_type")
-        if kind is not None and kind not in self._types and kind.decode("latin-1") in TYPES:
-            return
-        event: Event | None = None
-        try:
-            event = envelope.parse(
-                record.headers,
-                record.value,
-                topic=record.topic,
-                partition=record.partition,
-                offset=record.offset,
-                key=record.key,
-            )
-            if event.data is None and kind == envelope.TOMBSTONE:
-                return
-            event.decode()
-        except InvalidRecord as error:
-            dead.append(self._dead_letter(record, error.reason))
-            if event is not None:
-                dead.extend(self._unreadable(event, error.reason))
-            return
-        asking = event.asking
-        if (
-            asking is not None
-            and asking.deadline_ms < self._now().timestamp() * 1000
-            and not TYPES[event.type].fact
-        ):
-            RECORDS.labels(self._consumption.group, "past_deadline").inc()
-            return
-        events.append(event)
-
-    def _unreadable(self, event: Event, reason: str) -> list[Record]:
-        """Whoever asked need not wait: what cannot be read will not be decided."""
-        fault = Fault(code="invalid_request", detail=reason)
-        told = envelope.reply(
-            event, FAULT, fault, source=f"/voltbus/{self._consumption.group}", now=self._now()
-        )
-        return [told] if told is not None else []
+        self._progress.send(offsets, sending)
 
     async def _handle(self, events: list[Event]) -> list[Record]:
         wait = _FIRST_PAUSE_S
@@ -185,21 +188,13 @@ class Loop:
                     raise
                 await self._pause(wait)
                 wait = min(wait * 2, _LONGEST_PAUSE_S)
-                events = self._still_wanted(events)
+                events = self._intake.still_wanted(events)
             except Exception as error:  # noqa: BLE001 - whatever it is, the partition must go on
                 self.struggling = False
                 return await self._isolate(events, error)
             else:
                 self.struggling = False
                 return result
-
-    def _still_wanted(self, events: list[Event]) -> list[Event]:
-        now_ms = self._now().timestamp() * 1000
-        return [
-            event
-            for event in events
-            if event.asking is None or TYPES[event.type].fact or event.asking.deadline_ms >= now_ms
-        ]
 
     async def _isolate(self, events: list[Event], error: Exception) -> list[Record]:
         """Halve until the record that breaks the handler is alone."""
@@ -208,19 +203,18 @@ class Loop:
             first = await self._handle(events[:middle])
             return [*first, *await self._handle(events[middle:])]
         log.error("record.failed", group=self._consumption.group, exc_info=error)
-        return [
-            self._dead_letter(event, f"handler failed: {type(error).__name__}") for event in events
-        ]
-
-    def _dead_letter(self, record: Any, reason: str) -> Record:
-        RECORDS.labels(self._consumption.group, "dead_letter").inc()
-        return dead_letters.written(record, reason, self._dead_letters, self._now())
+        reason = f"handler failed: {type(error).__name__}"
+        return [self._intake.dead_letter(event, reason) for event in events]
 
     async def _send(self, records: list[Record]) -> None:
         wait = _FIRST_PAUSE_S
         while records:
             try:
                 await self._publisher.publish(records)
+            except Refused as refused:
+                # Never again, for these; all the others are stored.
+                records = self._instead(refused.refusals)
+                wait = _FIRST_PAUSE_S
             except Unavailable as error:
                 # The whole batch again: ids are stable, so a subscriber can tell a repetition.
                 log.warning("batch.not_sent", group=self._consumption.group, error=str(error))
@@ -229,32 +223,21 @@ class Loop:
             else:
                 return
 
-    async def _reap(self, *, wait: bool) -> None:
-        while self._behind:
-            offsets, sending = self._behind[0]
-            if not sending.done():
-                if not wait:
-                    return
-                await asyncio.wait([sending])
-            if not self._behind or self._behind[0][1] is not sending:
-                continue  # the committing task was quicker
-            self._behind.popleft()
-            if not sending.cancelled() and sending.exception() is None:
-                self._done.update(offsets)
+    def _instead(self, refused: Sequence[Refusal]) -> list[Record]:
+        """What is sent for records that Kafka will never store."""
+        RECORDS.labels(self.group, "refused").inc(len(refused))
+        now = self._now()
+        places = (refusals.instead_of(refusal, self._dead_letters, now) for refusal in refused)
+        return [place for place in places if place is not None]
 
     async def _commit_now_and_then(self) -> None:
         while True:
             await asyncio.sleep(_COMMIT_EVERY_S)
-            await self._reap(wait=False)
-            await self._commit()
-
-    async def _commit(self) -> None:
-        if self._done:
-            done, self._done = self._done, {}
-            await self._consumer.commit(done)
+            await self._progress.reap(wait=False)
+            await self._progress.commit()
 
     async def _settle(self) -> None:
         """Finish the batch in hand and commit: before partitions leave, and at the end."""
         async with self._turn:
-            await self._reap(wait=True)
-            await self._commit()
+            await self._progress.reap(wait=True)
+            await self._progress.commit()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from voltbus_backbone.bus import Unreadable
 from voltbus_backbone.contract.registry import TYPES, Topic
 from voltbus_backbone.errors import InvalidRecord
 
@@ -27,6 +28,9 @@ Headers = list[tuple[str, bytes]]
 # The ``ce_type`` of a record without data, which has no message and so no row in the contract.
 TOMBSTONE = b"voltbus.tombstone.v1"
 _SPEC = ("ce_specversion", b"1.0")
+_ASKING = frozenset({"correlation-id", "reply-topic", "reply-partition", "deadline"})
+_LONGEST_CORRELATION = 1024
+_LATEST_MS = 2**63 - 1
 _encoder = msgspec.json.Encoder()
 
 
@@ -63,6 +67,7 @@ class Event(msgspec.Struct):
     offset: int = 0
     key: bytes | None = None
     asking: Asking | None = None
+    unaddressed: str | None = None  # why it wants an answer and can have none
     correlation_id: str | None = None
     traceparent: bytes | None = None
     message: Any = None
@@ -71,24 +76,38 @@ class Event(msgspec.Struct):
         """The message of a known type.
 
         Raises:
-            InvalidRecord: the type is unknown or the body does not match its schema.
+            InvalidRecord: the type is unknown, or its decoder does not take the body, for whatever
+                reason: no JSON, no UTF-8, nested too deeply, against its schema.
         """
         if self.message is None:
-            row = TYPES.get(self.type)
-            if row is None:
-                raise InvalidRecord("unknown ce_type")
-            if self.data is None:
-                raise InvalidRecord("no data")
-            try:
-                self.message = row.decoder.decode(self.data)
-            except (msgspec.ValidationError, msgspec.DecodeError) as error:
-                raise InvalidRecord(f"body does not match {self.type}: {_path_of(error)}") from None
+            self.message = _decode(self.type, self.data)
         return self.message
 
 
-def _path_of(error: Exception) -> str:
-    # msgspec's sentences name types and paths, never values; decode errors name an offset.
-    return str(error)[:200]
+def _decode(kind: str, data: bytes | None) -> Any:
+    row = TYPES.get(kind)
+    if row is None:
+        raise InvalidRecord("unknown ce_type")
+    if data is None:
+        raise InvalidRecord("no data")
+    try:
+        return row.decoder.decode(data)
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever these bytes cause, it is their fault
+        raise InvalidRecord(f"body does not match {kind}: {_said(error)}") from None
+
+
+def _said(error: Exception) -> str:
+    """What may be told of an error: other exceptions than these quote what they met."""
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, msgspec.ValidationError | msgspec.DecodeError):
+        # msgspec's sentences name types and paths, never values; decode errors name an offset.
+        return str(error)[:200]
+    return type(error).__name__
 
 
 def timestamp(now: datetime) -> str:
@@ -148,6 +167,11 @@ def event(
     if target is None:
         raise ValueError(f"{row.name} is an answer: use reply()")
     return Record(str(target), key, _encoder.encode(message), headers, partition)
+
+
+def encode(message: Message) -> bytes:
+    """The body of a record: JSON without the fields that have their defaults."""
+    return _encoder.encode(message)
 
 
 def asking_headers(asking: Asking) -> Headers:
@@ -217,8 +241,38 @@ def tombstone(topic: Topic, key: bytes, *, source: str, now: datetime, id: str) 
     return Record(str(topic), key, None, headers)
 
 
+def parse_record(record: Any) -> Event:
+    """Read a record as a reader got it: the one way from bytes to an Event.
+
+    Raises:
+        InvalidRecord: as ``parse``; or no client could read it (``Unreadable``).
+    """
+    if isinstance(record, Unreadable):
+        raise InvalidRecord(record.reason)
+    return parse(
+        record.headers,
+        record.value,
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        key=record.key,
+    )
+
+
+def decode_value(record: Any) -> Any:
+    """The message of an answer, whose other headers are nothing to whoever asked.
+
+    Raises:
+        InvalidRecord: it cannot be read.
+    """
+    if isinstance(record, Unreadable):
+        raise InvalidRecord(record.reason)
+    kind = header(record.headers, "ce_type") or b""
+    return _decode(kind.decode("latin-1"), record.value)
+
+
 def parse(
-    headers: Sequence[tuple[str, bytes]],
+    headers: Sequence[tuple[str, bytes | None]],
     value: bytes | None,
     *,
     topic: str = "",
@@ -228,11 +282,14 @@ def parse(
 ) -> Event:
     """Read a consumed record.
 
+    Headers of asking that cannot be read are no reason to refuse a fact, so they only leave
+    ``unaddressed`` in the place of ``asking``.
+
     Raises:
-        InvalidRecord: it is no CloudEvent in binary mode, or its asking headers are unreadable.
+        InvalidRecord: it is no CloudEvent in binary mode, or one of its attributes is unreadable.
     """
-    found = dict(headers)
     try:
+        found: dict[str, Any] = dict(headers)
         result = Event(
             id=found["ce_id"].decode(),
             source=found["ce_source"].decode(),
@@ -246,27 +303,50 @@ def parse(
             key=key,
             traceparent=found.get("traceparent"),
         )
-        if found.get("ce_specversion") != b"1.0":
-            raise InvalidRecord("not a CloudEvent: ce_specversion is not 1.0")
-        correlation = found.get("correlation-id")
-        if correlation is not None:
-            result.correlation_id = correlation.decode()
-            reply_topic = found.get("reply-topic")
-            if reply_topic is not None:
-                result.asking = Asking(
-                    result.correlation_id,
-                    reply_topic.decode(),
-                    int(found["reply-partition"]),
-                    int(found["deadline"]),
-                )
     except KeyError as error:
         raise InvalidRecord(f"not a CloudEvent: header {error.args[0]} is missing") from None
-    except ValueError:
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - whatever these bytes cause, it is their fault
         raise InvalidRecord("a header is unreadable") from None
+    if found.get("ce_specversion") != b"1.0":
+        raise InvalidRecord("not a CloudEvent: ce_specversion is not 1.0")
+    if len(found) != len(headers):
+        _refuse_repeated(headers)
+    if "correlation-id" in found:
+        _parse_asking(result, found)
     return result
 
 
-def header(headers: Iterable[tuple[str, bytes]], name: str) -> bytes | None:
+def _refuse_repeated(headers: Sequence[tuple[str, bytes | None]]) -> None:
+    """A header of ours that stands twice means one thing to one reader, another to the next."""
+    seen: set[str] = set()
+    for name, _ in headers:
+        if name in seen and (name.startswith("ce_") or name in _ASKING):
+            raise InvalidRecord("a header stands twice")
+        seen.add(name)
+
+
+def _parse_asking(event: Event, found: dict[str, Any]) -> None:
+    try:
+        correlation = found["correlation-id"].decode()
+        reply_topic = found.get("reply-topic")
+        if reply_topic is not None:
+            deadline_ms = int(found["deadline"])
+            if len(correlation) > _LONGEST_CORRELATION or abs(deadline_ms) > _LATEST_MS:
+                raise ValueError  # noqa: TRY301 - no sender of ours writes such
+            event.asking = Asking(
+                correlation, reply_topic.decode(), int(found["reply-partition"]), deadline_ms
+            )
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - whatever these bytes cause, it is their fault
+        event.unaddressed = "a header of asking is missing or unreadable"
+    else:
+        event.correlation_id = correlation
+
+
+def header(headers: Iterable[tuple[str, bytes | None]], name: str) -> bytes | None:
     """One header without parsing the rest: for skipping what is not ours."""
     for key, value in headers:
         if key == name:

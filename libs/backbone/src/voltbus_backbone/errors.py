@@ -3,6 +3,7 @@
 VoltbusError
 ├── Unavailable          a server cannot be reached now; whoever asked may try again
 │   └── DeadlineExceeded no answer within the budget
+├── Refused              Kafka will never store a record: repeating it cannot help
 ├── InvalidRecord        a Kafka record that cannot be processed: it goes to the dead letters
 └── Problem              an HTTP answer by RFC 9457, with a status and what to do next
 
@@ -11,7 +12,14 @@ Settings and command-line errors are one line and exit code 2 (``SettingsError``
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from voltbus_backbone.envelope import Record
 
 
 class VoltbusError(Exception):
@@ -24,6 +32,36 @@ class Unavailable(VoltbusError):  # noqa: N818 - a state of the world, named as 
 
 class DeadlineExceeded(Unavailable):
     """The answer did not come within the budget."""
+
+
+class RefusalReason(StrEnum):
+    """Why Kafka will never store a record; also the label of a metric."""
+
+    TOO_LARGE = "too_large"
+    UNDELIVERABLE = "undeliverable"  # its topic or partition does not exist, or is not ours
+    MALFORMED = "malformed"  # Kafka cannot write it, or refuses what it holds
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One record that Kafka will never store. ``detail`` is a sentence without any value of it."""
+
+    record: Record
+    reason: RefusalReason
+    detail: str
+
+
+class Refused(VoltbusError):  # noqa: N818 - Kafka's decision
+    """Records of one publish() that Kafka will never store; it has stored all the others.
+
+    Whoever published gives these up: a dead letter where one is kept, never a repetition.
+    """
+
+    def __init__(self, refusals: Sequence[Refusal]) -> None:
+        first = refusals[0].detail
+        more = f" (and {len(refusals) - 1} more)" if len(refusals) > 1 else ""
+        super().__init__(first + more)
+        self.refusals = tuple(refusals)
 
 
 class InvalidRecord(VoltbusError):  # noqa: N818 - the record is at fault

@@ -50,7 +50,15 @@ BATCH = Histogram(
     buckets=(1, 2, 5, 10, 25, 50, 100, 250, 500, 1000),
 )
 BATCH_SECONDS = Histogram("voltbus_batch_seconds", "Seconds to handle a batch", ["consumption"])
+REFUSED = Counter(
+    "voltbus_records_refused_total",
+    "Records that Kafka will never store, given up, by topic and reason",
+    ["topic", "reason"],
+)
 REPLIES = Counter("voltbus_replies_total", "Replies read from the inbox, by outcome", ["outcome"])
+BROKEN = Counter(
+    "voltbus_reader_broke_total", "Readers and background loops that broke, by name", ["reader"]
+)
 READY = Gauge("voltbus_ready", "1 while the process takes work")
 
 

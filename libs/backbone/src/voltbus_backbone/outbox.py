@@ -8,11 +8,13 @@ The order is MongoDB's own: it sets ``placed`` when a record is written, each ti
 before, whatever the clocks of the replicas say. Two changes of one thing are never in transactions
 at the same time, so theirs is the order of their records. How old a record is, and so whether its
 process is taken for dead, is told by MongoDB's clock too.
+
+A record that Kafka will never store becomes a dead letter and leaves too: the others go on.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ from bson.timestamp import Timestamp
 
 from voltbus_backbone.envelope import Record
 from voltbus_backbone.lookout import Lookout
+from voltbus_backbone.refusals import deliver
 from voltbus_backbone.store import translating
 
 if TYPE_CHECKING:
@@ -29,11 +32,14 @@ if TYPE_CHECKING:
     from motor.motor_asyncio import AsyncIOMotorClientSession
 
     from voltbus_backbone.bus import Publishing
+    from voltbus_backbone.contract.registry import Topic
     from voltbus_backbone.store import Collection
 
 _ADOPT_AFTER = timedelta(seconds=5)
 _LOOK_EVERY_S = 1.0
 _MOST = 1000
+_PORTION = 100
+_MOST_BYTES = 8 * 1024 * 1024  # of bodies in memory at once, and a portion's more
 _SET_BY_SERVER = Timestamp(0, 0)
 
 
@@ -45,10 +51,12 @@ class Outbox:
         collection: Collection,
         publisher: Publishing,
         instance_id: str,
+        dead_letters: Topic,
     ) -> None:
         self._collection = collection
         self._publisher = publisher
         self._owner = instance_id
+        self._dead_letters = dead_letters
         self._lookout = Lookout("outbox", self.relay, every_s=_LOOK_EVERY_S)
 
     async def prepare(self) -> None:
@@ -89,12 +97,13 @@ class Outbox:
         await self._lookout.run()
 
     async def relay(self) -> int:
-        """Publish what is due once; returns how many records left."""
+        """Publish what is due once; returns how many records left the collection."""
         with translating():
             due = await self._due()
             if not due:
                 return 0
-            await self._publisher.publish([_record(document) for document in due])
+            records = [_record(document) for document in due]
+            await deliver(self._publisher, records, self._dead_letters, datetime.now(UTC))
             await self._collection.delete_many(
                 {"_id": {"$in": [document["_id"] for document in due]}}
             )
@@ -106,7 +115,12 @@ class Outbox:
         long_ago = Timestamp(ceil((now - _ADOPT_AFTER).timestamp()), 0)
         # Each branch is read along its index: a long backlog costs no more than a short one.
         query = {"$or": [{"owner": self._owner}, {"placed": {"$lt": long_ago}}]}
-        found = await self._collection.find(query).sort("placed", 1).limit(_MOST).to_list(_MOST)
+        found: list[dict[str, Any]] = []
+        cursor = self._collection.find(query).sort("placed", 1).limit(_MOST)
+        size = 0
+        while size < _MOST_BYTES and (portion := await cursor.to_list(_PORTION)):
+            found += portion
+            size += sum(len(document["value"] or b"") for document in portion)
         if not found:
             return []
         keys: dict[str, set[bytes | None]] = {}

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from voltbus_backbone import dead_letters, envelope
-from voltbus_backbone.contract.registry import TYPES, Fault
+from voltbus_backbone.contract.registry import Fault
 from voltbus_backbone.errors import (
     DeadlineExceeded,
     InvalidRecord,
@@ -24,9 +24,11 @@ from voltbus_backbone.errors import (
     VoltbusError,
 )
 from voltbus_backbone.observability import REPLIES
+from voltbus_backbone.supervision import Supervised
+from voltbus_backbone.timers import Timer
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from voltbus_backbone.bus import Inbox, Publishing
     from voltbus_backbone.contract.registry import MessageType, Topic
@@ -58,7 +60,7 @@ class _Deadlines:
     def __init__(self, expire: Callable[[bytes], None]) -> None:
         self._expire = expire
         self._lines: dict[float, deque[tuple[float, bytes]]] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer = Timer()
 
     def watch(self, loop: asyncio.AbstractEventLoop, budget_s: float, correlation: bytes) -> None:
         """Call ``expire`` with this id when its budget is used up, answered or not."""
@@ -67,29 +69,22 @@ class _Deadlines:
             line = self._lines[budget_s] = deque()
         due = loop.time() + budget_s
         line.append((due, correlation))
-        if self._timer is None:
-            self._timer = loop.call_at(due, self._look, loop)
-        elif due < self._timer.when():
-            self._timer.cancel()
-            self._timer = loop.call_at(due, self._look, loop)
+        self._timer.set(due, self._look)
 
     def stop(self) -> None:
         """Let everything wait for ever."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._timer.cancel()
         self._lines.clear()
 
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        now = loop.time()
+    def _look(self) -> None:
+        now = asyncio.get_running_loop().time()
         for line in self._lines.values():
             while line and line[0][0] <= now:
                 self._expire(line.popleft()[1])
-        self._timer = None
         heads = [line[0][0] for line in self._lines.values() if line]
         if heads:
             # Not for each one singly: a hundredth of a second more or less matters to nobody.
-            self._timer = loop.call_at(max(min(heads), now + _LOOK_S), self._look, loop)
+            self._timer.set(max(min(heads), now + _LOOK_S), self._look)
 
 
 class Requester:
@@ -127,6 +122,9 @@ class Requester:
         self._deadlines = _Deadlines(self._expire)
         self._reading: asyncio.Task[None] | None = None
         self._inbox: Inbox | None = None
+        self._supervised = Supervised("inbox", self._read)
+        self._opened = False
+        self._taken_at = float("-inf")
         self.partition = 0
 
     async def start(self, open_inbox: Callable[[str, int], Inbox], partitions: int) -> None:
@@ -135,7 +133,17 @@ class Requester:
         self._reply_partition = b"%d" % self.partition
         self._inbox = open_inbox(self._inbox_topic, self.partition)
         await self._inbox.start()
-        self._reading = asyncio.get_running_loop().create_task(self._read(self._inbox))
+        self._opened = True
+        loop = asyncio.get_running_loop()
+        self._taken_at = loop.time()
+        self._reading = loop.create_task(self._supervised.run())
+
+    def hearing(self, within_s: float) -> bool:
+        """Whether the inbox is read: it is asked for what has come, and answers."""
+        if self._inbox is None or not self._supervised.ready():
+            return False
+        asked = asyncio.get_running_loop().time() - self._taken_at < within_s
+        return asked and self._inbox.silent_s() < within_s
 
     async def stop(self) -> None:
         """Stop reading; whoever still waits gets Unavailable."""
@@ -179,11 +187,16 @@ class Requester:
         *,
         id: str,  # noqa: A002 - CloudEvents' own name
         deadline_s: float,
+        before: Sequence[Record] = (),
+        after: Sequence[Record] = (),
     ) -> tuple[asyncio.Future[None], asyncio.Future[Message]]:
-        """Send a fact that wants an answer: (Kafka has it, the answer). Either may fail alone."""
+        """Send a fact that wants an answer: (Kafka has it, the answer). Either may fail alone.
+
+        ``before`` and ``after``: records of the same fact, which Kafka must have too.
+        """
         future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         record = self._prepare(row, message, partial(_settle, future), deadline_s, id)
-        return self._publisher.publish([record]), future
+        return self._publisher.publish([*before, record, *after]), future
 
     def _prepare(
         self,
@@ -218,20 +231,37 @@ class Requester:
             _DEADLINE.inc()
             _call(done, DeadlineExceeded("no answer within the deadline"))
 
-    async def _read(self, inbox: Inbox) -> None:
-        while True:
-            answered = 0
-            for record in await inbox.take():
+    async def _read(self) -> None:
+        """Read until cancelled; after it broke, again from where it stopped."""
+        inbox = self._inbox
+        assert inbox is not None  # noqa: S101 - start() comes first
+        if not self._opened:
+            await inbox.start()
+        try:
+            while True:
+                self._taken_at = asyncio.get_running_loop().time()
+                await self._hand_out(await inbox.take())
+        except Exception:
+            self._opened = False
+            await inbox.stop()
+            raise
+
+    async def _hand_out(self, records: list[Any]) -> None:
+        answered = 0
+        for record in records:
+            try:
                 correlation = envelope.header(record.headers, "correlation-id")
                 if correlation is None:
                     await self._receive(record)
                 elif correlation.startswith(self._mine_bytes):
                     answered += self._answer(correlation, record)
-                    if answered >= _AT_ONCE:
-                        _ANSWERED.inc(answered)
-                        answered = 0
-                        await asyncio.sleep(0)
-            _ANSWERED.inc(answered)
+            except Exception:
+                log.exception("inbox.record.broke", offset=record.offset)
+            if answered >= _AT_ONCE:
+                _ANSWERED.inc(answered)
+                answered = 0
+                await asyncio.sleep(0)
+        _ANSWERED.inc(answered)
 
     async def _receive(self, record: Any) -> None:
         """A record of our partition that answers nobody: a message to us, or to a neighbour."""
@@ -240,15 +270,22 @@ class Requester:
         if envelope.header(record.headers, "ce_subject") != self._instance_id.encode():
             return
         try:
-            event = envelope.parse(record.headers, record.value, key=record.key)
+            event = envelope.parse_record(record)
             event.decode()
         except InvalidRecord as error:
-            log.warning("inbox.invalid", reason=error.reason)
-            if self._dead_letters is not None:
-                letter = dead_letters.written(record, error.reason, self._dead_letters, self._now())
-                self._publisher.post(letter)
+            self._give_up(record, error.reason)
             return
-        await self._on_message(event)
+        try:
+            await self._on_message(event)
+        except Exception as error:
+            log.exception("inbox.message.broke", type=event.type)
+            self._give_up(record, f"handler failed: {type(error).__name__}")
+
+    def _give_up(self, record: Any, reason: str) -> None:
+        log.warning("inbox.invalid", reason=reason)
+        if self._dead_letters is not None:
+            letter = dead_letters.written(record, reason, self._dead_letters, self._now())
+            self._publisher.post(letter)
 
     def _answer(self, correlation: bytes, record: Any) -> bool:
         """Hand an answer out; whether somebody waited for it."""
@@ -261,15 +298,11 @@ class Requester:
 
 
 def _read_answer(record: Any) -> Message | VoltbusError:
-    kind = envelope.header(record.headers, "ce_type")
-    row = TYPES.get(kind.decode()) if kind is not None else None
-    if row is None or record.value is None:
-        return Unavailable("the answer is of an unknown type")
     try:
-        message: Message = row.decoder.decode(record.value)
-    except ValueError:
+        message: Message = envelope.decode_value(record)
+    except InvalidRecord as error:
         _INVALID.inc()
-        return Unavailable("the answer does not match its schema")
+        return Unavailable(f"the answer cannot be read: {error.reason}")
     return Unavailable(message.detail) if isinstance(message, Fault) else message
 
 

@@ -28,8 +28,10 @@ from voltbus_backbone.contract.registry import Topic
 from voltbus_backbone.errors import SettingsError, Unavailable, VoltbusError
 from voltbus_backbone.kafka import GroupConsumer, PartitionReader, Publisher
 from voltbus_backbone.observability import READY, log_to_stderr
+from voltbus_backbone.replies import ReplyAddresses, reply_topics
 from voltbus_backbone.rpc import Requester
 from voltbus_backbone.settings import ServiceSettings, load
+from voltbus_backbone.supervision import Supervised
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -53,11 +55,14 @@ _OUTAGE_S = 5.0  # a produce unacknowledged for longer means that Kafka is not t
 
 @dataclass
 class Parts:
-    """What a service consists of. ``close`` runs before the publisher stops, in this order."""
+    """What a service consists of. ``close`` runs before the publisher stops, in this order.
+
+    ``background`` work goes on for the life of the process; its names stand in /readyz.
+    """
 
     routers: Sequence[APIRouter] = ()
     consumptions: Sequence[Consumption] = ()
-    background: Sequence[Callable[[], Awaitable[None]]] = ()
+    background: dict[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
     checks: dict[str, Callable[[], bool]] = field(default_factory=dict)
     close: Sequence[Callable[[], Awaitable[None]]] = ()
 
@@ -98,6 +103,12 @@ class Runtime(Generic[S]):
             self._requester = requester
         return self._requester
 
+    def readiness(self) -> dict[str, bool]:
+        """Whether answers and messages to this instance are read, where it reads any."""
+        if self._requester is None:
+            return {}
+        return {"inbox": self._requester.hearing(self.settings.stuck_s)}
+
     def _open_inbox(self, topic: str, partition: int) -> Inbox:
         return PartitionReader(self.settings.kafka, topic, partition)
 
@@ -130,10 +141,13 @@ class _Process(Generic[S]):
         self._name = name
         self._settings = settings
         self._compose = compose
+        self._replies = reply_topics(settings.topic_prefix, settings.reply_topics)
         self._publisher = Publisher(settings.kafka, settings.topic_prefix)
         self._runtime = Runtime(name, settings, self._publisher)
         self._parts: Parts | None = None
         self._loops: list[Loop] = []
+        self._consuming: list[Supervised] = []
+        self._background: list[Supervised] = []
 
     async def run(self) -> int:
         """Start, serve until told to stop, leave in order."""
@@ -162,7 +176,7 @@ class _Process(Generic[S]):
             for router in self._parts.routers:
                 app.include_router(router)
             _spare_the_collector()
-            work = self._work(self._parts)
+            work = self._work()
             READY.set(1)
             log.info("service.started", http_port=listener.getsockname()[1])
             await _until(stopping, work)
@@ -188,9 +202,11 @@ class _Process(Generic[S]):
             "staying": not self._runtime.stopping.is_set(),
             "kafka": self._publisher.pending_s() < _OUTAGE_S,
         }
-        checks.update(
-            {f"consuming-{index}": loop.ready() for index, loop in enumerate(self._loops)}
-        )
+        for loop, reader in zip(self._loops, self._consuming, strict=True):
+            checks[reader.name] = reader.ready() and loop.ready()
+            checks[f"committing-{loop.group}"] = loop.committing()
+        checks.update({job.name: job.ready() for job in self._background})
+        checks.update(self._runtime.readiness())
         if self._parts is not None:
             checks.update({name: check() for name, check in self._parts.checks.items()})
         return checks
@@ -210,6 +226,7 @@ class _Process(Generic[S]):
                 await asyncio.sleep(0.5)
             else:
                 break
+        addresses = ReplyAddresses(self._replies, self._publisher.partition_counts)
         self._loops = [
             Loop(
                 consumption,
@@ -220,19 +237,23 @@ class _Process(Generic[S]):
                     awaited=consumption.awaited,
                 ),
                 publisher=self._publisher,
+                addresses=addresses,
                 dead_letters=Topic(f"{self._name}.dead-letter"),
                 batch_records=self._settings.batch_records,
+                stuck_s=self._settings.stuck_s,
             )
             for consumption in parts.consumptions
         ]
+        self._consuming = [Supervised(f"consuming-{loop.group}", loop.run) for loop in self._loops]
+        self._background = [
+            Supervised(f"working-{name}", job) for name, job in parts.background.items()
+        ]
         self._parts = parts
 
-    def _work(self, parts: Parts) -> list[asyncio.Task[None]]:
-        tasks = [asyncio.create_task(loop.run(), name="consume") for loop in self._loops]
-        tasks.extend(
-            asyncio.create_task(_as_coroutine(job), name="background") for job in parts.background
-        )
-        return tasks
+    def _work(self) -> list[asyncio.Task[None]]:
+        work = [asyncio.create_task(reader.run(), name="consume") for reader in self._consuming]
+        work.extend(asyncio.create_task(job.run(), name="work") for job in self._background)
+        return work
 
     async def _leave(self, work: list[asyncio.Task[None]]) -> list[BaseException]:
         """Finish what is in hand within the grace period, then close the parts."""
@@ -273,10 +294,6 @@ def _spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
-
-
-async def _as_coroutine(job: Callable[[], Awaitable[None]]) -> None:
-    await job()
 
 
 async def _until(stopping: asyncio.Event, work: list[asyncio.Task[None]]) -> None:

@@ -56,6 +56,8 @@ class ServiceSettings(BaseSettings):
     operator_audience: str = "voltbus"
     batch_records: int = Field(default=500, ge=1)
     grace_s: float = 10.0
+    reply_topics: str | None = None
+    stuck_s: float = Field(default=30.0, gt=0)
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
 
 

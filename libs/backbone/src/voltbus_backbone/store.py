@@ -6,6 +6,9 @@ import contextlib
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from bson import Int64
+from bson.binary import STANDARD
+from bson.codec_options import CodecOptions, TypeDecoder, TypeRegistry
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import ReadPreference, WriteConcern, errors
 from pymongo.read_concern import ReadConcern
@@ -36,6 +39,26 @@ _AWAY = (
     errors.WaitQueueTimeoutError,
 )
 _LEASE = timedelta(seconds=60)
+
+
+class _PlainInteger(TypeDecoder):
+    """Read a 64-bit integer as an ``int``: bson's own ``Int64`` is one that no encoder takes."""
+
+    bson_type = Int64
+
+    def transform_bson(self, value: Any) -> int:
+        """Give its plain value."""
+        return int(value)
+
+
+# How every store reads: plain Python values only, times in UTC. Collections and cursors of
+# `open_database` have it; whoever reads past them (a command, `with_options`) must name it.
+PLAIN: CodecOptions[dict[str, Any]] = CodecOptions(
+    tz_aware=True,
+    tzinfo=UTC,
+    uuid_representation=STANDARD,
+    type_registry=TypeRegistry([_PlainInteger()]),
+)
 _NOT_NOW = frozenset({11600, 11602, 10107, 13435, 13436, 189, 91, 112, 251})
 
 
@@ -65,8 +88,6 @@ async def open_database(settings: StoreSettings) -> Database:
     try:
         client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
             settings.mongo_uri.get_secret_value(),
-            tz_aware=True,
-            uuidRepresentation="standard",
             serverSelectionTimeoutMS=timeout_ms,
             connectTimeoutMS=timeout_ms,
             socketTimeoutMS=timeout_ms * 2,
@@ -79,6 +100,7 @@ async def open_database(settings: StoreSettings) -> Database:
         ) from None
     database = client.get_database(
         settings.mongo_database,
+        codec_options=PLAIN,
         write_concern=WriteConcern(w="majority", j=True),
         read_concern=ReadConcern("majority"),
         read_preference=ReadPreference.PRIMARY,

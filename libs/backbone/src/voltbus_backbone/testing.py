@@ -7,13 +7,19 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from voltbus_backbone.bounds import RECORD_BYTES, record_bytes
+from voltbus_backbone.contract.registry import Topic
 from voltbus_backbone.envelope import parse
-from voltbus_backbone.errors import Unavailable
+from voltbus_backbone.errors import Refusal, RefusalReason, Refused, Unavailable
+from voltbus_backbone.replies import ReplyAddresses, reply_topics
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from voltbus_backbone.envelope import Event, Headers, Record
+
+
+PARTITIONS = 12
 
 
 @dataclass(frozen=True)
@@ -46,13 +52,16 @@ class MemoryBus:
     """Topics as lists. One partition per topic, except where a record names its own.
 
     ``broken`` makes every publish fail, ``stalled`` makes it hang until it is false again: Kafka
-    away, seen from a producer.
+    away, seen from a producer. What is for a partition of an ``absent`` topic (by its whole name)
+    is refused, as is a record of more than ``largest`` bytes.
     """
 
     def __init__(self, prefix: str = "voltbus.") -> None:
         self.prefix = prefix
         self.logs: dict[tuple[str, int], list[MemoryRecord]] = {}
         self.broken = False
+        self.absent: set[str] = set()
+        self.largest = RECORD_BYTES
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._changed = asyncio.Condition()
@@ -85,6 +94,14 @@ class MemoryBus:
         now = time.monotonic()
         return max((now - since for since in self._tasks.values()), default=0.0)
 
+    async def partition_counts(self) -> dict[str, int]:
+        """As many as anybody needs, of every topic of the contract."""
+        return {self.prefix + topic: PARTITIONS for topic in Topic}
+
+    def addresses(self) -> ReplyAddresses:
+        """Where replies may go on this bus: to our inboxes."""
+        return ReplyAddresses(reply_topics(self.prefix, None), self.partition_counts)
+
     def records(self, topic: str) -> list[MemoryRecord]:
         """Everything stored on a topic so far."""
         name = self._name(topic)
@@ -112,6 +129,11 @@ class MemoryBus:
         found = find()
         assert found is not None  # noqa: S101 - the condition just held
         return found
+
+    async def wait_for_records(self, topic: str, count: int, deadline_s: float = 30.0) -> None:
+        """Wait until a topic has so many records, readable or not."""
+        async with asyncio.timeout(deadline_s):
+            await self.changed(lambda: len(self.records(topic)) >= count)
 
     def inbox(self, topic: str, partition: int) -> MemoryInbox:
         """A reader of one partition, from its end."""
@@ -152,16 +174,34 @@ class MemoryBus:
             if future is not None and not future.done():
                 future.set_exception(Unavailable("the memory bus is broken on purpose"))
             return
+        refusals: list[Refusal] = []
         async with self._changed:
             for record in records:
                 place = (self._name(record.topic), record.partition or 0)
+                refusal = self._refusal(record, place)
+                if refusal is not None:
+                    refusals.append(refusal)
+                    continue
                 log = self.logs.setdefault(place, [])
                 log.append(
                     MemoryRecord(*place, len(log), record.key, record.value, list(record.headers))
                 )
             self._changed.notify_all()
-        if future is not None and not future.done():
+        if future is None or future.done():
+            return
+        if refusals:
+            future.set_exception(Refused(refusals))
+        else:
             future.set_result(None)
+
+    def _refusal(self, record: Record, place: tuple[str, int]) -> Refusal | None:
+        size = record_bytes(record.key, record.value, record.headers)
+        if size > self.largest:
+            detail = f"a record takes {size} bytes, {self.largest} are allowed"
+            return Refusal(record, RefusalReason.TOO_LARGE, detail)
+        if place[1] < 0 or (record.partition is not None and place[0] in self.absent):
+            return Refusal(record, RefusalReason.UNDELIVERABLE, "the topic has no such partition")
+        return None
 
 
 class MemoryInbox:
@@ -170,18 +210,24 @@ class MemoryInbox:
     def __init__(self, bus: MemoryBus, topic: str, partition: int) -> None:
         self._bus = bus
         self._place = (topic if topic.startswith(bus.prefix) else bus.prefix + topic, partition)
-        self._next = 0
+        self._next: int | None = None
 
     async def start(self) -> None:
-        """Be at the end."""
-        self._next = len(self._log())
+        """Be at the end; started again, where reading stopped."""
+        if self._next is None:
+            self._next = len(self._log())
 
     async def take(self) -> list[Any]:
         """What has come."""
-        await self._bus.changed(lambda: len(self._log()) > self._next)
-        fresh = self._log()[self._next :]
-        self._next += len(fresh)
+        at = self._next or 0
+        await self._bus.changed(lambda: len(self._log()) > at)
+        fresh = self._log()[at:]
+        self._next = at + len(fresh)
         return list(fresh)
+
+    def silent_s(self) -> float:
+        """It answers always."""
+        return 0.0
 
     async def stop(self) -> None:
         """Nothing to release."""
@@ -221,9 +267,14 @@ class MemoryConsumer:
             self._position[record.topic, record.partition] = record.offset + 1
         return list(fresh)
 
-    async def commit(self, offsets: dict[tuple[str, int], int]) -> None:
+    async def commit(self, offsets: dict[tuple[str, int], int]) -> bool:
         """Remember."""
         self.committed.update(offsets)
+        return True
+
+    def silent_s(self) -> float:
+        """It answers always."""
+        return 0.0
 
     def assigned(self) -> bool:
         """Whether we joined."""

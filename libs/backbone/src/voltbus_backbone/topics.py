@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from voltbus_backbone.bounds import TOPIC_MESSAGE_BYTES
 from voltbus_backbone.contract.registry import Topic
 
 HOUR_MS = 3_600_000
@@ -19,14 +20,19 @@ class TopicPlan:
     partitions: int | None = None
 
 
+_EVERY = {"max.message.bytes": str(TOPIC_MESSAGE_BYTES)}
+
+
 def _kept(topic: Topic, retention_ms: int) -> TopicPlan:
-    return TopicPlan(topic, {"cleanup.policy": "delete", "retention.ms": str(retention_ms)})
+    kept = {"cleanup.policy": "delete", "retention.ms": str(retention_ms)}
+    return TopicPlan(topic, _EVERY | kept)
 
 
 def _compacted(topic: Topic) -> TopicPlan:
     return TopicPlan(
         topic,
-        {
+        _EVERY
+        | {
             "cleanup.policy": "compact",
             "min.cleanable.dirty.ratio": "0.1",
             "segment.ms": str(DAY_MS),

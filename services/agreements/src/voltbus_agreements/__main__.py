@@ -11,6 +11,7 @@ from voltbus_agreements.domain.agreement import Policy
 from voltbus_agreements.handlers import Handlers
 from voltbus_agreements.settings import Settings
 from voltbus_agreements.store import Store
+from voltbus_backbone.contract.registry import Topic
 from voltbus_backbone.outbox import Outbox
 from voltbus_backbone.service import Parts, main
 from voltbus_backbone.store import open_database
@@ -23,7 +24,9 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
     """Put the parts together."""
     settings = runtime.settings
     database = await open_database(settings)
-    outbox = Outbox(database["outbox"], runtime.publisher, settings.instance_id)
+    outbox = Outbox(
+        database["outbox"], runtime.publisher, settings.instance_id, Topic.AGREEMENTS_DEAD_LETTER
+    )
     store = Store(database, outbox, source=runtime.source)
     await store.prepare()
     policy = Policy(approval_required=settings.approval_required)
@@ -33,7 +36,7 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
     return Parts(
         routers=[api.router(desk)],
         consumptions=handlers.consumptions(),
-        background=[outbox.run, clock.run],
+        background={"outbox": outbox.run, "clock": clock.run},
         checks={"mongo": store.reachable},
         close=[store.close],
     )

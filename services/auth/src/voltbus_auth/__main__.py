@@ -22,6 +22,7 @@ from voltbus_auth.handlers import (
     station_certificates,
 )
 from voltbus_auth.handlers.bookkeeping import Bookkeeping
+from voltbus_auth.handlers.closing import TransactionCloser
 from voltbus_auth.handlers.conductor import Conductor
 from voltbus_auth.handlers.fleets import Fleets
 from voltbus_auth.handlers.knowledge import Library
@@ -29,6 +30,7 @@ from voltbus_auth.handlers.local_lists import events as list_events
 from voltbus_auth.handlers.local_lists.lists import LocalLists
 from voltbus_auth.handlers.renewing import Renewing
 from voltbus_auth.handlers.retention import EVERY_S, Retention
+from voltbus_auth.handlers.superseding import SupersededMarker
 from voltbus_auth.handlers.trust import Trust
 from voltbus_auth.ocsp import Responders
 from voltbus_auth.settings import Settings, Way, token_key
@@ -36,6 +38,7 @@ from voltbus_auth.signing import signer
 from voltbus_auth.store import Store
 from voltbus_backbone.consumption import Consumption
 from voltbus_backbone.contract.registry import Topic
+from voltbus_backbone.lookout import Lookout
 from voltbus_backbone.service import Parts, Runtime, main
 from voltbus_backbone.tls import create_client_context
 
@@ -53,16 +56,8 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
     key = token_key(settings)
     store = await Store.open(settings, publisher=runtime.publisher, source=runtime.source, now=now)
     library = Library(store, policy(settings), now=now)
-    bookkeeping = Bookkeeping(
-        books=store.transaction,
-        occupancy=store.occupancy,
-        journal=store.journal,
-        library=library,
-        key=key,
-        source=runtime.source,
-        now=now,
-        kept=timedelta(days=settings.transactions_kept_days),
-    )
+    bookkeeping = bookkeeping_of(runtime, store, library, key)
+    closing = closer_of(runtime, store)
     asked = requests.Requests(
         doors=store,
         library=library,
@@ -87,26 +82,57 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
     lists = local_lists(runtime, store)
     return Parts(
         routers=[
-            *routers(store, library, trust, key),
+            *routers(store, library, trust, key, closing),
             *credential_changes.routers,
             api.local_lists_router(store, lists, now),
         ],
         consumptions=[
             Consumption("auth", (Topic.AUTH_REQUESTS,), requests.TYPES, asked.handle),
             # Groups of their own: a flood of one kind never stands before another.
-            *listening(store, bookkeeping, contracts, signing, lists),
+            *listening(store, bookkeeping, contracts, signing, lists=lists, source=runtime.source),
             *others.consumptions,
             *credential_changes.consumptions,
         ],
-        background=[
-            trust.run,
-            *keeping(settings, store),
-            *credential_changes.background,
-            *renewals(runtime, store),
-            lists.keeping.run,
-        ],
+        background={
+            "roots": trust.run,
+            **keeping(settings, store),
+            **credential_changes.background,
+            **renewals(runtime, store),
+            "local-lists": lists.keeping.run,
+            "closing": closing.run,
+        },
         checks={"mongo": store.reachable},
         close=[responders.close, *others.close, store.close],
+    )
+
+
+def bookkeeping_of(
+    runtime: Runtime[Settings], store: Store, library: Library, key: TokenKey
+) -> Bookkeeping:
+    """Who handles transaction messages."""
+    return Bookkeeping(
+        books=store.transaction,
+        occupancy=store.occupancy,
+        journal=store.journal,
+        library=library,
+        key=key,
+        source=runtime.source,
+        now=runtime.now,
+        kept=timedelta(days=runtime.settings.transactions_kept_days),
+        most_w=runtime.settings.plausible_power_w,
+    )
+
+
+def closer_of(runtime: Runtime[Settings], store: Store) -> TransactionCloser:
+    """Who closes transactions that nobody ended."""
+    return TransactionCloser(
+        store.transaction,
+        store.transaction,
+        store.occupancy,
+        after=timedelta(seconds=runtime.settings.superseded_ends_s),
+        source=runtime.source,
+        now=runtime.now,
+        most_w=runtime.settings.plausible_power_w,
     )
 
 
@@ -171,7 +197,7 @@ def changing(runtime: Runtime[Settings], store: Store, key: TokenKey) -> Parts:
                 changes.Following(store.change, store.credential, conductor).handle,
             )
         ],
-        background=[conductor.run, fleets.run],
+        background={"changes": conductor.run, "fleets": fleets.run},
     )
 
 
@@ -189,11 +215,11 @@ def local_lists(runtime: Runtime[Settings], store: Store) -> LocalLists:
     )
 
 
-def renewals(runtime: Runtime[Settings], store: Store) -> list[Callable[[], Awaitable[None]]]:
+def renewals(runtime: Runtime[Settings], store: Store) -> dict[str, Callable[[], Awaitable[None]]]:
     """Who has stations renew their certificates, where that is wished."""
     settings = runtime.settings
     if settings.station_certificate_renew_days is None:
-        return []
+        return {}
     renewing = Renewing(
         store.application,
         runtime.publisher,
@@ -202,10 +228,12 @@ def renewals(runtime: Runtime[Settings], store: Store) -> list[Callable[[], Awai
         source=runtime.source,
         now=runtime.now,
     )
-    return [renewing.run]
+    return {"renewals": renewing.run}
 
 
-def routers(store: Store, library: Library, trust: Trust, key: TokenKey) -> list[APIRouter]:
+def routers(
+    store: Store, library: Library, trust: Trust, key: TokenKey, closing: TransactionCloser
+) -> list[APIRouter]:
     """The REST interface."""
     now = Runtime.now
     return [
@@ -214,7 +242,7 @@ def routers(store: Store, library: Library, trust: Trust, key: TokenKey) -> list
         api.tokens_router(store, key, now),
         api.erasures_router(store, now),
         api.roots_router(store, trust, now),
-        api.transactions_router(store),
+        api.transactions_router(store, closing, now),
         api.station_certificates_router(store),
         api.authorizations_router(store, library, key, now),
     ]
@@ -225,7 +253,9 @@ def listening(
     bookkeeping: Bookkeeping,
     contracts: certificates.Certificates,
     signing: station_certificates.StationCertificates,
+    *,
     lists: LocalLists,
+    source: str,
 ) -> list[Consumption]:
     """What is not asked on the quick topic, each kind in a group of its own."""
     return [
@@ -270,16 +300,29 @@ def listening(
             "auth-samples",
             (Topic.STATIONS_EVENTS,),
             samples.TYPES,
-            samples.Samples(bookkeeping, store.projection).handle,
+            samples.Samples(
+                bookkeeping,
+                store.projection,
+                store.transaction,
+                SupersededMarker(
+                    store.transaction, store.occupancy, source=source, now=Runtime.now
+                ),
+            ).handle,
         ),
     ]
 
 
-def keeping(settings: Settings, store: Store) -> list[Callable[[], Awaitable[None]]]:
+def keeping(settings: Settings, store: Store) -> dict[str, Callable[[], Awaitable[None]]]:
     """What the store needs done: sending, writing, and deleting what is too old."""
     kept = timedelta(days=settings.transactions_kept_days)
     retention = Retention(store.transaction, kept=kept, now=Runtime.now, every_s=EVERY_S)
-    return [store.outbox.run, store.journal.run, retention.run]
+    stored = Lookout("transactions", store.transaction.describe_stored, every_s=EVERY_S)
+    return {
+        "outbox": store.outbox.run,
+        "journal": store.journal.run,
+        "retention": retention.run,
+        "transactions": stored.run,
+    }
 
 
 def policy(settings: Settings) -> Policy:

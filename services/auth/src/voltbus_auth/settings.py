@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from voltbus_auth.domain.identifiers import TokenKey, read_key
+from voltbus_auth.domain.review import PLAUSIBLE_W
 from voltbus_auth.domain.verdict import Silence
 from voltbus_backbone.errors import SettingsError
 from voltbus_backbone.settings import StoreSettings
@@ -147,6 +148,17 @@ class Settings(StoreSettings):
     )
     ev_certificate_deadline_s: float = Field(
         default=5.0, gt=0, description="How long that provider may take before the car hears so."
+    )
+    superseded_ends_s: float = Field(
+        default=3600.0,
+        ge=0,
+        description="How long a transaction that is superseded waits for its end before it is told "
+        "as ended with what was measured.",
+    )
+    plausible_power_w: float = Field(
+        default=PLAUSIBLE_W,
+        gt=0,
+        description="More power than this between two readings of a register is doubted.",
     )
     transactions_kept_days: float = Field(
         default=0.0,

@@ -34,7 +34,7 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
     settings = runtime.settings
     store = Store(await open_database(settings))
     await store.prepare(timedelta(days=settings.commands_kept_days))
-    outbox = Outbox(store.outbox, runtime.publisher, settings.instance_id)
+    outbox = Outbox(store.outbox, runtime.publisher, settings.instance_id, Topic.CONFIG_DEAD_LETTER)
     await outbox.prepare()
     tokens = AuthTokens(await runtime.requester(), clock=asyncio.get_running_loop().time)
     shell = Shell(store, outbox, runtime.source, runtime.now, settings, terms(settings), tokens)
@@ -69,7 +69,13 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
                 agreements.Agreements(shell, tending).handle,
             ),
         ],
-        background=[outbox.run, tending.run, Silence(shell).run, waiting.run, keeping.run],
+        background={
+            "outbox": outbox.run,
+            "tending": tending.run,
+            "silence": Silence(shell).run,
+            "waiting": waiting.run,
+            "reservations": keeping.run,
+        },
         checks={"mongo": store.reachable},
         close=[waiting.close, store.close],
     )

@@ -24,8 +24,8 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
     )
     await gateway.start(await runtime.requester(on_message=gateway.on_message))
     return Parts(
-        routers=[api.router(gateway.connections)],
-        background=[gateway.run, gateway.watch_certificates],
+        routers=[api.router(gateway.connections, gateway.refusals)],
+        background={"pulse": gateway.run, "certificates": gateway.watch_certificates},
         checks={"kafka_stores": gateway.storing},
         close=[gateway.stop],
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
@@ -14,6 +15,7 @@ from voltbus_backbone.rest import Paging
 if TYPE_CHECKING:
     from voltbus_gateway.connection import Connection
     from voltbus_gateway.connections import Connections
+    from voltbus_gateway.refusals import Refusals
 
 
 class ConnectionView(BaseModel):
@@ -36,7 +38,28 @@ class ConnectionList(BaseModel):
     by_protocol: dict[str, int]
 
 
-def router(connections: Connections) -> APIRouter:
+class RefusalView(BaseModel):
+    """A log-in that was refused. ``count``: how often the same, up to then.
+
+    ``station_id`` and ``path`` are as they were given, escaped and cut.
+    """
+
+    at: datetime
+    station_id: str
+    path: str
+    address: str
+    reason: str
+    status: int
+    count: int
+
+
+class RefusalList(BaseModel):
+    """The last hundred of this process, the newest first; not all when there were many at once."""
+
+    data: list[RefusalView]
+
+
+def router(connections: Connections, refusals: Refusals) -> APIRouter:
     """The routes."""
     routes = APIRouter(prefix="/v1", tags=["connections"])
 
@@ -47,6 +70,18 @@ def router(connections: Connections) -> APIRouter:
     )
     async def list_connections(paging: Annotated[Paging, Depends()]) -> ConnectionList:
         return _page(sorted(connections.current(), key=_station), paging)
+
+    @routes.get(
+        "/refusals",
+        summary="List the log-ins that this gateway process refused, unknown stations' too",
+        dependencies=[scope("stations:read")],
+    )
+    async def list_refusals() -> RefusalList:
+        shown = [
+            RefusalView.model_validate(msgspec.to_builtins(attempt, builtin_types=(datetime,)))
+            for attempt in refusals.recent
+        ]
+        return RefusalList(data=shown[::-1])
 
     return routes
 

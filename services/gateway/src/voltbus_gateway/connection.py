@@ -6,9 +6,9 @@ message. ``Link`` is what it needs of a socket, ``Carrier`` of the rest of the g
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from voltbus_backbone.timers import Timer
 from voltbus_gateway.domain.effects import Dispatch, Ended, Write
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from voltbus_backbone.contract import values
     from voltbus_backbone.contract.gateway import SendCall
-    from voltbus_gateway.domain.effects import Effects
+    from voltbus_gateway.domain.effects import Effects, Refusal
     from voltbus_gateway.domain.errors import CallFailed
     from voltbus_gateway.domain.frames import Call, Payload, Send
     from voltbus_gateway.domain.session import Session
@@ -35,19 +35,32 @@ class Link(Protocol):
         """Begin to close."""
         ...
 
+    async def lives(self, within_s: float) -> bool:
+        """Ask the peer for a sign of life; False when there is none within so many seconds."""
+        ...
+
 
 class Carrier(Protocol):
     """Who carries out what a session wants."""
 
-    def dispatch(
-        self, connection: Connection, message: Call | Send, extras: tuple[str, ...]
-    ) -> None:
-        """Handle a valid message of the station; ``extras``: where it goes beyond the schema."""
+    def dispatch(self, connection: Connection, dispatch: Dispatch) -> None:
+        """Handle a message of the station that can be used."""
         ...
 
     def ended(self, connection: Connection, ended: Ended) -> None:
         """A call to the station has ended."""
         ...
+
+    def refused(self, connection: Connection, refusal: Refusal) -> None:
+        """A message of the station was refused."""
+        ...
+
+
+class Displaced(NamedTuple):
+    """The newer connection that took a connection's place: from where, and at another gateway?"""
+
+    address: str
+    elsewhere: bool
 
 
 # Close codes of RFC 6455 §7.4.1 and its registry (A19).
@@ -57,6 +70,8 @@ SERVICE_RESTART = 1012
 
 # A timer that is armed a little late saves arming one for each call.
 _SLACK_S = 0.05
+# So many messages of a station that are never answered are in hand at once; then it is not read.
+_SENDS = 16
 
 
 class Connection:
@@ -64,6 +79,9 @@ class Connection:
 
     ``registration`` is Accepted, Pending, Rejected, or None while this process does not know.
     ``asked_for`` are the actions that our commands made a pending station send (B02.FR.09).
+    ``address`` is of the other end. ``displaced``: a newer connection took its place.
+    ``sends`` are its SENDs in hand. ``on_change`` is told of what ends, while the session has calls
+    that wait or it last said that the next end matters too.
     """
 
     __slots__ = (
@@ -73,19 +91,23 @@ class Connection:
         "_leaving",
         "_link",
         "_loop",
-        "_room",
         "_session",
         "_timer",
+        "_watched",
+        "address",
         "asked_for",
         "certificate",
         "closed",
         "connected_at",
         "connection_id",
+        "displaced",
+        "on_change",
         "provisional_until",
         "registering",
         "registration",
         "security_profile",
         "seen_told_at",
+        "sends",
         "station_id",
     )
 
@@ -101,12 +123,15 @@ class Connection:
         security_profile: int,
         clock: Callable[[], float],
         certificate: ClientCertificate | None = None,
+        address: str = "",
     ) -> None:
         self.station_id = station_id
         self.connection_id = connection_id
         self.connected_at = connected_at
         self.security_profile = security_profile
         self.certificate = certificate
+        self.address = address
+        self.displaced: Displaced | None = None
         self.registration: str | None = None
         self.registering = 0
         self.provisional_until = float("-inf")
@@ -117,9 +142,10 @@ class Connection:
         self._link = link
         self._carrier = carrier
         self._clock = clock
-        self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
-        self._room: asyncio.Future[None] | None = None
+        self._timer = Timer()
+        self._watched = False
+        self.on_change: Callable[[], bool] | None = None
+        self.sends = 0
         self._leaving: tuple[int, str] | None = None
         self._closing = False
 
@@ -136,7 +162,17 @@ class Connection:
     @property
     def wants_input(self) -> bool:
         """False while the station has sent too far ahead."""
-        return self._session.wants_input
+        return self._session.wants_input and self.sends < _SENDS
+
+    @property
+    def free(self) -> bool:
+        """Nothing of the station is in hand."""
+        return self._session.free and not self.sends
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of the station's calls that wait for their turn."""
+        return self._session.waiting_bytes
 
     @property
     def idle(self) -> bool:
@@ -153,6 +189,10 @@ class Connection:
         """How many messages were dropped or refused, by reason."""
         return self._session.counts
 
+    def watch(self) -> None:
+        """Tell ``on_change`` of the next end."""
+        self._watched = True
+
     def receive(self, text: str | bytes) -> None:
         """A message came from the station."""
         self._carry_out(self._session.receive(text, self._clock()))
@@ -164,6 +204,11 @@ class Connection:
     def fail(self, call: Call, failure: CallFailed) -> None:
         """A call of the station gets a CALLERROR."""
         self._carry_out(self._session.fail(call, failure, self._clock()))
+
+    def drop(self, message: Send, failure: CallFailed) -> None:
+        """A message that is never answered was not taken."""
+        self._session.drop(message, failure)
+        self._carry_out(())
 
     def call(self, command: SendCall, timeout_s: float, within_s: float) -> None:
         """Send a call to the station, if its turn comes within so many seconds."""
@@ -186,6 +231,10 @@ class Connection:
         self._link.close(code, reason)
         self._carry_out(self._session.end_calls())
 
+    async def lives(self, within_s: float) -> bool:
+        """Ask the station for a sign of life; False when there is none within so many seconds."""
+        return not self.leaving and await self._link.lives(within_s)
+
     def leave(self, code: int, reason: str) -> None:
         """Close the socket as soon as no call is in flight."""
         self._leaving = (code, reason)
@@ -197,20 +246,18 @@ class Connection:
             return
         self.closed = True
         self._leaving = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._give_room()
+        self._timer.cancel()
         self._carry_out(self._session.close())
 
-    async def room(self) -> None:
-        """Wait until the station may send more."""
-        while not self._session.wants_input and not self.closed:
-            self._room = self._loop.create_future()
-            try:
-                await self._room
-            finally:
-                self._room = None
+    def sent(self) -> None:
+        """A SEND of the station is done."""
+        self.sends -= 1
+        if self._watched:
+            self._tell_change()
+
+    def _tell_change(self) -> None:
+        if self.on_change is not None:
+            self._watched = self.on_change()
 
     def _carry_out(self, effects: Effects) -> None:
         for effect in effects:
@@ -218,35 +265,31 @@ class Connection:
                 if not self._link.write(effect.text) and effect.command_id is not None:
                     self._carry_out(self._session.unsent(effect.command_id))
             elif type(effect) is Dispatch:
-                self._carrier.dispatch(self, effect.call, effect.extras)
+                self._carrier.dispatch(self, effect)
             elif type(effect) is Ended:
                 self._carrier.ended(self, effect)
+        if self._session.refusals:
+            self._tell_refusals()
         if self.closed:
             return
         self._arm()
-        if self._room is not None and self._session.wants_input:
-            self._give_room()
+        if self._watched or self._session.waiting_bytes:
+            self._tell_change()
         if self._leaving is not None:
             self._leave_if_idle()
 
+    def _tell_refusals(self) -> None:
+        for refusal in self._session.refusals:
+            self._carrier.refused(self, refusal)
+        self._session.refusals.clear()
+
     def _arm(self) -> None:
-        """Have the timer fire no later than the session's deadline. One that is early is kept."""
         deadline = self._session.deadline
-        if deadline is None:
-            return
-        if self._timer is not None:
-            if self._timer.when() <= deadline + _SLACK_S:
-                return
-            self._timer.cancel()
-        self._timer = self._loop.call_at(deadline, self._tick)
+        if deadline is not None:
+            self._timer.set(deadline, self._tick, _SLACK_S)
 
     def _tick(self) -> None:
-        self._timer = None
         self._carry_out(self._session.tick(self._clock()))
-
-    def _give_room(self) -> None:
-        if self._room is not None and not self._room.done():
-            self._room.set_result(None)
 
     def _leave_if_idle(self) -> None:
         if self._leaving is not None and self._session.idle:

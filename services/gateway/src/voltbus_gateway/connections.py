@@ -17,7 +17,12 @@ from voltbus_backbone import envelope
 from voltbus_backbone.contract.gateway import CloseConnection, RegistrationChanged, SendCall
 from voltbus_backbone.contract.registry import STATION_CONNECTED, STATION_DISCONNECTED
 from voltbus_backbone.contract.stations import StationConnected, StationDisconnected
-from voltbus_gateway.connection import POLICY_VIOLATION, SERVICE_RESTART, Connection
+from voltbus_gateway.connection import (
+    POLICY_VIOLATION,
+    SERVICE_RESTART,
+    Connection,
+    Displaced,
+)
 from voltbus_gateway.domain.registration import PENDING
 from voltbus_gateway.domain.session import Session
 from voltbus_gateway.metrics import CLOSED, CONNECTIONS, DROPPED
@@ -31,10 +36,11 @@ if TYPE_CHECKING:
     from voltbus_backbone.envelope import Event
     from voltbus_gateway.client_trust import ClientTrust
     from voltbus_gateway.connection import Link
-    from voltbus_gateway.domain.effects import Ended
-    from voltbus_gateway.domain.frames import Call, Send
+    from voltbus_gateway.contests import Contests
+    from voltbus_gateway.domain.effects import Dispatch, Ended, Refusal
     from voltbus_gateway.handlers import Handlers
     from voltbus_gateway.outgoing import OutgoingCalls
+    from voltbus_gateway.refusals import Refusals
     from voltbus_gateway.reports import Reports
     from voltbus_gateway.settings import Settings
     from voltbus_gateway.tls import ClientCertificate
@@ -60,6 +66,8 @@ class Connections:
         reports: Reports,
         calls: OutgoingCalls,
         unknown_properties: UnknownProperties,
+        refusals: Refusals,
+        contests: Contests,
         source: str,
         partition: int,
         now: Callable[[], datetime],
@@ -78,6 +86,8 @@ class Connections:
         self._open: dict[str, Connection] = {}
         self._asked_for: OrderedDict[str, set[str]] = OrderedDict()
         self._unknown_properties = unknown_properties
+        self._refusals = refusals
+        self._contests = contests
         self._last_id = 0
         self._empty = asyncio.Event()
         self._empty.set()
@@ -85,6 +95,10 @@ class Connections:
     def count(self) -> int:
         """How many sockets are open, also those that are being closed."""
         return len(self._open)
+
+    def holder(self, station_id: str) -> Connection | None:
+        """The connection of this station, if it is here."""
+        return self._by_station.get(station_id)
 
     def current(self) -> Iterable[Connection]:
         """The connection of each station that is here."""
@@ -101,6 +115,7 @@ class Connections:
         security_profile: int,
         credential_id: str = "",
         certificate: ClientCertificate | None = None,
+        address: str = "",
     ) -> Connection:
         """A station's socket was accepted: it is the station's connection from now on."""
         now = self._now()
@@ -111,6 +126,7 @@ class Connections:
             session=Session(
                 protocol,
                 extras=settings.unknown_properties,
+                facts=settings.station_facts,
                 queue_limit=settings.calls_ahead,
                 command_limit=settings.commands_ahead,
                 answer_within=settings.answer_deadline_s
@@ -123,6 +139,7 @@ class Connections:
             security_profile=security_profile,
             clock=self._clock,
             certificate=certificate,
+            address=address,
         )
         # What a pending station was asked for may come on its next connection (B02.FR.09).
         connection.asked_for |= self._asked_for.pop(station_id, set())
@@ -134,6 +151,7 @@ class Connections:
         self._tell_connected(connection, now, credential_id)
         if older is not None:
             connection.asked_for |= older.asked_for
+            older.displaced = Displaced(connection.address, elsewhere=False)
             older.close(POLICY_VIOLATION, "The station has a newer connection")
         return connection
 
@@ -154,6 +172,7 @@ class Connections:
             security_profile=connection.security_profile,
             credential_id=credential_id,
             certificate_serial=certificate.serial if certificate is not None else None,
+            address=connection.address,
         )
         record = envelope.event(
             STATION_CONNECTED,
@@ -171,14 +190,18 @@ class Connections:
 
         stored.add_done_callback(check)
 
-    def lost(self, connection: Connection, code: int, reason: str) -> None:
-        """A socket is gone."""
+    def lost(
+        self, connection: Connection, code: int, reason: str, *, answered: bool = False
+    ) -> None:
+        """A socket is gone. ``answered``: we closed it, and the peer lived to say yes."""
         if self._open.pop(connection.connection_id, None) is None:
             return
         if self._by_station.get(connection.station_id) is connection:
             del self._by_station[connection.station_id]
             self._remember(connection)
         connection.lost()
+        if answered:
+            self._contests.lost_its_place(connection)
         CONNECTIONS.labels(connection.protocol.value).dec()
         CLOSED.labels(str(code)).inc()
         for name, count in connection.dropped.items():
@@ -212,17 +235,19 @@ class Connections:
 
     # What the sessions want (Carrier).
 
-    def dispatch(
-        self, connection: Connection, message: Call | Send, extras: tuple[str, ...]
-    ) -> None:
-        """Hand a valid message of the station to the handlers."""
-        if extras:
-            self._unknown_properties.passed(connection, message.action, extras)
-        self._handlers.handle(connection, message)
+    def dispatch(self, connection: Connection, dispatch: Dispatch) -> None:
+        """Hand a message of the station that can be used to the handlers."""
+        if dispatch.extras:
+            self._unknown_properties.passed(connection, dispatch.call.action, dispatch.extras)
+        self._handlers.handle(connection, dispatch)
 
     def ended(self, connection: Connection, ended: Ended) -> None:
         """A call to the station has ended."""
         self._calls.ended(connection, ended)
+
+    def refused(self, connection: Connection, refusal: Refusal) -> None:
+        """A message of the station was refused."""
+        self._refusals.call(connection, refusal)
 
     # What services tell us (gateway.inbox).
 
@@ -232,7 +257,14 @@ class Connections:
         It waits for its turn in the event loop, behind what an earlier answer has set going: a
         command that follows a BootNotification's answer must not overtake it.
         """
-        asyncio.get_running_loop().call_soon(self.told, event.decode())
+        asyncio.get_running_loop().call_soon(self._tell, event)
+
+    def _tell(self, event: Event) -> None:
+        """Nobody waits for this turn: what breaks in it would be told to asyncio alone."""
+        try:
+            self.told(event.decode())
+        except Exception:
+            log.exception("inbox.message.broke", type=event.type)
 
     def told(self, message: object) -> None:
         """Carry out a message to this gateway."""
@@ -241,6 +273,7 @@ class Connections:
         elif isinstance(message, CloseConnection):
             connection = self._open.get(message.connection_id)
             if connection is not None:
+                connection.displaced = Displaced(message.address, elsewhere=True)
                 connection.close(message.code, message.reason)
         elif isinstance(message, RegistrationChanged):
             connection = self._by_station.get(message.station_id)

@@ -17,7 +17,8 @@ class Fact:
     """Calls exactly one of three: ``answered``, ``silent`` or ``lost``.
 
     An answer proves that Kafka has the fact. Silence counts only once Kafka has confirmed it.
-    Otherwise it is lost: whoever told it must tell it again.
+    Otherwise it is lost: whoever told it must tell it again, unless Kafka will never take it
+    (``lost`` gets the error).
     """
 
     __slots__ = ("_answered", "_done", "_lost", "_no_answer", "_silent", "_stored")
@@ -29,7 +30,7 @@ class Fact:
         *,
         answered: Callable[[Message], None],
         silent: Callable[[], None],
-        lost: Callable[[], None],
+        lost: Callable[[BaseException], None],
     ) -> None:
         self._answered = answered
         self._silent = silent
@@ -46,7 +47,7 @@ class Fact:
             return
         if error is not None:
             self._done = True
-            self._lost()
+            self._lost(error)
         elif self._no_answer:
             self._done = True
             self._silent()
@@ -66,7 +67,7 @@ class Fact:
         elif isinstance(error, DeadlineExceeded):
             # Not stored within our budget: the station hears an error before it times out.
             self._done = True
-            self._lost()
+            self._lost(error)
         else:
             # A service says that it can't decide, faster than Kafka confirms to us.
             self._no_answer = True

@@ -15,12 +15,15 @@ from voltbus_backbone.contract import values
 from voltbus_backbone.errors import Unavailable
 from voltbus_gateway.connection import GOING_AWAY, SERVICE_RESTART
 from voltbus_gateway.connections import Connections
+from voltbus_gateway.contests import Contests
 from voltbus_gateway.domain.schemas import preload
 from voltbus_gateway.door import Door
 from voltbus_gateway.flow import Flow
 from voltbus_gateway.handlers import Handlers
 from voltbus_gateway.outgoing import OutgoingCalls
 from voltbus_gateway.pulse import Pulse
+from voltbus_gateway.refusals import Refusals
+from voltbus_gateway.repair_reports import RepairReports
 from voltbus_gateway.reports import Reports
 from voltbus_gateway.sockets import Sockets
 from voltbus_gateway.unknown_properties import UnknownProperties
@@ -73,6 +76,7 @@ class Gateway:
         self._sending_away: asyncio.Task[None] | None = None
         self._reports = Reports(bus, retry_s=settings.retry_s)
         self.connections: Connections
+        self.refusals: Refusals
         self.sockets: Sockets
         self._door: Door
         self._pulse: Pulse
@@ -90,10 +94,14 @@ class Gateway:
         for protocol in values.Protocol:
             preload(protocol)
         settings = self._settings
-        flow = Flow(settings.max_in_flight)
+        flow = Flow(settings.max_in_flight, settings.max_in_flight_bytes)
+        repair_reports = RepairReports(
+            reports=self._reports, source=self._source, now=self._now, clock=self._clock
+        )
         handlers = Handlers(
             settings,
             requester=requester,
+            repair_reports=repair_reports,
             publisher=self._bus,
             source=self._source,
             flow=flow,
@@ -104,10 +112,13 @@ class Gateway:
         calls = OutgoingCalls(
             reports=self._reports,
             unknown_properties=unknown_properties,
+            repair_reports=repair_reports,
             source=self._source,
             longest_timeout_s=settings.longest_call_timeout_s,
             now=self._now,
         )
+        self.refusals = self._make_refusals(requester)
+        contests = self._make_contests()
         self.connections = Connections(
             settings,
             handlers=handlers,
@@ -115,12 +126,48 @@ class Gateway:
             reports=self._reports,
             calls=calls,
             unknown_properties=unknown_properties,
+            refusals=self.refusals,
+            contests=contests,
             source=self._source,
             partition=requester.partition,
             now=self._now,
             clock=self._clock,
         )
-        self._pulse = Pulse(
+        self._pulse = self._make_pulse(requester)
+        self._door = self._make_door(requester, contests)
+        self.sockets = Sockets(
+            settings,
+            door=self._door,
+            connections=self.connections,
+            flow=flow,
+            refusals=self.refusals,
+            clock=self._clock,
+        )
+        await self.sockets.start()
+
+    def _make_refusals(self, requester: Requester) -> Refusals:
+        return Refusals(
+            publisher=self._bus,
+            requester=requester,
+            gateway_id=self._settings.instance_id,
+            source=self._source,
+            deadline_s=self._settings.login_deadline_s,
+            now=self._now,
+            clock=self._clock,
+        )
+
+    def _make_contests(self) -> Contests:
+        return Contests(
+            publisher=self._bus,
+            gateway_id=self._settings.instance_id,
+            source=self._source,
+            now=self._now,
+            clock=self._clock,
+        )
+
+    def _make_pulse(self, requester: Requester) -> Pulse:
+        settings = self._settings
+        return Pulse(
             publisher=self._bus,
             pending_s=self._bus.pending_s,
             gateway_id=settings.instance_id,
@@ -133,15 +180,16 @@ class Gateway:
             outage_s=settings.outage_s,
             retry_s=settings.retry_s,
         )
-        self._door = Door(
-            settings,
+
+    def _make_door(self, requester: Requester, contests: Contests) -> Door:
+        return Door(
+            self._settings,
             requester,
             open_now=self.open,
             connections=self.connections.count,
+            kept_s=lambda name: contests.kept_s(name, self.connections.holder(name)),
             clock=self._clock,
         )
-        self.sockets = Sockets(settings, door=self._door, connections=self.connections, flow=flow)
-        await self.sockets.start()
 
     def storing(self) -> bool:
         """Whether Kafka stores what we publish."""
@@ -196,6 +244,7 @@ class Gateway:
             with contextlib.suppress(Unavailable):
                 await last
         self._reports.close()
+        self.refusals.close()
         self._door.close()
 
     async def _close_all(self, grace: float) -> None:

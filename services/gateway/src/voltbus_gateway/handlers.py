@@ -15,27 +15,33 @@ import structlog
 from voltbus_backbone import envelope
 from voltbus_backbone.contract.config import Boot, BootAnswer, Registration
 from voltbus_backbone.contract.registry import BOOT, REGISTRATION
-from voltbus_backbone.errors import VoltbusError
+from voltbus_backbone.errors import Refused, VoltbusError
 from voltbus_gateway.connection import POLICY_VIOLATION
 from voltbus_gateway.domain import registration
 from voltbus_gateway.domain.errors import CallFailed, ErrorCode
-from voltbus_gateway.domain.frames import Call
+from voltbus_gateway.domain.fitting import fitted
+from voltbus_gateway.domain.frames import Call, Send
+from voltbus_gateway.domain.repairs.repair import sentences
 from voltbus_gateway.domain.route import Context, Mode, Route, fact_id
 from voltbus_gateway.domain.routes import route_of
+from voltbus_gateway.domain.translation import translate
 from voltbus_gateway.fact import Fact, error_of
 from voltbus_gateway.metrics import CALLS
+from voltbus_gateway.reports import give_up
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from voltbus_backbone.bus import Publishing
     from voltbus_backbone.contract.values import Message
     from voltbus_backbone.rpc import Requester
     from voltbus_gateway.connection import Connection
-    from voltbus_gateway.domain.frames import Payload, Send
+    from voltbus_gateway.domain.effects import Dispatch
+    from voltbus_gateway.domain.frames import Payload
     from voltbus_gateway.flow import Flow
+    from voltbus_gateway.repair_reports import RepairReports
     from voltbus_gateway.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -47,7 +53,7 @@ _PROVISIONAL_S = 30.0
 class Handling:
     """One message of a station on its way."""
 
-    __slots__ = ("call", "connection", "context", "done", "route", "started")
+    __slots__ = ("call", "connection", "context", "done", "route", "size", "started")
 
     def __init__(
         self,
@@ -55,13 +61,16 @@ class Handling:
         call: Call | Send,
         route: Route,
         context: Context,
+        *,
         started: float,
+        size: int,
     ) -> None:
         self.connection = connection
         self.call = call
         self.route = route
         self.context = context
         self.started = started
+        self.size = size
         self.done = False
 
 
@@ -73,6 +82,7 @@ class Handlers:
         settings: Settings,
         *,
         requester: Requester,
+        repair_reports: RepairReports,
         publisher: Publishing,
         source: str,
         flow: Flow,
@@ -81,21 +91,25 @@ class Handlers:
     ) -> None:
         self._settings = settings
         self._requester = requester
+        self._repair_reports = repair_reports
         self._publisher = publisher
         self._source = source
         self._flow = flow
         self._now = now
         self._clock = clock
 
-    def handle(self, connection: Connection, call: Call | Send) -> None:
+    def handle(self, connection: Connection, dispatch: Dispatch) -> None:
         """Begin with a message that its session dispatched."""
+        call = dispatch.call
         try:
             route = route_of(connection.protocol, call.action)
         except CallFailed as failure:
             if type(call) is Call:
                 connection.fail(call, failure)
             return
-        self._flow.enter()
+        self._flow.enter(dispatch.size)
+        if type(call) is not Call:
+            connection.sends += 1
         context = Context(
             station_id=connection.station_id,
             connection_id=connection.connection_id,
@@ -103,8 +117,13 @@ class Handlers:
             now=self._now(),
             gateway_id=self._settings.instance_id,
             certificate_cn=connection.certificate_cn,
+            repairs=sentences(dispatch.repairs) if dispatch.repairs else (),
         )
-        self._admit(Handling(connection, call, route, context, self._clock()))
+        if dispatch.repairs:
+            self._repair_reports.report(connection, call.action, dispatch.repairs)
+        self._admit(
+            Handling(connection, call, route, context, started=self._clock(), size=dispatch.size)
+        )
 
     # Registration (A20, A21).
 
@@ -116,7 +135,11 @@ class Handlers:
         elif self._clock() < connection.provisional_until:
             self._go(one, registration.ACCEPTED)
         else:
-            question = Registration(station_id=connection.station_id, protocol=connection.protocol)
+            question = Registration(
+                station_id=connection.station_id,
+                protocol=connection.protocol,
+                connection_id=connection.connection_id,
+            )
             connection.registering += 1
             answer = self._requester.ask(
                 REGISTRATION, question, deadline_s=self._settings.registration_deadline_s
@@ -154,14 +177,19 @@ class Handlers:
         if route.row is None or route.to_contract is None:
             self._answer(one, None)
             return
-        message = route.to_contract(one.call.payload, context)
+        told = translate(
+            route, route.to_contract, one.call.payload, context, self._settings.station_facts
+        )
+        message = told.message
+        if told.repairs:
+            self._repair_reports.report(one.connection, one.call.action, told.repairs)
         if isinstance(message, Boot) and not self._serial_fits(one, message):
             return
         if route.mode is Mode.LOCAL:
             self._tell_now_and_then(one, message)
             self._answer(one, None)
         elif route.mode is Mode.ACKNOWLEDGED:
-            stored = self._publisher.publish([self._record(one, message)])
+            stored = self._publisher.publish(self._records(one, message))
             stored.add_done_callback(partial(self._stored, one))
         elif route.row.fact:
             self._tell_and_ask(one, message)
@@ -188,23 +216,37 @@ class Handlers:
         one.connection.close(POLICY_VIOLATION, "Serial number and certificate differ")
         return False
 
-    def _record(self, one: Handling, message: Message) -> envelope.Record:
+    def _records(self, one: Handling, message: Message) -> list[envelope.Record]:
+        """The fact as records that Kafka takes: nearly always one."""
+        fact = fitted(message)
+        name = self._fact_id(one, message)
+        first = self._part(one, fact.core, name)
+        return [first, *self._parts(one, fact.after, name)]
+
+    def _parts(
+        self, one: Handling, messages: Sequence[Message], name: str
+    ) -> list[envelope.Record]:
+        """Further records of one fact; sent again, each has the same id again."""
+        return [
+            self._part(one, message, f"{name}/{number}")
+            for number, message in enumerate(messages, 1)
+        ]
+
+    def _part(self, one: Handling, message: Message, name: str) -> envelope.Record:
         row = one.route.row
         assert row is not None  # noqa: S101 - checked by _begin
-        return envelope.event(
-            row,
-            message,
-            id=fact_id(one.context, one.call, one.route, message),
-            source=self._source,
-            now=one.context.now,
-        )
+        return envelope.event(row, message, id=name, source=self._source, now=one.context.now)
+
+    @staticmethod
+    def _fact_id(one: Handling, message: Message) -> str:
+        return fact_id(one.context, one.call, one.route, message)
 
     def _tell_now_and_then(self, one: Handling, message: Message) -> None:
         """A heartbeat is told at most once per ``seen_s``: its loss matters to nobody."""
         connection, now = one.connection, self._clock()
         if now - connection.seen_told_at >= self._settings.seen_s:
             connection.seen_told_at = now
-            self._publisher.post(self._record(one, message))
+            self._publisher.post(self._part(one, message, self._fact_id(one, message)))
 
     def _tell_and_ask(self, one: Handling, message: Message) -> None:
         row = one.route.row
@@ -212,11 +254,15 @@ class Handlers:
         connection = one.connection
         if row is BOOT:
             connection.registering += 1
+        fact = fitted(message)
+        name = self._fact_id(one, message)
         stored, answered = self._requester.tell_and_ask(
             row,
-            message,
-            id=fact_id(one.context, one.call, one.route, message),
+            fact.core,
+            id=name,
             deadline_s=self._settings.answer_deadline_s,
+            before=self._parts(one, fact.before, name),
+            after=self._parts(one, fact.after, name),
         )
         Fact(
             stored,
@@ -229,10 +275,11 @@ class Handlers:
     # Ends.
 
     def _stored(self, one: Handling, stored: asyncio.Future[None]) -> None:
-        if error_of(stored) is None:
+        error = error_of(stored)
+        if error is None:
             self._answer(one, None)
         else:
-            self._fail(one, _not_stored())
+            self._not_stored(one, error)
 
     def _answered(self, one: Handling, answer: Message | VoltbusError) -> None:
         if isinstance(answer, VoltbusError):
@@ -262,11 +309,21 @@ class Handlers:
         else:
             self._finish(one, payload, "silence")
 
-    def _lost(self, one: Handling) -> None:
-        """Kafka does not have it: never acknowledged, so that the station sends it again."""
+    def _lost(self, one: Handling, error: BaseException) -> None:
         if one.route.row is BOOT:
             one.connection.registering -= 1
-        self._fail(one, _not_stored())
+        self._not_stored(one, error)
+
+    def _not_stored(self, one: Handling, error: BaseException) -> None:
+        """Kafka does not have it: never acknowledged, so that the station sends it again.
+
+        What Kafka will never take is kept as a dead letter; sent again, it would be no other.
+        """
+        if isinstance(error, Refused):
+            give_up(self._publisher, error, one.context.now)
+            self._fail(one, CallFailed(ErrorCode.INTERNAL_ERROR, "This can never be recorded"))
+        else:
+            self._fail(one, CallFailed(ErrorCode.INTERNAL_ERROR, "Not recorded, try again"))
 
     def _answer(self, one: Handling, answer: Any) -> None:
         try:
@@ -291,14 +348,14 @@ class Handlers:
         self._count(one, failure.code.value)
         if type(one.call) is Call:
             one.connection.fail(one.call, failure)
+        elif type(one.call) is Send:
+            one.connection.drop(one.call, failure)
 
     def _count(self, one: Handling, outcome: str) -> None:
         if one.done:
             return
         one.done = True
-        self._flow.leave()
+        self._flow.leave(one.size)
+        if type(one.call) is not Call:
+            one.connection.sent()
         CALLS.count(one.route.protocol, one.route.action, outcome, self._clock() - one.started)
-
-
-def _not_stored() -> CallFailed:
-    return CallFailed(ErrorCode.INTERNAL_ERROR, "Not recorded, try again")

@@ -24,14 +24,36 @@ CONNECTIONS = Gauge(
 REFUSALS = Counter(
     "voltbus_gateway_refusals_total", "Stations that were not let in, by reason", ["reason"]
 )
+REFUSED_CALLS = Counter(
+    "voltbus_gateway_refused_calls_total", "Calls of stations that we refused, by code", ["code"]
+)
+CONTESTS = Counter(
+    "voltbus_gateway_duplicate_identity_total",
+    "Live connections that lost their place to another in a contest for one identity",
+)
 CLOSED = Counter("voltbus_gateway_closed_total", "Connections that ended, by close code", ["code"])
 COMMANDS = Counter("voltbus_gateway_commands_total", "Calls to stations, by outcome", ["outcome"])
 DROPPED = Counter(
     "voltbus_gateway_dropped_total", "Messages that were dropped or refused, by reason", ["reason"]
 )
+REPAIRS = Counter(
+    "voltbus_gateway_repairs_total",
+    "What was mended in stations' messages, by version, action and kind",
+    ["protocol", "action", "kind"],
+)
+OVER_BUDGET = Counter(
+    "voltbus_gateway_over_budget_total",
+    "Times that a station was slowed down or closed for what it cost, by budget",
+    ["budget"],
+)
 IN_FLIGHT = Gauge("voltbus_gateway_calls_in_flight", "Calls of stations being handled")
 OUTAGE = Gauge("voltbus_gateway_kafka_outage", "1 while Kafka does not store")
 OWED = Gauge("voltbus_gateway_reports_owed", "Events of our own that Kafka does not have yet")
+GIVEN_UP = Counter(
+    "voltbus_gateway_reports_given_up_total",
+    "Facts and reports that Kafka will never have, by reason",
+    ["reason"],
+)
 
 
 _BOUNDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, float("inf"))

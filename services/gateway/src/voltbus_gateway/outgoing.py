@@ -7,12 +7,16 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from voltbus_backbone import envelope
+from voltbus_backbone.bounds import CORE_BYTES, FACT_BYTES
 from voltbus_backbone.contract.config import CallEnded, CallOutcome, RejectedBy
 from voltbus_backbone.contract.registry import CALL_ENDED
 from voltbus_gateway.domain import registration
 from voltbus_gateway.domain.effects import Ended
 from voltbus_gateway.domain.errors import ErrorCode
+from voltbus_gateway.domain.fitting import shrunk
+from voltbus_gateway.domain.repairs.repair import sentences
 from voltbus_gateway.metrics import COMMANDS
+from voltbus_gateway.reports import size_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,10 +25,14 @@ if TYPE_CHECKING:
     from voltbus_backbone.contract.gateway import SendCall
     from voltbus_backbone.envelope import Record
     from voltbus_gateway.connection import Connection
+    from voltbus_gateway.repair_reports import RepairReports
     from voltbus_gateway.reports import Reports
     from voltbus_gateway.unknown_properties import UnknownProperties
 
+# So many reports of calls that the station had are kept, and of so many bytes together.
 _REMEMBERED = 10_000
+_REMEMBERED_BYTES = 16 * 1024 * 1024
+_MOST_ANSWER = FACT_BYTES - CORE_BYTES
 
 
 class OutgoingCalls:
@@ -39,17 +47,20 @@ class OutgoingCalls:
         *,
         reports: Reports,
         unknown_properties: UnknownProperties,
+        repair_reports: RepairReports,
         source: str,
         longest_timeout_s: float,
         now: Callable[[], datetime],
     ) -> None:
         self._reports = reports
         self._unknown_properties = unknown_properties
+        self._repair_reports = repair_reports
         self._source = source
         self._longest_timeout_s = longest_timeout_s
         self._now = now
         self._on_their_way: dict[str, SendCall] = {}
         self._reported: OrderedDict[str, Record] = OrderedDict()
+        self._remembered = 0  # bytes
 
     def send(self, command: SendCall, connection: Connection | None) -> None:
         """Send a call to a station, or report why not."""
@@ -82,6 +93,7 @@ class OutgoingCalls:
         command = self._on_their_way.pop(ended.command_id, None)
         if command is not None:
             self._unknown_properties.passed(connection, command.action, ended.extras)
+            self._repair_reports.report(connection, command.action, ended.repairs)
             self._report(command, connection.connection_id, ended)
 
     def _left(self, command: SendCall) -> float:
@@ -91,19 +103,24 @@ class OutgoingCalls:
 
     def _report(self, command: SendCall, connection_id: str, ended: Ended) -> None:
         now = self._now()
+        # An answer as large as a frame may come to more than a record holds.
+        payload, repairs = (
+            (None, ()) if ended.payload is None else shrunk(ended.payload, _MOST_ANSWER)
+        )
         message = CallEnded(
             command_id=command.command_id,
             station_id=command.station_id,
             connection_id=connection_id,
             outcome=ended.outcome,
             at=now,
-            payload=ended.payload,
+            payload=payload,
             error_code=ended.error_code,
             error_description=ended.error_description,
             attempt=command.attempt,
             late=ended.late,
             unsent=ended.unsent,
             rejected_by=ended.rejected_by,
+            repairs=(*sentences(ended.repairs), *repairs),
         )
         record = envelope.event(
             CALL_ENDED,
@@ -114,10 +131,15 @@ class OutgoingCalls:
         )
         COMMANDS.labels(ended.outcome.value).inc()
         if ended.outcome is not CallOutcome.NOT_CONNECTED:
-            self._reported[command.command_id] = record
-            if len(self._reported) > _REMEMBERED:
-                self._reported.popitem(last=False)
+            self._remember(command.command_id, record)
         self._reports.tell(record)
+
+    def _remember(self, command_id: str, record: Record) -> None:
+        self._reported[command_id] = record
+        self._remembered += size_of(record)
+        while len(self._reported) > _REMEMBERED or self._remembered > _REMEMBERED_BYTES:
+            _, oldest = self._reported.popitem(last=False)
+            self._remembered -= size_of(oldest)
 
 
 def _refused(command: SendCall, state: str) -> Ended:

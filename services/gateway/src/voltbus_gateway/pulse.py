@@ -7,6 +7,7 @@ its transactions, an online one whose messages are refused burns its retries.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import TYPE_CHECKING
 
 import structlog
@@ -24,13 +25,43 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+_LATE_S = 0.05  # a timer is rarely exact
+
+
+class OnTime:
+    """How long the event loop has run on time since a moment: what it lost does not count.
+
+    While our own loop stands still nobody reads acknowledgements; that says nothing of Kafka.
+    """
+
+    def __init__(self, every_s: float) -> None:
+        self._every_s = every_s
+        self._last: float | None = None
+        self._lost: deque[tuple[float, float]] = deque()
+
+    def look(self, now: float) -> None:
+        """Say that a look that is due every ``every_s`` is done now."""
+        if self._last is not None and now - self._last > self._every_s + _LATE_S:
+            self._lost.append((now, now - self._last - self._every_s))
+        self._last = now
+
+    def since(self, moment: float, now: float) -> float:
+        """Seconds since the moment in which the loop ran on time."""
+        lost = sum(min(late_s, at - moment) for at, late_s in self._lost if at > moment)
+        return now - moment - lost
+
+    def forget(self, moment: float) -> None:
+        """Nobody will ask about what was before this moment."""
+        while self._lost and self._lost[0][0] <= moment:
+            self._lost.popleft()
+
 
 class Pulse:
     """Beats every ``beat_s``; looks at the bus every ``look_s``.
 
     Kafka is away when a publish has been pending for ``outage_s`` or none has succeeded for so
-    long. It is back when a beat is stored. ``pending_s`` is the publisher's own view, under load
-    faster than the beats.
+    long, counting only time in which our own loop ran on time. It is back when a beat is stored.
+    ``pending_s`` is the publisher's own view, under load faster than the beats.
     """
 
     def __init__(
@@ -62,6 +93,7 @@ class Pulse:
         self._outage_s = outage_s
         self._retry_s = min(retry_s, beat_s)
         self._look_s = look_s
+        self._on_time = OnTime(look_s)
         self._beating: asyncio.Future[None] | None = None
         self._beat_at = float("-inf")
         self._count = 0
@@ -81,6 +113,7 @@ class Pulse:
     def look(self) -> None:
         """Beat when it is time, and see whether Kafka answers."""
         now = self._clock()
+        self._on_time.look(now)
         if self._beating is None and not self._left:
             healthy = self.storing and self._failing_since is None
             pause = self._beat_s if healthy else self._retry_s
@@ -88,9 +121,13 @@ class Pulse:
                 self._beat(now)
         if not self.storing:
             return
-        hanging = self._beating is not None and now - self._beat_at >= self._outage_s
-        failing = self._failing_since is not None and now - self._failing_since >= self._outage_s
-        if hanging or failing or self._pending_s() >= self._outage_s:
+        waiting_since = now - self._pending_s()
+        if self._beating is not None:
+            waiting_since = min(waiting_since, self._beat_at)
+        if self._failing_since is not None:
+            waiting_since = min(waiting_since, self._failing_since)
+        self._on_time.forget(waiting_since)
+        if self._on_time.since(waiting_since, now) >= self._outage_s:
             self.storing = False
             OUTAGE.set(1)
             log.error("kafka.away", connections=self._connections())

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, IPvAnyNetwork, field_validator, model_validator
 
+from voltbus_backbone.bounds import FRAME_BYTES
 from voltbus_backbone.settings import ServiceSettings
+from voltbus_gateway.domain.repairs.reading import Facts
 from voltbus_gateway.domain.schemas import Extras
 
 
@@ -69,18 +71,62 @@ class Settings(ServiceSettings):
     connect_longest_wait_s: float = Field(
         default=10.0, ge=0, description="who would wait longer gets 503 and Retry-After"
     )
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = Field(
+        default=(),
+        description="networks of proxies whose X-Forwarded-For tells a station's address",
+    )
     max_connections: int = Field(default=20_000, ge=1)
 
     # The socket.
-    max_frame_bytes: int = Field(default=512 * 1024, ge=1024)
+    max_frame_bytes: int = Field(default=FRAME_BYTES, ge=1024, le=FRAME_BYTES)
     compression: bool = True
     ping_interval_s: float = Field(default=45.0, ge=0, description="0: no pings")
     ping_timeout_s: float = Field(default=20.0, gt=0)
+    ping_silence_s: float = Field(
+        default=900.0,
+        ge=0,
+        description="a station that has never answered a ping lives while it sends something so "
+        "often",
+    )
     close_timeout_s: float = Field(default=5.0, gt=0)
-    write_limit_bytes: int = Field(default=64 * 1024, ge=1024)
+    write_limit_bytes: int = Field(
+        default=64 * 1024,
+        ge=1024,
+        description="a station that has not taken so much of what we wrote is not read",
+    )
+    socket_buffer_bytes: int = Field(
+        default=64 * 1024,
+        ge=4096,
+        description="the kernel's buffers of a station's socket, in each direction",
+    )
+
+    # What one station may cost the others. Who is over a budget is read more slowly.
+    messages_per_s: float = Field(default=2000.0, gt=0)
+    bytes_per_s: float = Field(
+        default=1024 * 1024, gt=0, description="of messages, after decompression"
+    )
+    loop_share: float = Field(
+        default=0.1, gt=0, le=1, description="of the event loop's time, for reading its messages"
+    )
+    budget_burst_s: float = Field(
+        default=2.0, gt=0, description="so many seconds' worth of these may come at once"
+    )
+    control_frames_per_s: float = Field(default=20.0, gt=0)
+    control_frames_burst: int = Field(
+        default=200, ge=1, description="pings and pongs at once; a station with more is closed"
+    )
+    max_held_bytes: int = Field(
+        default=128 * 1024 * 1024,
+        ge=1024 * 1024,
+        description="unread, waiting and unsent, of all stations; then the dearest is closed",
+    )
 
     # Calls.
     unknown_properties: Extras = Extras.REFUSE
+    station_facts: Facts = Field(
+        default=Facts.LENIENT,
+        description="facts and answers that don't fit their schema: mended, or refused (ADR 0012)",
+    )
     answer_deadline_s: float = Field(default=10.0, gt=0)
     registration_deadline_s: float = Field(default=3.0, gt=0)
     longest_call_timeout_s: float = Field(default=300.0, gt=0)
@@ -92,6 +138,11 @@ class Settings(ServiceSettings):
     )
     max_in_flight: int = Field(
         default=8192, ge=1, description="calls being handled by this process; then reading stops"
+    )
+    max_in_flight_bytes: int = Field(
+        default=8 * 1024 * 1024,
+        ge=64 * 1024,
+        description="their bytes before they are parsed; parsed they take some twenty times that",
     )
 
     # Events.

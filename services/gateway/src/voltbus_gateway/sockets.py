@@ -1,22 +1,21 @@
 """OCPP-J over WebSockets: with ``station_socket`` the only module that knows ``websockets``.
 
-One task per socket reads and hands each message to its ``Connection``; answers are written from
-callbacks, without a task or a wait for each.
+A socket hands each message to its ``Connection`` as it comes, and answers are written from
+callbacks, without a task or a wait for each; one task per socket waits for its end.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import socket as network
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 from websockets.asyncio.server import broadcast, serve
-from websockets.exceptions import ConnectionClosed, InvalidHeader
+from websockets.exceptions import InvalidHeader
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.headers import parse_subprotocol
 from websockets.protocol import State
@@ -24,22 +23,29 @@ from websockets.typing import Subprotocol
 
 from voltbus_backbone.errors import SettingsError
 from voltbus_gateway import door
-from voltbus_gateway.door import Knock, Refused
+from voltbus_gateway.admission import sender
+from voltbus_gateway.budget import Crowd, Memory
+from voltbus_gateway.domain import handshake
+from voltbus_gateway.door import Knock
+from voltbus_gateway.door_answers import Refused, no_common_subprotocol, no_websocket, nobody
+from voltbus_gateway.intake import Intake
+from voltbus_gateway.listening import BACKLOG, bound_at
 from voltbus_gateway.metrics import REFUSALS
 from voltbus_gateway.station_socket import StationSocket
 from voltbus_gateway.tls import KeyPair, Reloaded, ServerTls, client_certificate
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import socket as network
+    from collections.abc import Callable, Sequence
 
     from websockets.asyncio.server import Server, ServerConnection
     from websockets.http11 import Request, Response
 
     from voltbus_gateway.client_trust import ClientTrust
-    from voltbus_gateway.connection import Connection
     from voltbus_gateway.connections import Connections
     from voltbus_gateway.door import Door
     from voltbus_gateway.flow import Flow
+    from voltbus_gateway.refusals import Refusals
     from voltbus_gateway.settings import Settings
     from voltbus_gateway.tls import ClientCertificate
 
@@ -56,21 +62,18 @@ _PORT_NAMES = {
     door.MUTUAL_TLS: "OCPP_MTLS_PORT",
 }
 
-_BACKLOG = 4096
 _PROTOCOL_ERROR = 1002
 _ABNORMAL = 1006
-_INTERNAL_ERROR = 1011
 
 
 class SocketLink:
-    """A ``Link`` on a socket. Writing never waits: the reader pauses while the peer is slow."""
+    """A ``Link`` on a socket. Writing never waits: the peer's input does while it is slow."""
 
-    __slots__ = ("_closing", "_limit", "_one", "_socket")
+    __slots__ = ("_closing", "_one", "_socket")
 
-    def __init__(self, socket: StationSocket, limit: int) -> None:
+    def __init__(self, socket: StationSocket) -> None:
         self._socket = socket
         self._one = (socket,)
-        self._limit = limit
         self._closing: asyncio.Task[None] | None = None
 
     def write(self, text: bytes) -> bool:
@@ -83,16 +86,11 @@ class SocketLink:
     def close(self, code: int, reason: str) -> None:
         """Begin the closing handshake; a peer that does not answer is cut off."""
         if self._closing is None:
-            self._closing = asyncio.get_running_loop().create_task(self._socket.close(code, reason))
+            self._closing = self._socket.leave(code, reason)
 
-    @property
-    def congested(self) -> bool:
-        """Whether the peer reads more slowly than we write."""
-        return self._socket.transport.get_write_buffer_size() > self._limit
-
-    async def drain(self) -> None:
-        """Wait until the peer has read."""
-        await self._socket.drain()
+    async def lives(self, within_s: float) -> bool:
+        """Ask the peer for a sign of life; False when there is none within so many seconds."""
+        return await self._socket.answers(within_s)
 
 
 @dataclass(slots=True)
@@ -108,12 +106,23 @@ class Sockets:
     """The listeners for stations, one per security profile."""
 
     def __init__(
-        self, settings: Settings, *, door: Door, connections: Connections, flow: Flow
+        self,
+        settings: Settings,
+        *,
+        door: Door,
+        connections: Connections,
+        flow: Flow,
+        refusals: Refusals,
+        clock: Callable[[], float],
     ) -> None:
         self._settings = settings
         self._door = door
         self._connections = connections
         self._flow = flow
+        self._refusals = refusals
+        self._memory = Memory(settings.max_held_bytes)
+        self._crowd = Crowd(settings.loop_share)
+        self._clock = clock
         self._listeners: dict[int, _Listener] = {}
 
     async def start(self) -> None:
@@ -136,7 +145,7 @@ class Sockets:
     async def _listen(self, profile: int, port: int, tls: ServerTls | None) -> None:
         settings = self._settings
         try:
-            bound = await _bound(settings.ocpp_host, port)
+            bound = await bound_at(settings.ocpp_host, port, settings.socket_buffer_bytes)
         except OSError as error:
             raise SettingsError(
                 f"cannot listen on {settings.ocpp_host}:{port} ({error.strerror}): "
@@ -153,20 +162,34 @@ class Sockets:
             self._converse,
             sock=bound.dup(),
             ssl=tls.context if tls is not None else None,
-            create_connection=StationSocket,
+            create_connection=cast(
+                "type[ServerConnection]",  # the library only calls it
+                partial(
+                    StationSocket,
+                    limits=settings,
+                    memory=self._memory,
+                    crowd=self._crowd,
+                    clock=self._clock,
+                ),
+            ),
             process_request=partial(self._open, profile),
+            process_response=self._opened,
             server_header=None,
             compression=None,
             extensions=[_frugal_deflate()] if settings.compression else None,
             max_size=settings.max_frame_bytes,
-            max_queue=settings.calls_ahead,
             write_limit=settings.write_limit_bytes,
             open_timeout=settings.open_timeout_s,
             close_timeout=settings.close_timeout_s,
             ping_interval=None,  # StationSocket.keep_alive
-            backlog=_BACKLOG,
+            backlog=BACKLOG,
             logger=_quiet,
         )
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that all sockets hold unread, waiting and unsent."""
+        return self._memory.total
 
     def port(self, profile: int | None = None) -> int:
         """The port of a security profile's listener (default: the first one)."""
@@ -206,17 +229,17 @@ class Sockets:
     ) -> Response | None:
         """Before the upgrade: let the station in, or say why not."""
         assert isinstance(socket, StationSocket)  # noqa: S101 - create_connection makes them
+        station_id = handshake.station_id(request.path, self._settings.ocpp_path)
         try:
-            knock = self._knock(profile, socket, request)
+            knock = self._knock(profile, socket, request, station_id)
             if knock is not None:
                 socket.credential_id = await self._door.admit(knock)
-                socket.knock = knock
+                socket.knock, socket.name = knock, knock.station_id
                 # The door has chosen. The library's select_subprotocol would tie each socket into a
                 # cycle, and dead sockets would wait for the garbage collector.
-                socket.protocol.available_subprotocols = [Subprotocol(knock.protocol.value)]
+                socket.protocol.available_subprotocols = [Subprotocol(knock.subprotocol)]
         except Refused as refused:
-            REFUSALS.labels(refused.reason).inc()
-            log.info("station.refused", reason=refused.reason, status=refused.status.value)
+            self._refusals.login(request.path, station_id, self._address(socket, request), refused)
             response = socket.respond(refused.status, refused.text)
             for name, value in refused.headers.items():
                 response.headers[name] = value
@@ -227,23 +250,41 @@ class Sockets:
             return socket.respond(HTTPStatus.INTERNAL_SERVER_ERROR, "This failed. Try again.\n")
         return None
 
-    def _knock(self, profile: int, socket: StationSocket, request: Request) -> Knock | None:
+    def _opened(self, socket: ServerConnection, request: Request, response: Response) -> None:
+        """Tell of whom the door let in and the library did not: what came is no WebSocket."""
+        assert isinstance(socket, StationSocket)  # noqa: S101 - create_connection makes them
+        knock = socket.knock
+        if knock is not None and response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+            refused = no_websocket(HTTPStatus(response.status_code))
+            self._refusals.login(request.path, knock.station_id, knock.address, refused)
+
+    def _knock(
+        self, profile: int, socket: StationSocket, request: Request, station_id: str | None
+    ) -> Knock | None:
         """What the station shows; None: upgrade it only to close it (the A3 switch)."""
-        settings = self._settings
-        station_id = door.identity(request.path, settings.ocpp_path)
-        protocol = door.preferred(_offered(request))
-        if protocol is None:
-            if settings.upgrade_without_subprotocol:
+        if station_id is None:
+            raise nobody()
+        chosen = handshake.preferred(_offered(request))
+        if chosen is None:
+            if self._settings.upgrade_without_subprotocol:
                 return None
-            raise door.no_common_subprotocol()
+            raise no_common_subprotocol()
+        protocol, subprotocol = chosen
         return Knock(
             station_id=station_id,
             protocol=protocol,
-            address=str((socket.remote_address or ("",))[0]),
+            subprotocol=subprotocol,
+            address=self._address(socket, request),
             security_profile=profile,
             authorization=request.headers.get_all("Authorization"),
             certificate=self._certificate(profile, socket),
         )
+
+    def _address(self, socket: StationSocket, request: Request) -> str:
+        """The other end's address; a proxy's, where one is between that is not trusted."""
+        address = str((socket.remote_address or ("",))[0])
+        forwarded = request.headers.get_all("X-Forwarded-For")
+        return sender(address, forwarded, self._settings.trusted_proxies)
 
     def _certificate(self, profile: int, socket: StationSocket) -> ClientCertificate | None:
         listener = self._listeners[profile]
@@ -257,91 +298,32 @@ class Sockets:
         if knock is None:
             await socket.close(_PROTOCOL_ERROR, "No common subprotocol")
             return
-        link = SocketLink(socket, self._settings.write_limit_bytes)
         connection = self._connections.opened(
             station_id=knock.station_id,
             protocol=knock.protocol,
-            link=link,
+            link=SocketLink(socket),
             security_profile=knock.security_profile,
             credential_id=socket.credential_id,
             certificate=knock.certificate,
+            address=knock.address,
         )
         pings = None
         if self._settings.ping_interval_s > 0:
             pings = asyncio.create_task(socket.keep_alive(self._settings))
+        connection.on_change = socket.changed
+        socket.open(Intake(connection, self._flow, socket.wake))
         try:
-            await self._read(socket, connection, link)
-        except ConnectionClosed as closed:
-            self._connections.lost(connection, *_how(closed))
-        except ConnectionError:
-            pass  # the peer is gone while we waited for it to read
-        except Exception:
-            log.exception("connection.broke")
-            link.close(_INTERNAL_ERROR, "")
+            await socket.wait_closed()
         finally:
             if pings is not None:
                 pings.cancel()
-            socket.take = None  # or socket and connection would wait for the garbage collector
-            self._connections.lost(connection, _ABNORMAL, "")
-
-    async def _read(self, socket: StationSocket, connection: Connection, link: SocketLink) -> None:
-        """Read what the socket does not give to the connection by itself."""
-        flow = self._flow
-
-        def take(text: str) -> bool:
-            """Hand over a message; whether there is room for the next."""
-            try:
-                connection.receive(text)
-            except Exception:
-                log.exception("connection.broke")
-                link.close(_INTERNAL_ERROR, "")
-                socket.take = _ignore
-                return True
-            return connection.wants_input and not flow.full and not link.congested
-
-        while True:
-            if connection.wants_input and not flow.full and not link.congested:
-                # What waits in the library's queue comes first: recv() gives it without a turn of
-                # the event loop, in which something new could come.
-                socket.take = take
-            message = await socket.recv()
-            # While this one waits for room, nothing new may overtake it or what is behind it.
-            socket.take = None
-            if not connection.wants_input:
-                await connection.room()
-            if flow.full:
-                await flow.room()
-            if link.congested:
-                await link.drain()
-            connection.receive(message)
-
-
-def _ignore(_text: str) -> bool:
-    """What a connection that broke is still told."""
-    return True
-
-
-async def _bound(host: str, port: int) -> list[network.socket]:
-    """Sockets that listen at the addresses of the host.
-
-    Raises:
-        OSError: there is no such address, or it is taken.
-    """
-    found = await asyncio.get_running_loop().getaddrinfo(
-        host or None, port, type=network.SOCK_STREAM, flags=network.AI_PASSIVE
-    )
-    bound: list[network.socket] = []
-    try:
-        for family, _, _, _, address in dict.fromkeys(found):
-            bound.append(network.create_server(address, family=family, backlog=_BACKLOG))
-            # Accepted sockets inherit it; asyncio sets it only on sockets that name their protocol.
-            # Else a second frame waits for the station's delayed acknowledgement of the first.
-            bound[-1].setsockopt(network.IPPROTO_TCP, network.TCP_NODELAY, 1)
-    except OSError:
-        for one in bound:
-            one.close()
-        raise
-    return bound
+            # Or socket and connection would wait for the garbage collector.
+            socket.release()
+            connection.on_change = None
+            # Its close frame came behind ours: it lived.
+            closing = socket.protocol
+            answered = closing.close_rcvd is not None and closing.close_rcvd_then_sent is False
+            self._connections.lost(connection, *_how(socket), answered=answered)
 
 
 def _key_pairs(settings: Settings) -> tuple[KeyPair, ...]:
@@ -362,8 +344,11 @@ def _offered(request: Request) -> Sequence[str]:
     return offered
 
 
-def _how(closed: ConnectionClosed) -> tuple[int, str]:
+def _how(socket: StationSocket) -> tuple[int, str]:
     """Close code and reason of whoever closed first; 1006 when there was no close frame."""
+    if socket.state is not State.CLOSED:
+        return _ABNORMAL, ""  # we end while it is open
+    closed = socket.protocol.close_exc
     first = closed.rcvd if closed.rcvd_then_sent else closed.sent
     if first is None or closed.rcvd is None:
         # Also a peer that never answered our close: the socket was cut.

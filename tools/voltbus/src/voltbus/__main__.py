@@ -24,6 +24,7 @@ from voltbus.commands.simulate import simulate
 from voltbus.commands.station import station
 from voltbus.commands.token import token
 from voltbus.commands.topics import topics
+from voltbus.commands.transaction import transaction
 from voltbus.commands.up import up
 from voltbus.errors import CommandError
 from voltbus.printable import printable
@@ -65,6 +66,7 @@ app.add_typer(station)
 app.add_typer(token)
 app.add_typer(agreement)
 app.add_typer(reservation)
+app.add_typer(transaction)
 
 
 def main() -> None:

@@ -237,7 +237,8 @@ class TransactionMessage(Message, frozen=True):
     1.6 StartTransaction: no ``transaction_id``; ``meter_wh`` is meterStart. 1.6 StopTransaction:
     ``transaction_id`` is the integer we gave, as text; ``meter_wh`` is meterStop. 1.6 MeterValues
     with a transaction id are ``updated``. 2.x TransactionEvent: ``seq_no`` is set.
-    ``details`` keeps, under OCPP's own names, what only one version says.
+    ``details`` keeps, under OCPP's own names, what only one version says. ``repairs``: what was
+    mended in the message, as short sentences without values.
     """
 
     station_id: str
@@ -258,6 +259,7 @@ class TransactionMessage(Message, frozen=True):
     remote_start_id: int | None = None
     samples: tuple[Sample, ...] = ()
     details: dict[str, Any] = {}
+    repairs: tuple[str, ...] = ()
 
 
 class TransactionAnswer(Message, frozen=True):
@@ -289,6 +291,10 @@ class TransactionChanged(Message, frozen=True):
     ``unknown``. ``doubts`` names every plausibility check that failed, for whoever bills.
     ``revision`` grows with each change of this transaction. ``authorization_reference`` is what
     an external authorizer called its own decision, for whoever settles with it (OCPI).
+    ``details`` are the latest of what only OCPP 2.x says, under its own names. ``repairs`` says
+    what of the station's messages was read otherwise than it came. ``closed_by`` is set where no
+    end was ever told: ``policy`` or ``operator`` closed it then. Each doubt is explained in
+    docs/transactions.md.
     """
 
     transaction_ref: str
@@ -318,3 +324,6 @@ class TransactionChanged(Message, frozen=True):
     missing_seq_nos: tuple[int, ...] = ()
     doubts: tuple[str, ...] = ()
     authorization_reference: str | None = None
+    details: dict[str, Any] = {}
+    repairs: tuple[str, ...] = ()
+    closed_by: str | None = None

@@ -12,7 +12,9 @@ from voltbus_backbone.contract.values import Message, Protocol
 class Boot(Message, frozen=True):
     """A station boots: is it accepted? (request)
 
-    Only 1.6 names the meter, and a box beside the charge point.
+    Only 1.6 names the meter, and a box beside the charge point. ``vendor`` and ``model`` are empty
+    where the station's could not be read. ``repairs``: what was mended in the message, as short
+    sentences without values.
     """
 
     station_id: str
@@ -30,6 +32,7 @@ class Boot(Message, frozen=True):
     meter_type: str | None = None
     meter_serial_number: str | None = None
     box_serial_number: str | None = None
+    repairs: tuple[str, ...] = ()
 
 
 class BootAnswer(Message, frozen=True):
@@ -40,10 +43,14 @@ class BootAnswer(Message, frozen=True):
 
 
 class Registration(Message, frozen=True):
-    """Is this station, which reconnects without a BootNotification, registered? (request)"""
+    """Is this station, which reconnects without a BootNotification, registered? (request)
+
+    ``connection_id``: on which it says something else first.
+    """
 
     station_id: str
     protocol: Protocol
+    connection_id: str = ""
 
 
 class CommandRequested(Message, frozen=True):
@@ -92,7 +99,9 @@ class CallEnded(Message, frozen=True):
     """A gateway reports what a station answered. (to `config.requests`, a fact)
 
     ``attempt`` is that of the SendCall; 0 where it had none. ``late``: it is not_connected only in
-    that it was not sent: SendCall, or its turn, came after its ``not_after``.
+    that it was not sent: SendCall, or its turn, came after its ``not_after``. An answer that could
+    not be read is ``timed_out`` with that reason. ``repairs``: what does not fit the schema in an
+    answer that is kept all the same, as short sentences without values.
     ``unsent``: it was refused before it could leave. ``rejected_by``: who refused it, if anybody.
     """
 
@@ -108,6 +117,7 @@ class CallEnded(Message, frozen=True):
     late: bool = False
     unsent: bool = False
     rejected_by: RejectedBy | None = None
+    repairs: tuple[str, ...] = ()
 
 
 class CommandStatus(StrEnum):

@@ -33,13 +33,17 @@ class SendCall(Message, frozen=True):
 
 
 class CloseConnection(Message, frozen=True):
-    """Close this connection if it is still open: the station has a newer one elsewhere."""
+    """Close this connection if it is still open: the station has a newer one elsewhere.
+
+    ``address``: of the other end of the newer one.
+    """
 
     gateway_id: str
     station_id: str
     connection_id: str
     code: int = 1008
     reason: str = ""
+    address: str = ""
 
 
 class RegistrationChanged(Message, frozen=True):

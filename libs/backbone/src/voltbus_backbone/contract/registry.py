@@ -274,6 +274,8 @@ STATION_STATE = _row("voltbus.station.state.v1", stations.StationState, Topic.ST
 # What a gateway tells.
 STATION_CONNECTED = _row("voltbus.station.connected.v1", stations.StationConnected, _S)
 STATION_DISCONNECTED = _row("voltbus.station.disconnected.v1", stations.StationDisconnected, _S)
+STATION_REFUSED = _row("voltbus.station.refused.v1", stations.StationRefused, _S)
+DUPLICATE_IDENTITY = _row("voltbus.station.duplicate-identity.v1", stations.DuplicateIdentity, _S)
 GATEWAY_BEAT = _row("voltbus.gateway.beat.v1", stations.GatewayBeat, _S, key="gateway_id")
 STATION_SEEN = _row("voltbus.station.seen.v1", stations.StationSeen, _S)
 STATUS_REPORTED = _row("voltbus.station.status.v1", stations.StatusReported, _S)
@@ -281,6 +283,7 @@ METER_VALUES = _row("voltbus.station.meter-values.v1", stations.MeterValuesRepor
 FIRMWARE_STATUS = _row("voltbus.station.firmware-status.v1", stations.FirmwareStatusReported, _S)
 LOG_STATUS = _row("voltbus.station.log-status.v1", stations.LogStatusReported, _S)
 SECURITY_EVENT = _row("voltbus.station.security-event.v1", stations.SecurityEventReported, _S)
+STATION_REPAIRED = _row("voltbus.station.repaired.v1", stations.StationRepaired, _S)
 STATION_REPORTED = _row("voltbus.station.reported.v1", stations.StationReported, _S)
 
 # What a gateway is told, on its partition of gateway.inbox, with no key.

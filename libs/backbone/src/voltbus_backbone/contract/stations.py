@@ -13,6 +13,7 @@ class StationConnected(Message, frozen=True):
 
     ``certificate_serial``: hex, of the certificate that it logged in with (profile 3).
     ``credential_id`` is auth's name for what the station logged in with; empty without a password.
+    ``address``: of the other end of the socket, which may be a proxy's.
     """
 
     station_id: str
@@ -24,6 +25,7 @@ class StationConnected(Message, frozen=True):
     security_profile: int = 1
     certificate_serial: str | None = None
     credential_id: str = ""
+    address: str = ""
 
 
 class StationDisconnected(Message, frozen=True):
@@ -35,6 +37,42 @@ class StationDisconnected(Message, frozen=True):
     at: datetime
     code: int = 1006
     reason: str = ""
+
+
+class StationRefused(Message, frozen=True):
+    """A log-in or a call of a registered station was refused.
+
+    The first of its kind is told at once, then one a minute at most: ``count`` is how often this
+    gateway refused the same since it began, which ends with an hour without. ``kind`` is login or
+    call. ``reason`` is the gateway's word for a log-in, and OCPP's error code for a call, whose
+    ``action`` is empty where it is none of that version. ``address``: of the other end.
+    """
+
+    station_id: str
+    gateway_id: str
+    at: datetime
+    kind: str
+    reason: str
+    action: str = ""
+    address: str = ""
+    count: int = 1
+
+
+class DuplicateIdentity(Message, frozen=True):
+    """Two live connections with one identity push each other out.
+
+    ``address`` is of the one that lost its place, ``other_address`` of the one that took it.
+    ``count``: how often that has happened here since it began. For ``pause_s`` seconds the one that
+    holds the place now keeps it, if it lives.
+    """
+
+    station_id: str
+    gateway_id: str
+    at: datetime
+    address: str = ""
+    other_address: str = ""
+    count: int = 1
+    pause_s: float = 0.0
 
 
 class GatewayBeat(Message, frozen=True):
@@ -64,6 +102,8 @@ class StatusReported(Message, frozen=True):
     """A connector's state, in OCPP's own word of that version.
 
     ``evse_id`` and ``connector_id``: in 1.6 there is only a connector, and 0 is the whole station.
+    ``status`` is ``Unknown`` where the station's word could not be understood. ``repairs``: what
+    was mended in the message, as short sentences without values, in all facts of a station alike.
     """
 
     station_id: str
@@ -76,6 +116,7 @@ class StatusReported(Message, frozen=True):
     info: str | None = None
     vendor_id: str | None = None
     vendor_error_code: str | None = None
+    repairs: tuple[str, ...] = ()
 
 
 class MeterValuesReported(Message, frozen=True):
@@ -88,6 +129,7 @@ class MeterValuesReported(Message, frozen=True):
     evse_id: int | None = None
     connector_id: int | None = None
     transaction_id: str | None = None
+    repairs: tuple[str, ...] = ()
 
 
 class FirmwareStatusReported(Message, frozen=True):
@@ -103,6 +145,7 @@ class FirmwareStatusReported(Message, frozen=True):
     request_id: int | None = None
     reason_code: str | None = None
     info: str | None = None
+    repairs: tuple[str, ...] = ()
 
 
 class LogStatusReported(Message, frozen=True):
@@ -118,6 +161,7 @@ class LogStatusReported(Message, frozen=True):
     request_id: int | None = None
     reason_code: str | None = None
     info: str | None = None
+    repairs: tuple[str, ...] = ()
 
 
 class SecurityEventReported(Message, frozen=True):
@@ -128,16 +172,36 @@ class SecurityEventReported(Message, frozen=True):
     type: str
     at: datetime
     tech_info: str | None = None
+    repairs: tuple[str, ...] = ()
 
 
 class StationReported(Message, frozen=True):
-    """Any other fact a station tells, under its OCPP action with its OCPP payload as it came."""
+    """Any other fact a station tells, under its OCPP action with its OCPP payload as it came.
+
+    ``repairs``: what was left out of a payload that was too large, as short sentences.
+    """
 
     station_id: str
     protocol: Protocol
     action: str
     at: datetime
     payload: dict[str, Any] = {}
+    repairs: tuple[str, ...] = ()
+
+
+class StationRepaired(Message, frozen=True):
+    """A station sends what does not fit OCPP's schema, and it is read all the same.
+
+    ``repairs``: what was mended in its message of this ``action`` (or in its answer to our call of
+    that action), as short sentences "place: what" without values. The same place in the same action
+    of a station is told at most once an hour.
+    """
+
+    station_id: str
+    protocol: Protocol
+    action: str
+    at: datetime
+    repairs: tuple[str, ...]
 
 
 class StationBooted(Message, frozen=True):

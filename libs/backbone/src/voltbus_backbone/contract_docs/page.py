@@ -58,6 +58,10 @@ Put four headers on a request: `correlation-id` (new each time), `reply-topic` (
 `reply-partition` (be reading it from its end first) and `deadline` (milliseconds since 1970). The
 answer carries the same `correlation-id`. `voltbus.fault.v1` means that it could not be decided,
 which is neither yes nor no. A request past its deadline is dropped, unless it is a fact.
+
+Replies go to Voltbus's own inboxes and to topics that its operator named
+([`VOLTBUS_REPLY_TOPICS`](operations.md#who-is-answered)), to partitions that exist. With another
+address a fact is recorded without a reply; a question is not decided, and becomes a dead letter.
 """
 
 

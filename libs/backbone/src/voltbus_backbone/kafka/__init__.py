@@ -1,14 +1,8 @@
 """The only package that knows aiokafka: publishing, consuming and creating topics."""
 
 from voltbus_backbone.kafka.admin import ensure_topics
-from voltbus_backbone.kafka.consumers import (
-    GroupConsumer,
-    PartitionReader,
-    Tail,
-    event_of,
-    read_all,
-    read_one,
-)
+from voltbus_backbone.kafka.consumers import GroupConsumer, PartitionReader
+from voltbus_backbone.kafka.onlookers import Tail, event_of, read_all, read_one
 from voltbus_backbone.kafka.publisher import Publisher
 
 __all__ = [

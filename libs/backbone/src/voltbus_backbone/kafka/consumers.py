@@ -1,20 +1,20 @@
-"""Reading Kafka: as a member of a group, as an instance's inbox, or as an onlooker."""
+"""Reading Kafka: as a member of a group, or as an instance's inbox."""
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Self
+import time
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
-from voltbus_backbone.envelope import Event, parse
-from voltbus_backbone.errors import InvalidRecord, Unavailable
+from voltbus_backbone.errors import Unavailable
+from voltbus_backbone.kafka.batches import Allowance, install
 from voltbus_backbone.kafka.client import client_options, disconnect
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from voltbus_backbone.settings import KafkaSettings
 
@@ -26,6 +26,10 @@ POLL_MS = 200
 # end. Where nobody waits, five times fewer empty fetches are worth that.
 _AWAITED_MS = 100
 _FOLLOWING_MS = 500
+# No fetch answered for so long, while we wait for one: another consumer may do better.
+_DEAF_S = 60.0
+
+install()
 
 
 class _Revoked(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publishes no types
@@ -43,6 +47,51 @@ class _Revoked(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka pub
 Offsets = dict[tuple[str, int], int]
 
 
+class Reading:
+    """A consumer of aiokafka, what one take of it may unpack, and whether it is deaf.
+
+    Raises:
+        Unavailable: from ``take``, when no fetch was answered for a minute.
+    """
+
+    def __init__(self, *topics: str, **options: Any) -> None:
+        self._allowance = Allowance()
+        self.consumer = AIOKafkaConsumer(
+            *topics, **options, value_deserializer=self._allowance, enable_auto_commit=False
+        )
+        self._answers: dict[TopicPartition, tuple[int | None, float]] = {}
+
+    async def take(
+        self, *partitions: TopicPartition, most: int | None = None
+    ) -> dict[TopicPartition, list[Any]]:
+        """What has come, by partition; empty after a short wait."""
+        self._allowance.renew()
+        try:
+            found = await self.consumer.getmany(*partitions, timeout_ms=POLL_MS, max_records=most)
+        except KafkaError as error:
+            log.warning("kafka.fetch.failed", error=type(error).__name__)
+            found = {}
+        if not found and self.silent_s() > _DEAF_S:
+            raise Unavailable("Kafka has answered no fetch for a minute")
+        return found  # type: ignore[no-any-return]  # aiokafka publishes no types
+
+    def silent_s(self) -> float:
+        """How long no fetch was answered of the partition that waits longest.
+
+        A partition of which records are in hand is not fetched, so this is only worth something
+        while takes are made and find nothing. aiokafka notes answers by the wall clock, which may
+        jump: we note when its note changed.
+        """
+        now = time.monotonic()
+        answers: dict[TopicPartition, tuple[int | None, float]] = {}
+        for partition in self.consumer.assignment():
+            noted = self.consumer.last_poll_timestamp(partition)
+            before = self._answers.get(partition)
+            answers[partition] = before if before and before[0] == noted else (noted, now)
+        self._answers = answers
+        return now - min((since for _, since in answers.values()), default=now)
+
+
 class GroupConsumer:
     """A member of a consumer group that commits what its owner says is done."""
 
@@ -53,16 +102,16 @@ class GroupConsumer:
         self._prefix = prefix
         self._group = group
         self._max_wait_ms = _AWAITED_MS if awaited else _FOLLOWING_MS
-        self._consumer: AIOKafkaConsumer | None = None
+        self._reading: Reading | None = None
+        self._empty = True  # the last take found nothing
 
     async def start(
         self, wanted: Sequence[str], before_revoke: Callable[[], Awaitable[None]]
     ) -> None:
         """Join the group; ``before_revoke`` finishes and commits before partitions move away."""
-        consumer = AIOKafkaConsumer(
+        reading = Reading(
             **client_options(self._settings),
             group_id=self._prefix + self._group,
-            enable_auto_commit=False,
             auto_offset_reset="earliest",
             session_timeout_ms=6_000,
             heartbeat_interval_ms=1_000,
@@ -70,51 +119,55 @@ class GroupConsumer:
             fetch_max_wait_ms=self._max_wait_ms,
             rebalance_timeout_ms=20_000,
         )
-        consumer.subscribe(
+        reading.consumer.subscribe(
             [self._prefix + topic for topic in wanted], listener=_Revoked(before_revoke)
         )
         try:
-            await consumer.start()
+            await reading.consumer.start()
         except KafkaError as error:
-            await disconnect(consumer.stop())
+            await disconnect(reading.consumer.stop())
             raise Unavailable(f"Kafka does not answer at {self._settings.bootstrap}") from error
-        self._consumer = consumer
+        self._reading = reading
 
     async def take(self, most: int) -> list[Any]:
         """The next records of all partitions, in order per partition; empty after a short wait."""
-        assert self._consumer is not None  # noqa: S101 - start() comes first
-        try:
-            found = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=most)
-        except KafkaError as error:
-            log.warning("kafka.fetch.failed", error=type(error).__name__)
-            return []
+        assert self._reading is not None  # noqa: S101 - start() comes first
+        found = await self._reading.take(most=most)
+        self._empty = not found
         return [record for records in found.values() for record in records]
 
-    async def commit(self, offsets: Offsets) -> None:
-        """Commit; a failure is only logged, since the records would merely be handled again."""
-        if not offsets or self._consumer is None:
-            return
-        assigned = self._consumer.assignment()
+    async def commit(self, offsets: Offsets) -> bool:
+        """Commit; False when that failed, which is logged: the records may be handled again."""
+        if not offsets or self._reading is None:
+            return True
+        assigned = self._reading.consumer.assignment()
         wanted = {
             TopicPartition(topic, partition): offset
             for (topic, partition), offset in offsets.items()
             if TopicPartition(topic, partition) in assigned
         }
         if not wanted:
-            return
+            return True
         try:
-            await self._consumer.commit(wanted)
+            await self._reading.consumer.commit(wanted)
         except KafkaError as error:
             log.warning("kafka.commit.failed", error=type(error).__name__)
+            return False
+        return True
 
     def assigned(self) -> bool:
         """Whether the group gave us partitions, or has been joined at all."""
-        return self._consumer is not None and bool(self._consumer.assignment())
+        return self._reading is not None and bool(self._reading.consumer.assignment())
+
+    def silent_s(self) -> float:
+        """How long no fetch was answered; 0 while takes find something."""
+        return self._reading.silent_s() if self._reading is not None and self._empty else 0.0
 
     async def stop(self) -> None:
         """Leave the group."""
-        if self._consumer is not None:
-            await disconnect(self._consumer.stop())
+        if self._reading is not None:
+            reading, self._reading = self._reading, None
+            await disconnect(reading.consumer.stop())
 
 
 class PartitionReader:
@@ -123,157 +176,45 @@ class PartitionReader:
     def __init__(self, settings: KafkaSettings, topic: str, partition: int) -> None:
         self._settings = settings
         self._tp = TopicPartition(topic, partition)
-        self._consumer: AIOKafkaConsumer | None = None
+        self._reading: Reading | None = None
+        self._next: int | None = None
 
     async def start(self) -> None:
-        """Assign, and be at the end before this returns, so that no reply can be missed."""
-        consumer = AIOKafkaConsumer(
-            **client_options(self._settings),
-            enable_auto_commit=False,
-            auto_offset_reset="latest",
-            fetch_max_wait_ms=100,
+        """Assign, and be in position before this returns, so that no reply can be missed.
+
+        That is the end; started again, it is where reading stopped.
+        """
+        reading = Reading(
+            **client_options(self._settings), auto_offset_reset="latest", fetch_max_wait_ms=100
         )
+        consumer = reading.consumer
         try:
             await consumer.start()
             consumer.assign([self._tp])
-            await consumer.seek_to_end(self._tp)
-            await consumer.position(self._tp)
+            if self._next is None:
+                await consumer.seek_to_end(self._tp)
+            else:
+                consumer.seek(self._tp, self._next)
+            self._next = await consumer.position(self._tp)
         except KafkaError as error:
             await disconnect(consumer.stop())
             raise Unavailable(f"the inbox {self._tp.topic} cannot be read") from error
-        self._consumer = consumer
+        self._reading = reading
 
     async def take(self) -> list[Any]:
         """What has come; empty after a short wait."""
-        assert self._consumer is not None  # noqa: S101 - start() comes first
-        try:
-            found = await self._consumer.getmany(self._tp, timeout_ms=POLL_MS)
-        except KafkaError as error:
-            log.warning("kafka.inbox.failed", error=type(error).__name__)
-            return []
-        return found.get(self._tp, [])  # type: ignore[no-any-return]  # aiokafka publishes no types
+        assert self._reading is not None  # noqa: S101 - start() comes first
+        found = (await self._reading.take(self._tp)).get(self._tp, [])
+        if found:
+            self._next = getattr(found[-1], "last_offset", found[-1].offset) + 1
+        return found
+
+    def silent_s(self) -> float:
+        """How long no fetch was answered."""
+        return self._reading.silent_s() if self._reading is not None else 0.0
 
     async def stop(self) -> None:
         """Disconnect."""
-        if self._consumer is not None:
-            await disconnect(self._consumer.stop())
-
-
-class Tail:
-    """Follows topics as an onlooker: no group, nothing committed."""
-
-    def __init__(
-        self,
-        settings: KafkaSettings,
-        topics_: Sequence[str],
-        *,
-        prefix: str = "voltbus.",
-        from_beginning: bool = False,
-    ) -> None:
-        self._settings = settings
-        self._names = [prefix + topic for topic in topics_]
-        self._reset = "earliest" if from_beginning else "latest"
-        self._consumer: AIOKafkaConsumer | None = None
-
-    async def __aenter__(self) -> Self:
-        """Be in position before this returns: what is published afterwards is seen."""
-        # Without a group id the consumer takes every partition of its topics by itself.
-        consumer = AIOKafkaConsumer(
-            *self._names,
-            **client_options(self._settings),
-            enable_auto_commit=False,
-            auto_offset_reset=self._reset,
-            fetch_max_wait_ms=100,
-        )
-        try:
-            await consumer.start()
-            everything = consumer.assignment()
-            if self._reset == "latest":
-                await consumer.seek_to_end(*everything)
-            else:
-                await consumer.seek_to_beginning(*everything)
-            for partition in everything:
-                await consumer.position(partition)
-        except (KafkaError, AssertionError) as error:
-            await disconnect(consumer.stop())
-            raise Unavailable(
-                f"Kafka does not answer at {self._settings.bootstrap}, or has no Voltbus topics"
-            ) from error
-        self._consumer = consumer
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Disconnect."""
-        if self._consumer is not None:
-            await disconnect(self._consumer.stop())
-
-    async def __aiter__(self) -> AsyncIterator[Event]:
-        """Every CloudEvent as it comes; records that are none are passed over."""
-        async for record in self.records():
-            event = event_of(record)
-            if event is not None:
-                yield event
-
-    async def records(self) -> AsyncIterator[Any]:
-        """Every record as it comes, CloudEvent or not."""
-        assert self._consumer is not None  # noqa: S101 - __aenter__ comes first
-        async for record in self._consumer:
-            yield record
-
-
-async def read_all(settings: KafkaSettings, topic: str) -> list[Any]:
-    """Every record that a topic (with its prefix) holds now, in the order of their times."""
-    async with _reader(settings, topic) as consumer:
-        partitions = consumer.assignment()
-        ends = await consumer.end_offsets(partitions)
-        await consumer.seek_to_beginning(*partitions)
-        found: list[Any] = []
-        for partition in partitions:
-            while await consumer.position(partition) < ends[partition]:
-                got = await consumer.getmany(partition, timeout_ms=POLL_MS)
-                found.extend(got.get(partition, []))
-    return sorted(found, key=lambda record: record.timestamp)
-
-
-async def read_one(settings: KafkaSettings, topic: str, partition: int, offset: int) -> Any | None:
-    """The record at a place, or None when the topic does not keep it any more."""
-    async with _reader(settings, topic) as consumer:
-        place = TopicPartition(topic, partition)
-        first = (await consumer.beginning_offsets([place]))[place]
-        end = (await consumer.end_offsets([place]))[place]
-        if not first <= offset < end:
-            return None
-        consumer.seek(place, offset)
-        record = await consumer.getone(place)
-    return record if record.offset == offset else None
-
-
-@asynccontextmanager
-async def _reader(settings: KafkaSettings, topic: str) -> AsyncIterator[AIOKafkaConsumer]:
-    consumer = AIOKafkaConsumer(
-        topic, **client_options(settings), enable_auto_commit=False, auto_offset_reset="earliest"
-    )
-    try:
-        await consumer.start()
-        yield consumer
-    except KafkaError as error:
-        raise Unavailable(
-            f"Kafka does not answer at {settings.bootstrap}, or has no topic {topic}"
-        ) from error
-    finally:
-        await disconnect(consumer.stop())
-
-
-def event_of(record: Any) -> Event | None:
-    """A consumed record as an Event, or None where it is no CloudEvent."""
-    try:
-        return parse(
-            record.headers,
-            record.value,
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            key=record.key,
-        )
-    except InvalidRecord:
-        return None
+        if self._reading is not None:
+            reading, self._reading = self._reading, None
+            await disconnect(reading.consumer.stop())

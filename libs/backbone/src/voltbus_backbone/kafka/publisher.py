@@ -2,34 +2,42 @@
 
 ``Publisher`` keeps one produce in flight per partition and gathers what comes meanwhile into the
 next: small batches when it is quiet, large ones under load, never a wait per message.
+
+A record that Kafka can never store is refused alone (``Refused``): it is measured before it gets
+into a batch, and when the broker refuses a batch, its records go singly until the one at fault is
+found. Its neighbours, its partition and all others go on (docs/adr/0011-edges.md).
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import structlog
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
-from voltbus_backbone.errors import Unavailable
-from voltbus_backbone.kafka.client import client_options, disconnect
+from voltbus_backbone.errors import RefusalReason, Unavailable
+from voltbus_backbone.kafka.client import disconnect
+from voltbus_backbone.kafka.lanes import Entry, Lane, Waiter, refuse
+from voltbus_backbone.kafka.producer import ProduceFailed, Producers
+from voltbus_backbone.kafka.verdicts import Verdict, is_legal_topic, verdict_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from voltbus_backbone.envelope import Record
+    from voltbus_backbone.errors import VoltbusError
     from voltbus_backbone.settings import KafkaSettings
 
 log = structlog.get_logger(__name__)
 
-MAX_BATCH_BYTES = 900_000
-_RESTART_PAUSE_S = 0.5
+_MOST_TRIES = 2  # of a batch that fails for no fault of its records
+_MISSING_S = 10.0  # a topic that was not there is not looked for again so soon
+_UNRESOLVED = -1
+_COUNTS_S = 5.0  # for what the brokers know of their topics
 
 
 @lru_cache(maxsize=262_144)
@@ -38,51 +46,18 @@ def _hash(key: bytes) -> int:
     return int(murmur2(key)) & 0x7FFFFFFF
 
 
-class _Waiter:
-    """One publish() call: its future is done when the last of its records is stored."""
-
-    __slots__ = ("future", "left")
-
-    def __init__(self, future: asyncio.Future[None], left: int) -> None:
-        self.future = future
-        self.left = left
-
-    def stored(self) -> None:
-        self.left -= 1
-        if self.left == 0 and not self.future.done():
-            self.future.set_result(None)
-
-    def failed(self, error: Unavailable) -> None:
-        if not self.future.done():
-            self.future.set_exception(error)
-
-
-class _Lane:
-    """One partition: what waits, and the produce in flight."""
-
-    __slots__ = ("busy", "partition", "since", "topic", "waiting")
-
-    def __init__(self, topic: str, partition: int) -> None:
-        self.topic = topic
-        self.partition = partition
-        self.waiting: deque[tuple[Record, _Waiter | None]] = deque()
-        self.busy = False
-        self.since: float | None = None
-
-
 class Publisher:
     """Produces records with acks=all and idempotence, in order per partition."""
 
     def __init__(self, settings: KafkaSettings, prefix: str) -> None:
-        self._settings = settings
         self._prefix = prefix
-        self._producer: AIOKafkaProducer | None = None
-        self._lanes: dict[tuple[str, int], _Lane] = {}
-        self._dirty: set[_Lane] = set()
+        self._producers = Producers(settings)
+        self._lanes: dict[tuple[str, int], Lane] = {}
+        self._dirty: set[Lane] = set()
         self._flushing = False
         self._partitions: dict[str, int] = {}
+        self._missing: dict[str, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._restarting: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Connect.
@@ -90,50 +65,38 @@ class Publisher:
         Raises:
             Unavailable: no broker answers.
         """
-        producer = AIOKafkaProducer(
-            **client_options(self._settings),
-            acks="all",
-            enable_idempotence=True,
-            max_batch_size=MAX_BATCH_BYTES,
-            compression_type=self._settings.compression,
-            linger_ms=0,
-        )
-        try:
-            await producer.start()
-        except KafkaError as error:
-            await disconnect(producer.stop())
-            raise Unavailable(f"Kafka does not answer at {self._settings.bootstrap}") from error
-        self._producer = producer
+        await self._producers.start()
 
     async def stop(self) -> None:
         """Send what waits, then disconnect."""
+        self._producers.stop_renewing()
         await disconnect(self._leave())
-        self._producer = None
+        self._producers.forget()
 
     async def _leave(self) -> None:
         while self._tasks:
             await asyncio.wait(set(self._tasks))
-        if self._producer is not None:
-            await self._producer.stop()
+        await self._producers.stop()
 
     def publish(self, records: Sequence[Record]) -> asyncio.Future[None]:
         """Queue records now; the future is done once Kafka has them all.
 
-        The future fails with Unavailable when Kafka refused or did not answer in time: some of the
-        records may then be stored all the same, so whoever repeats them needs stable ids.
+        The future fails with Unavailable when Kafka did not answer in time: some of the records may
+        then be stored all the same, so whoever repeats them needs stable ids. It fails with Refused
+        when some can never be stored: these are named, and all the others are stored.
         """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if not records:
             future.set_result(None)
             return future
-        waiter = _Waiter(future, len(records))
+        waiter = Waiter(future, len(records))
         for record in records:
-            self._queue(record, waiter)
+            self._queue((record, waiter))
         return future
 
     def post(self, record: Record) -> None:
         """Queue one record whose loss its sender would notice by other means (a request)."""
-        self._queue(record, None)
+        self._queue((record, None))
 
     def pending_s(self) -> float:
         """How long the oldest produce in flight has been waiting for its acknowledgement."""
@@ -148,30 +111,49 @@ class Publisher:
         """
         name = self._name(topic)
         try:
-            found = await self._require().partitions_for(name)
+            found = await self._producers.current().producer.partitions_for(name)
         except KafkaError as error:
+            if verdict_of(error) is Verdict.NO_TOPIC:
+                self._missing[name] = time.monotonic() + _MISSING_S
             raise Unavailable(f"topic {name} is not there: run 'voltbus topics'") from error
+        self._missing.pop(name, None)
         self._partitions[name] = len(found)
         return len(found)
+
+    async def partition_counts(self) -> dict[str, int]:
+        """The number of partitions of every topic that is there now, by its full name.
+
+        Raises:
+            Unavailable: no broker answers.
+        """
+        client = self._producers.current().producer.client
+        try:
+            async with asyncio.timeout(_COUNTS_S):
+                cluster = await client.fetch_all_metadata()
+        except (KafkaError, TimeoutError) as error:
+            raise Unavailable("Kafka does not say which topics there are") from error
+        return {topic: len(cluster.partitions_for_topic(topic) or ()) for topic in cluster.topics()}
 
     def _name(self, topic: str) -> str:
         return topic if topic.startswith(self._prefix) else self._prefix + topic
 
-    def _require(self) -> AIOKafkaProducer:
-        if self._producer is None:
-            raise Unavailable("the publisher is not connected")
-        return self._producer
+    # Queueing.
 
-    def _queue(self, record: Record, waiter: _Waiter | None) -> None:
+    def _queue(self, entry: Entry) -> None:
+        record = entry[0]
         name = self._name(record.topic)
+        count = self._partitions.get(name, 0)
         partition = record.partition
-        if partition is None:
-            count = self._partitions.get(name, 0)
-            partition = -1 if count == 0 else _hash(record.key or b"") % count
+        if count == 0:
+            partition = _UNRESOLVED
+        elif partition is None:
+            partition = _hash(record.key or b"") % count
+        elif not 0 <= partition < count:
+            partition = _UNRESOLVED  # the topic may have grown since it was looked at
         lane = self._lanes.get((name, partition))
         if lane is None:
-            lane = self._lanes[name, partition] = _Lane(name, partition)
-        lane.waiting.append((record, waiter))
+            lane = self._lanes[name, partition] = Lane(name, partition)
+        lane.waiting.append(entry)
         if not lane.busy:
             self._dirty.add(lane)
             if not self._flushing:
@@ -188,85 +170,120 @@ class Publisher:
                 task.add_done_callback(self._tasks.discard)
         self._dirty.clear()
 
-    async def _drain(self, lane: _Lane) -> None:
+    async def _drain(self, lane: Lane) -> None:
         try:
-            if lane.partition < 0:
-                await self._resolve(lane)
-                return
             while lane.waiting:
-                await self._produce(lane)
+                if lane.partition == _UNRESOLVED:
+                    await self._resolve(lane)
+                else:
+                    await self._produce(lane)
         finally:
             lane.busy = False
             lane.since = None
 
-    async def _resolve(self, lane: _Lane) -> None:
-        """The first records of a topic wait here until its number of partitions is known."""
+    # The first records of a topic, and those for a partition that it does not seem to have.
+
+    async def _resolve(self, lane: Lane) -> None:
+        """Wait for the topic's number of partitions; refuse what it has no place for."""
+        name = lane.topic
+        if not is_legal_topic(name):
+            self._refuse_all(lane, "no topic may have this name")
+            return
         try:
-            await self.learn(lane.topic)
+            if self._missing.get(name, 0.0) > time.monotonic():
+                raise Unavailable(f"topic {name} is not there: run 'voltbus topics'")  # noqa: TRY301 - as learn() says it
+            count = await self.learn(name)
         except Unavailable as error:
-            self._fail([waiter for _, waiter in lane.waiting], error)
+            waiting = list(lane.waiting)
+            lane.waiting.clear()
+            for entry in waiting:
+                self._not_there(entry, error, missing=name in self._missing)
+            return
+        waiting = list(lane.waiting)
+        lane.waiting.clear()
+        for entry in waiting:
+            partition = entry[0].partition
+            if partition is None or 0 <= partition < count:
+                self._queue(entry)
+            else:
+                refuse(entry, RefusalReason.UNDELIVERABLE, "the topic has no such partition")
+
+    @staticmethod
+    def _refuse_all(lane: Lane, detail: str) -> None:
+        while lane.waiting:
+            refuse(lane.waiting.popleft(), RefusalReason.UNDELIVERABLE, detail)
+
+    @staticmethod
+    def _not_there(entry: Entry, error: VoltbusError, *, missing: bool) -> None:
+        """No topic: an address that somebody gave us is wrong, one of our own is the operator's.
+
+        A record with a partition of its own is for one reader, who named the topic. The others are
+        for topics of ours, and are wanted once somebody creates these.
+        """
+        if missing and entry[0].partition is not None:
+            refuse(entry, RefusalReason.UNDELIVERABLE, "the topic is not there or not for us")
+        elif entry[1] is not None:
+            entry[1].failed(error)
+
+    # Producing.
+
+    async def _produce(self, lane: Lane) -> None:
+        try:
+            generation = self._producers.current()
+        except Unavailable as error:
+            _fail(lane.waiting, error)
             lane.waiting.clear()
             return
-        while lane.waiting:
-            record, waiter = lane.waiting.popleft()
-            self._queue(record, waiter)
-
-    async def _produce(self, lane: _Lane) -> None:
-        waiters: list[_Waiter | None] = []
+        batch, taken = lane.fill(generation.create_batch)
+        if not taken:
+            return
+        size = batch.size()
+        lane.since = time.monotonic()
         try:
-            producer = self._require()
-            builder = producer.create_batch()
-            while lane.waiting:
-                record, waiter = lane.waiting[0]
-                # The first record is always taken, so an oversized one fails alone.
-                if (
-                    builder.append(
-                        key=record.key, value=record.value, headers=record.headers, timestamp=None
-                    )
-                    is None
-                ):
-                    break
-                lane.waiting.popleft()
-                waiters.append(waiter)
-            lane.since = time.monotonic()
-            stored = await producer.send_batch(builder, lane.topic, partition=lane.partition)
-            await stored
-        except (KafkaError, Unavailable, AssertionError) as error:
-            log.warning("kafka.produce.failed", topic=lane.topic, error=type(error).__name__)
-            self._fail(waiters, Unavailable(f"Kafka did not store: {type(error).__name__}"))
-            await self._mend()
+            await generation.store(batch, lane.topic, lane.partition)
+        except ProduceFailed as failure:
+            log.warning("kafka.produce.failed", topic=lane.topic, error=str(failure))
+            verdict = verdict_of(failure.cause)
+            self._judge(lane, taken, size, verdict, str(failure))
+            if failure.numbered or verdict is not Verdict.NO_TOPIC:
+                await self._producers.renew(generation)
         else:
-            for waiter in waiters:
+            lane.settled(taken)
+            for _, waiter in taken:
                 if waiter is not None:
                     waiter.stored()
         finally:
             lane.since = None
 
-    @staticmethod
-    def _fail(waiters: Iterable[_Waiter | None], error: Unavailable) -> None:
-        for waiter in waiters:
-            if waiter is not None:
-                waiter.failed(error)
-
-    async def _mend(self) -> None:
-        """A producer whose sender died (lost sequence after an outage) is replaced by a new one."""
-        if self._restarting is None or self._restarting.done():
-            self._restarting = asyncio.get_running_loop().create_task(self._restart())
-        await asyncio.shield(self._restarting)
-
-    async def _restart(self) -> None:
-        producer = self._producer
-        await asyncio.sleep(_RESTART_PAUSE_S)
-        if producer is None or not producer._sender.sender_task.done():  # noqa: SLF001 - the only place that tells a dead sender
-            return
-        self._producer = None
-        try:
-            await disconnect(producer.stop())
-        except KafkaError:
-            log.info("kafka.producer.stop.failed")
-        try:
-            await self.start()
-        except Unavailable:
-            self._producer = producer
+    def _judge(
+        self, lane: Lane, taken: list[Entry], size: int, verdict: Verdict, cause: str
+    ) -> None:
+        """What becomes of the records of a batch that was not stored."""
+        error = Unavailable(f"Kafka did not store: {cause}")
+        if verdict is Verdict.NO_TOPIC:
+            lane.settled(taken)
+            for entry in taken:
+                self._not_there(entry, error, missing=True)
+        elif verdict is Verdict.NOT_NOW:
+            lane.tries += 1
+            if lane.tries < _MOST_TRIES:
+                lane.put_back(taken)
+            else:
+                lane.settled(taken)
+                _fail(taken, error)
+        elif len(taken) > 1:
+            lane.isolate(taken)
+            if verdict is Verdict.TOO_LARGE:
+                lane.shrink(size)
         else:
-            log.info("kafka.producer.restarted")
+            lane.settled(taken)
+            reason = (
+                RefusalReason.TOO_LARGE if verdict is Verdict.TOO_LARGE else RefusalReason.MALFORMED
+            )
+            refuse(taken[0], reason, f"the broker refused a record of {size} bytes: {cause}")
+
+
+def _fail(entries: Iterable[Entry], error: VoltbusError) -> None:
+    for _, waiter in entries:
+        if waiter is not None:
+            waiter.failed(error)

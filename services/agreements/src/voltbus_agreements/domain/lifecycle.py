@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from voltbus_agreements.domain import usage
 from voltbus_agreements.domain.agreement import (
     AMENDABLE,
@@ -29,6 +31,7 @@ from voltbus_agreements.domain.refusals import (
     PeriodOver,
 )
 from voltbus_agreements.domain.terms import Terms, instant, missing_for_activation, normal
+from voltbus_backbone.bounds import AGREEMENT_BYTES
 from voltbus_backbone.contract.agreements import AgreementStatus as Status
 
 if TYPE_CHECKING:
@@ -72,6 +75,7 @@ def create(agreement_id: str, terms: Terms, *, now: datetime) -> Change:
     """
     at = instant(now)
     draft = Agreement(agreement_id, normal(terms), Status.DRAFT, 1, at, at)
+    _check_size(draft)
     return Change(draft, Happening.CREATED, "create")
 
 
@@ -168,6 +172,7 @@ def amend(
         at=at,
         exhausted=usage.is_exhausted(new.limits, used_wh),
     )
+    _check_size(amended)
     return Change(amended, Happening.UPDATED, "amend")
 
 
@@ -232,6 +237,17 @@ def _beginning(terms: Terms, at: datetime) -> Status:
 
 def _is_over(terms: Terms, at: datetime) -> bool:
     return terms.valid_to is not None and terms.valid_to <= at
+
+
+def _check_size(agreement: Agreement) -> None:
+    """Others get the whole agreement in one record: no field's own bound keeps their sum small."""
+    told = msgspec.to_builtins(agreement.snapshot())
+    sizes = {name: len(msgspec.json.encode(value)) for name, value in told.items()}
+    size = sum(sizes.values()) + sum(len(name) + 4 for name in sizes)
+    if size > AGREEMENT_BYTES:
+        largest = max(sizes, key=lambda name: sizes[name])
+        message = f"takes {sizes[largest]} of {size} bytes; an agreement may take {AGREEMENT_BYTES}"
+        raise InvalidTerms([FieldError(largest, message)])
 
 
 def _check_live_amendment(agreement: Agreement, new: Terms, at: datetime) -> None:

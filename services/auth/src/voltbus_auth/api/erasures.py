@@ -87,7 +87,7 @@ async def erased(store: Store, token: Token, at: datetime, authorization: str) -
     Raises:
         Problem: it changed meanwhile (412).
     """
-    done = await store.erasure.erase(token, at=at, by=_caller(authorization))
+    done = await store.erasure.erase(token, at=at, by=caller(authorization))
     if done is None:
         raise Problem(
             412, "precondition-failed", "It has changed since: read it again, then retry."
@@ -95,7 +95,7 @@ async def erased(store: Store, token: Token, at: datetime, authorization: str) -
     return ErasureAnswer(**asdict(done))
 
 
-def _caller(authorization: str) -> str:
+def caller(authorization: str) -> str:
     """Who asks: the subject of a bearer token whose signature the scope's check has verified."""
     try:
         claims = jwt.decode(authorization.partition(" ")[2], options={"verify_signature": False})

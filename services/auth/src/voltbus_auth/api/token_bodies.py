@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import orjson
 from fastapi import Header, Path
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from voltbus_auth.api.fields import Text, Time
 from voltbus_auth.domain.identifiers import TokenKey, masked
@@ -23,6 +23,7 @@ from voltbus_auth.domain.tokens import (
     Whitelist,
 )
 from voltbus_auth.store import Value
+from voltbus_backbone.blanks import trimmed
 from voltbus_backbone.bodies import checked
 from voltbus_backbone.contract.pushed import PutToken, RemoveToken
 from voltbus_backbone.errors import InvalidRecord
@@ -88,17 +89,25 @@ class TokenRights(BaseModel):
         return {**fields, "sites": tuple(self.sites), "evse_kinds": tuple(self.evse_kinds)}
 
 
+def _without_blanks(value: Any) -> Any:
+    return trimmed(value) if isinstance(value, str) else value
+
+
 class TokenRequest(TokenRights):
     """A token to register."""
 
-    id_token: str = Field(min_length=1, max_length=255, description="As the reader reads it.")
+    id_token: Annotated[str, BeforeValidator(_without_blanks)] = Field(
+        min_length=1,
+        max_length=255,
+        description="As the reader reads it; blanks and NULs around it are left out.",
+    )
     type: str = Field(default=DEFAULT_TYPE, min_length=1, max_length=20)
 
     @field_validator("id_token")
     @classmethod
     def _plain(cls, value: str) -> str:
-        if value != value.strip() or not value.isprintable():
-            raise ValueError("leave out surrounding spaces and control characters")
+        if not value.isprintable():
+            raise ValueError("leave out control characters")
         return value
 
     @field_validator("type")

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
-from fastapi import APIRouter, Depends, Path, Query
+import orjson
+from fastapi import APIRouter, Depends, Header, Path, Query, Response
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, ConfigDict
 
-from voltbus_auth.api.fields import Time
+from voltbus_auth.api.erasures import caller
+from voltbus_auth.api.fields import Text, Time
+from voltbus_auth.api.token_bodies import IdempotencyKey
 from voltbus_auth.domain.account import snapshot
-from voltbus_auth.domain.record import Record
+from voltbus_auth.domain.intake import to_milliseconds
+from voltbus_auth.domain.portable import Format
+from voltbus_auth.domain.record import OPERATOR, Closed, Record
+from voltbus_auth.domain.transaction_rows import write_rows
+from voltbus_auth.handlers.closing import TransactionCloser
 from voltbus_auth.store import Store
 from voltbus_backbone.errors import Problem, not_found
 from voltbus_backbone.http import scope
-from voltbus_backbone.rest import Paging, page
+from voltbus_backbone.rest import Paging, StoredAnswer, page
 
 TransactionRef = Annotated[str, Path(pattern=r"^[0-9a-f]{26}$")]
 _MOST_SAMPLE_SETS = 5000
@@ -33,7 +43,13 @@ _ALWAYS = (
     "energy_wh",
     "stopped_reason",
     "charging_state",
+    "closed_by",
 )
+
+
+def _within(since: datetime | None, until: datetime | None) -> dict[str, datetime]:
+    bounds = {"$gte": since, "$lt": until}
+    return {sign: value for sign, value in bounds.items() if value is not None}
 
 
 class TransactionFilters:
@@ -41,29 +57,58 @@ class TransactionFilters:
 
     def __init__(
         self,
-        station: Annotated[str | None, Query(description="Station id.")] = None,
+        *,
+        station_id: Annotated[str | None, Query()] = None,
+        site_id: Annotated[
+            str | None, Query(description="Of the stations that are at this site now.")
+        ] = None,
         state: Annotated[Literal["active", "ended"] | None, Query()] = None,
         token_ref: Annotated[str | None, Query()] = None,
+        agreement_id: Annotated[str | None, Query()] = None,
+        doubt: Annotated[
+            str | None, Query(pattern=r"^[a-z0-9_]{1,40}$", description="That has this doubt.")
+        ] = None,
         since: Annotated[Time | None, Query(alias="from", description="Began at or after.")] = None,
         until: Annotated[Time | None, Query(alias="to", description="Began before.")] = None,
+        ended_from: Annotated[Time | None, Query(description="Ended at or after.")] = None,
+        ended_to: Annotated[Time | None, Query(description="Ended before.")] = None,
     ) -> None:
-        self.query: dict[str, Any] = {}
-        if station is not None:
-            self.query["station_id"] = station
-        if state is not None:
-            self.query["state"] = state
-        if token_ref is not None:
-            self.query["token.token_ref"] = token_ref
-        bounds = {"$gte": since, "$lt": until}
-        window = {sign: value for sign, value in bounds.items() if value is not None}
-        if window:
-            self.query["first_at"] = window
+        wanted = {
+            "station_id": station_id,
+            "state": state,
+            "token.token_ref": token_ref,
+            "token.agreement_id": agreement_id,
+            "doubts": doubt,
+            "first_at": _within(since, until) or None,
+            "ended_at": _within(ended_from, ended_to) or None,
+        }
+        self.query = {name: value for name, value in wanted.items() if value is not None}
+        self.site_id = site_id
+
+    async def resolve(self, store: Store) -> dict[str, Any]:
+        """The query for the store, in which a site stands for its stations."""
+        if self.site_id is None:
+            return self.query
+        stations = set(await store.projection.stations_at(self.site_id))
+        if "station_id" in self.query:
+            stations &= {self.query["station_id"]}
+        return {**self.query, "station_id": {"$in": sorted(stations)}}
 
 
-def transactions_router(store: Store) -> APIRouter:
+class CloseRequest(BaseModel):
+    """Why a transaction is closed although its station never told its end."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: Text
+
+
+def transactions_router(
+    store: Store, closing: TransactionCloser, now: Callable[[], datetime]
+) -> APIRouter:
     """The routes."""
     router = APIRouter(prefix="/v1/transactions", tags=["transactions"])
-    read = scope("transactions:read")
+    read, write = scope("transactions:read"), scope("transactions:write")
 
     @router.get("", summary="List transactions, the newest first", dependencies=[read])
     async def list_transactions(
@@ -72,9 +117,16 @@ def transactions_router(store: Store) -> APIRouter:
         after = await _edge(store, paging.starting_after)
         before = await _edge(store, paging.ending_before)
         found, more = await store.transaction.page(
-            filters.query, limit=paging.limit, after=after, before=before
+            await filters.resolve(store), limit=paging.limit, after=after, before=before
         )
-        return page([_shown(record) for record in found], has_more=more)
+        return page([show(record) for record in found], has_more=more)
+
+    @router.get("/export", summary="Export transactions, the newest first", dependencies=[read])
+    async def export(
+        filters: Annotated[TransactionFilters, Depends()],
+        form: Annotated[Format, Query(alias="format")] = Format.NDJSON,
+    ) -> StreamingResponse:
+        return _stream(store, await filters.resolve(store), form)
 
     @router.get("/{ref}", summary="Show a transaction with its samples", dependencies=[read])
     async def get(ref: TransactionRef) -> dict[str, Any]:
@@ -82,9 +134,57 @@ def transactions_router(store: Store) -> APIRouter:
         if record is None:
             raise not_found("transaction")
         samples = await store.transaction.samples_of(ref, _MOST_SAMPLE_SETS)
-        return {**_shown(record), "samples": msgspec.to_builtins(samples)}
+        return {**show(record), "samples": msgspec.to_builtins(samples)}
+
+    @router.post(
+        "/{ref}/close",
+        summary="Close a transaction whose end was never told",
+        description="It ends with what was measured, with the doubt `closed_by_operator`. A stop "
+        "that comes later still corrects it.",
+        dependencies=[write],
+    )
+    async def close(
+        ref: TransactionRef,
+        body: CloseRequest,
+        authorization: Annotated[str, Header()] = "",
+        idempotency_key: IdempotencyKey = None,
+    ) -> Response:
+        async def operation() -> StoredAnswer:
+            closed = Closed(to_milliseconds(now()), OPERATOR, body.reason, caller(authorization))
+            record = await closing.close(ref, closed)
+            if record is None:
+                if await store.transaction.find(ref) is None:
+                    raise not_found("transaction")
+                raise Problem(409, "already-ended", "The end of this transaction is known.")
+            return StoredAnswer("", 200, orjson.dumps(show(record)), {})
+
+        answer = await store.idempotency.run(
+            idempotency_key and f"close:{idempotency_key}",
+            {"ref": ref, "reason": body.reason},
+            operation,
+        )
+        return answer.response()
 
     return router
+
+
+def _stream(store: Store, query: dict[str, Any], form: Format) -> StreamingResponse:
+    async def lines() -> AsyncIterator[str]:
+        header = True
+        async for portion in store.transaction.all(query):
+            yield write_rows([show(record) for record in portion], form, header=header)
+            header = False
+        if header and form is Format.CSV:
+            yield write_rows([], form, header=True)
+
+    return StreamingResponse(
+        lines(),
+        media_type="application/x-ndjson" if form is Format.NDJSON else "text/csv",
+        headers={
+            "Cache-Control": "no-store",
+            "Content-Disposition": f'attachment; filename="transactions.{form.value}"',
+        },
+    )
 
 
 async def _edge(store: Store, ref: str | None) -> Record | None:
@@ -96,14 +196,22 @@ async def _edge(store: Store, ref: str | None) -> Record | None:
     return record
 
 
-def _shown(record: Record) -> dict[str, Any]:
+def show(record: Record) -> dict[str, Any]:
     """The public snapshot as JSON; ``samples`` are shown one by one only."""
     fields: dict[str, Any] = msgspec.to_builtins(
         snapshot(record, at=record.last_at, samples=()), builtin_types=(datetime,)
     )
     fields["updated_at"] = fields.pop("at")
-    fields.setdefault("missing_seq_nos", [])
-    fields.setdefault("doubts", [])
+    for name in ("missing_seq_nos", "doubts", "repairs"):
+        fields.setdefault(name, [])
+    fields.setdefault("details", {})
     fields.setdefault("energy_source", "unknown")
     fields.setdefault("offline", False)
+    closed = record.closed
+    fields["closed"] = closed and {
+        "at": closed.at,
+        "by": closed.by,
+        "reason": closed.reason or None,
+        "who": closed.who or None,
+    }
     return {**dict.fromkeys(_ALWAYS), **fields}

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from voltbus_auth.domain.record import OPERATOR, read_details
+from voltbus_auth.domain.superseding import has_overlap, is_superseded
 from voltbus_backbone.contract.auth import TransactionChanged
+from voltbus_backbone.contract.values import Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
     from voltbus_auth.domain.record import Record
+    from voltbus_auth.domain.registers import Reading
     from voltbus_backbone.contract.values import Sample
 
 ACTIVE = "active"
@@ -22,34 +28,78 @@ _SLACK_WH = 1000
 _TOLERANCE_S = 60.0
 _OLDEST_CLOCK = 2015
 _MOST_MISSING = 100
+# A message that is so much older than the start has another clock.
+_CLOCK_SET_BACK = timedelta(days=1)
+SUMMED = "samples: the register is the sum of single phases"
+
+
+@dataclass(frozen=True, slots=True)
+class Registers:
+    """What is known of the register: at the start, at the end, and the readings between.
+
+    ``summed``: only single phases were told, and are added up.
+    """
+
+    start_wh: int | None
+    stop_wh: int | None
+    first: Reading | None
+    last: Reading | None
+    summed: bool = False
+
+
+def registers(record: Record) -> Registers:
+    """The readings that count: of the whole outlet, else of its phases."""
+    start = record.start.meter_wh if record.start is not None else None
+    if start is None and record.begin is not None:
+        start = record.begin.wh
+    stop = record.stop.meter_wh if record.stop is not None else None
+    if stop is None and record.stop is not None and record.end is not None:
+        stop = record.end.wh
+    phases = record.phases
+    if start is None and stop is None and record.first is None and phases.first is not None:
+        return Registers(
+            phases.begin.wh if phases.begin is not None else None,
+            phases.end.wh if phases.end is not None and record.stop is not None else None,
+            phases.first,
+            phases.last,
+            summed=True,
+        )
+    return Registers(start, stop, record.first, record.last)
 
 
 def energy(record: Record) -> tuple[int | None, str]:
-    """Energy in Wh and how it is known: register, samples or unknown."""
-    start, stop = meter_start(record), meter_stop(record)
-    if start is not None and stop is not None:
-        return (stop - start, "register") if stop >= start else (None, "unknown")
-    first = start if start is not None else (record.first.wh if record.first else None)
-    last = record.last.wh if record.last else None
-    if first is None or last is None or last < first:
+    """Energy in Wh and how it is known: register, samples or unknown.
+
+    Without a reading at the start it is counted from the first between, which is a lower bound; one
+    reading alone says nothing.
+    """
+    found = registers(record)
+    start, stop, first, last = found.start_wh, found.stop_wh, found.first, found.last
+    source = "samples"
+    if start is not None and stop is not None and not found.summed:
+        source = "register"
+    top = stop if stop is not None else (last.wh if last is not None else None)
+    if start is None and first is not None:
+        alone = (last is None or first.at >= last.at) and top == first.wh
+        start = None if alone else first.wh
+    if start is None or top is None or top < start:
         return None, "unknown"
-    return last - first, "samples"
+    return top - start, source
+
+
+def has_readings(record: Record) -> bool:
+    """Whether any message had a reading of the register."""
+    return record.first is not None or record.phases.first is not None
 
 
 def meter_start(record: Record) -> int | None:
     """The register when it began."""
-    if record.start is not None and record.start.meter_wh is not None:
-        return record.start.meter_wh
-    return record.begin.wh if record.begin is not None else None
+    return registers(record).start_wh
 
 
 def meter_stop(record: Record) -> int | None:
     """The register when it ended; None while it is open."""
-    if record.stop is None:
-        return None
-    if record.stop.meter_wh is not None:
-        return record.stop.meter_wh
-    return record.end.wh if record.end is not None else None
+    return registers(record).stop_wh
 
 
 def missing_seq_nos(record: Record) -> tuple[int, ...]:
@@ -67,28 +117,72 @@ def missing_seq_nos(record: Record) -> tuple[int, ...]:
 
 
 def doubts(record: Record) -> tuple[str, ...]:
-    """What whoever bills should look at first, sorted."""
-    return tuple(sorted({*record.flags, *_doubts(record)}))
+    """What whoever bills should look at first, sorted; docs/transactions.md explains each."""
+    return tuple(sorted({*record.flags, *record.judged, *_doubts(record)}))
+
+
+def repairs(record: Record) -> tuple[str, ...]:
+    """What of its messages was read otherwise than it came, a sentence each, sorted."""
+    notes = {SUMMED} if registers(record).summed else set()
+    return tuple(sorted({*record.repairs, *notes}))
 
 
 def _doubts(record: Record) -> Iterator[str]:
-    start, stop = record.start, record.stop
-    if record.first_at.year < _OLDEST_CLOCK:
-        yield "clock"
-    if stop is not None:
-        if start is None:
+    yield from _clock_doubts(record)
+    yield from _end_doubts(record)
+    if record.ended:
+        if record.start is None:
             yield "no_start"
-        elif stop.at < start.at:
-            yield "ends_before_start"
         if energy(record)[0] is None:
             yield "no_energy"
+        if _is_without_token(record):
+            yield "no_token"
+    if meter_start(record) is None and (record.ended or _has_begun(record)):
+        yield "no_start_register"
     yield from _register_doubts(record)
     yield from _window_doubts(record)
 
 
+def _clock_doubts(record: Record) -> Iterator[str]:
+    start, stop = record.start, record.stop
+    if record.first_at.year < _OLDEST_CLOCK:
+        yield "clock"
+    if start is not None and start.at - record.first_at > _CLOCK_SET_BACK:
+        yield "clock"
+    if start is not None and stop is not None and stop.at < start.at:
+        yield "ends_before_start"
+
+
+def _end_doubts(record: Record) -> Iterator[str]:
+    """That nobody told its end, or that its EVSE did something else before it."""
+    if has_overlap(record):
+        yield "overlap"
+    if record.stop is not None:
+        return
+    if is_superseded(record):
+        yield "superseded"
+    if record.closed is not None and record.closed.by == OPERATOR:
+        yield "closed_by_operator"
+
+
+def _is_without_token(record: Record) -> bool:
+    """Nobody was named, and nobody had to be (C02); 1.6 has no start without an idTag."""
+    return (
+        record.token is None
+        and not record.anonymous
+        and record.protocol is not Protocol.OCPP16
+        and record.start is not None
+    )
+
+
+def _has_begun(record: Record) -> bool:
+    """The start is known and a reading came after it, none with it."""
+    return record.start is not None and registers(record).first is not None
+
+
 def _register_doubts(record: Record) -> Iterator[str]:
-    first, last = record.first, record.last
-    begun, ended = meter_start(record), meter_stop(record)
+    found = registers(record)
+    first, last, begun, ended = found.first, found.last, found.start_wh, found.stop_wh
     if begun is not None and ended is not None and ended < begun:
         yield "register_backwards"
     if first is not None and last is not None and last.wh < first.wh:
@@ -134,7 +228,7 @@ def snapshot(record: Record, *, at: datetime, samples: tuple[Sample, ...]) -> Tr
         protocol=record.protocol,
         transaction_id=record.wire_id,
         revision=record.revision,
-        state=ACTIVE if stop is None else ENDED,
+        state=ENDED if record.ended else ACTIVE,
         at=at,
         evse_id=record.evse_id,
         connector_id=record.connector_id,
@@ -143,7 +237,7 @@ def snapshot(record: Record, *, at: datetime, samples: tuple[Sample, ...]) -> Tr
         authorization=token.status if token is not None else None,
         authorization_reference=token.authorization_reference if token is not None else None,
         started_at=start.at if start is not None else None,
-        ended_at=stop.at if stop is not None else None,
+        ended_at=ended_at(record),
         meter_start_wh=meter_start(record),
         meter_stop_wh=meter_stop(record),
         energy_wh=wh,
@@ -156,4 +250,14 @@ def snapshot(record: Record, *, at: datetime, samples: tuple[Sample, ...]) -> Tr
         samples=samples,
         missing_seq_nos=missing_seq_nos(record),
         doubts=doubts(record),
+        details=read_details(record.details),
+        repairs=repairs(record),
+        closed_by=record.closed.by if record.closed is not None and stop is None else None,
     )
+
+
+def ended_at(record: Record) -> datetime | None:
+    """When it ended; of one that was closed without an end, when it was last heard of."""
+    if record.stop is not None:
+        return record.stop.at
+    return record.last_at if record.closed is not None else None

@@ -176,8 +176,12 @@ def _accepted(case: Case) -> Verdict:
 
 
 def _cache_expiry(case: Case) -> datetime:
-    """The first moment at which the answer could change by the clock alone."""
-    at = case.question.at
+    """The first moment from now on at which the answer could change by the clock alone.
+
+    Of a start that is told a day late it is counted from now: the station asks for what it may do
+    from now on. What is closed by now is not to be relied on any more.
+    """
+    at = case.question.valid_from
     prepaid = case.coverage is not None and case.coverage.terms.limits.prepaid
     if prepaid or case.token.credit is not None:
         return at  # C17: credit is asked for each time
@@ -186,7 +190,10 @@ def _cache_expiry(case: Case) -> datetime:
     if case.coverage is not None:
         ends.append(case.coverage.terms.valid_to)
         windows.append(case.coverage.schedule)
-    ends.extend(window.at(at)[1] for window in windows if window is not None)
+    for window in windows:
+        if window is not None:
+            is_open, changes = window.at(at)
+            ends.append(changes if is_open else at)
     return min(end for end in ends if end is not None)
 
 

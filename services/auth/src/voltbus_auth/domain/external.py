@@ -228,7 +228,7 @@ def by_silence(local: Verdict, question: Question, policy: Policy) -> Verdict:
         )
     if local.decision.status is not AuthorizationStatus.ACCEPTED:
         return local
-    expiry = question.at + _SHORT
+    expiry = question.valid_from + _SHORT
     if local.decision.cache_expiry is not None:
         expiry = min(expiry, local.decision.cache_expiry)
     return msgspec.structs.replace(

@@ -3,7 +3,8 @@
 A token reference is an HMAC-SHA-256 of the token's type and folded value under a secret key. An
 unkeyed hash of a 4 or 7 byte UID could be reversed by trying them all (ENISA on pseudonymisation).
 Two tokens are equal when type and value are, whatever their case (OCPP 2.0.1 C01.FR.25); nothing
-else is folded away, except the hyphens and the check digit that an eMAID may be written without.
+else is folded away, except the hyphens and the check digit that an eMAID may be written without,
+and the blanks and NULs that a reader puts around a value (``voltbus_backbone.blanks``).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import hashlib
 import hmac
 from typing import TYPE_CHECKING
 
+from voltbus_backbone.blanks import trimmed
 from voltbus_backbone.emaid import folded, is_hyphenated, normalise
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ class TokenKey:
     def ref(self, kind: str, value: str) -> str:
         """The reference of a value of a type; type "" is 1.6's idTag, which has none."""
         folded_kind = kind.casefold()
+        value = trimmed(value)
         plain = value.casefold()
         if folded_kind == _EMAID:
             plain = _contract(value)
@@ -76,7 +79,7 @@ class TokenKey:
         return {
             self.presented(token): self.ref(_EMAID, token.value)
             for token in tokens
-            if not token.type and is_hyphenated(token.value)
+            if not token.type and is_hyphenated(trimmed(token.value))
         }
 
     def all_of(self, kind: str, value: str) -> list[str]:

@@ -7,6 +7,7 @@ transaction id, and among several uses of one id by time and sequence number.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from voltbus_auth.domain.record import (
     wire_key,
 )
 from voltbus_backbone.contract.auth import Phase
+from voltbus_backbone.contract.values import Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,6 +41,7 @@ _REMEMBERED = 24
 _REMEMBERED_S = 60
 # By how much a station's clock may be set back within a transaction.
 _SKEW = timedelta(days=1)
+_UUID = re.compile(r"[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,25 @@ class Ledger:
         record = self.by_ref[ref]
         self.by_ref[ref] = replace(record, flags=record.flags | {flag})
 
+    def judge(self, ref: str, judged: frozenset[str]) -> None:
+        """Give a record that is being changed the doubts that all its readings raise."""
+        self.by_ref[ref] = replace(self.by_ref[ref], judged=judged)
+
+    def amend(self, record: Record, cause: str, event: str | None = UPDATED) -> Entry:
+        """Take a record that something else than a message of it has changed."""
+        told = Told(cause, record.revision + 1, event, self.now_s)
+        after = replace(record, revision=told.revision, recent=_remembered(record.recent, told))
+        self._put(after)
+        return Entry(after, told.event, told.revision)
+
+    def find_told(self, ref: str, cause: str) -> Entry | None:
+        """What a cause came to that the record remembers."""
+        record = self.by_ref[ref]
+        for told in record.recent:
+            if told.cause == cause:
+                return Entry(record, told.event, told.revision)
+        return None
+
     def correct(self, ref: str) -> Entry:
         """Tell a change that would have gone without an event."""
         record = self.by_ref[ref]
@@ -114,18 +136,20 @@ class Ledger:
         *,
         record: Record | None = None,
         holds: tuple[str, ...] = (),
+        arrived: datetime | None = None,
     ) -> Entry:
         """Fold a message in. ``record``: where it belongs; a new one is opened without.
 
-        ``cause`` names the Kafka record: the same one again is a redelivery, whose event is told
-        again under the same id, while a station's own resend is not told again.
+        ``arrived``: when it reached us. ``cause`` names the Kafka record: the same one again is a
+        redelivery, whose event is told again under the same id, while a station's own resend is
+        not told again.
         """
         if record is None:
             uses = self._uses(message)
             generation = max((use.generation for use in uses), default=-1) + 1
             record = open_record(message, generation=generation, era=self.era)
-        folded = fold(record, message, presented)
-        event: str | None = _EVENT[message.phase] if record.stop is None else CORRECTED
+        folded = fold(record, message, presented, arrived)
+        event: str | None = CORRECTED if record.ended else _EVENT[message.phase]
         if folded is record and record.revision:
             known = self._known(record, message, cause)
             if known is not None:
@@ -148,9 +172,9 @@ class Ledger:
         the transaction at this moment has to see them. Only a writing makes the other look again.
         """
         self._put(record)
-        for told in record.recent:
-            if told.cause == cause:
-                return Entry(record, told.event, told.revision)
+        known = self.find_told(record.ref, cause)
+        if known is not None:
+            return known
         if message.samples and message.seq_no is None and message.phase is Phase.UPDATED:
             return None
         return Entry(record, None, record.revision)
@@ -163,9 +187,14 @@ def _remembered(recent: tuple[Told, ...], told: Told) -> tuple[Told, ...]:
 
 
 def doubted(entry: Entry, flag: str) -> Entry:
-    """The entry with a doubt more, for what only the whole transaction shows."""
+    """The entry with a doubt more."""
     record = entry.record
     return replace(entry, record=replace(record, flags=record.flags | {flag}))
+
+
+def with_judgement(entry: Entry, found: frozenset[str]) -> Entry:
+    """The entry with the doubts that only the whole transaction shows."""
+    return replace(entry, record=replace(entry.record, judged=found))
 
 
 def era(now: datetime, kept: timedelta) -> str:
@@ -182,6 +211,9 @@ def era(now: datetime, kept: timedelta) -> str:
 
 def owner(uses: list[Record], message: TransactionMessage) -> Record | None:
     """Among the uses of one transaction id, the one this message belongs to."""
+    ours = next((use for use in uses if _is_only_use(use, message)), None)
+    if ours is not None:
+        return ours
     if message.phase is Phase.STARTED:
         return _start_of(uses, message)
     begun = [use for use in uses if _begin(use) <= message.at]
@@ -198,6 +230,16 @@ def owner(uses: list[Record], message: TransactionMessage) -> Record | None:
     # Of the use that came next: it may have been heard of by what came later in it.
     later = [one for one in uses if one.start is None and message.at < _begin(one)]
     return min(later, key=_begin, default=None)
+
+
+def _is_only_use(use: Record, message: TransactionMessage) -> bool:
+    """Whether its id has no other use, so that it outweighs what a station's clock says.
+
+    An id of 1.6 that a start was given is ours; a UUID is nobody else's.
+    """
+    if message.protocol is Protocol.OCPP16:
+        return use.protocol is Protocol.OCPP16 and use.start is not None
+    return bool(_UUID.fullmatch(use.wire_id))
 
 
 def _start_of(uses: list[Record], message: TransactionMessage) -> Record | None:

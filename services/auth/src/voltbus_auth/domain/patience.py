@@ -1,4 +1,4 @@
-"""Slowing down who tries key codes one after another (OCPP 2.0.1 C04.FR.06)."""
+"""Slowing down who tries key codes, or cards, one after another (OCPP 2.0.1 C04.FR.06)."""
 
 from __future__ import annotations
 
@@ -17,11 +17,7 @@ if TYPE_CHECKING:
     from voltbus_backbone.contract.auth import TransactionMessage
 
 _KEY_CODE = "keycode"
-_FREE = 3  # a driver mistypes
-_FIRST = timedelta(seconds=5)
-_LONGEST = timedelta(minutes=15)
 _FORGOTTEN = timedelta(hours=1)
-_REMEMBERED = 16  # more than it takes to the longest wait
 _STATIONS = 100_000
 # A station that was online says it within so much time; what is older was over when it was said.
 _LIVE = timedelta(minutes=5)
@@ -36,33 +32,37 @@ class Try:
     ref: str
 
 
-class Patience:
-    """The wrong values of the last hour, per station; from the third on each doubles the wait.
+class Throttle:
+    """The wrong values of the last hour, per station; beyond the free ones each doubles the wait.
 
     A value counts once: the same one again teaches nobody anything, be it a station's resend or
     the transaction that follows an Authorize. A right one neither counts nor forgives, or one's own
-    code would buy three tries at everybody else's. Kept by the replica that has the station's
-    partition.
+    code would buy more tries at everybody else's. ``free`` values cost nothing; the next one costs
+    ``first``, and none more than ``longest``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, free: int, first: timedelta, longest: timedelta) -> None:
+        self._free = free
+        self._first = first
+        self._longest = longest
+        self._remembered = free + int(longest / first).bit_length() + 2
         self._wrong: dict[str, dict[str, datetime]] = {}
 
     def waits(self, station_id: str, now: datetime) -> bool:
         """Whether this station must wait."""
         wrong = self._wrong.get(station_id)
-        if wrong is None:
+        if wrong is None or len(wrong) < self._free:
             return False
         recent = [at for at in wrong.values() if now - at <= _FORGOTTEN]
-        over = len(recent) - _FREE
-        return over >= 0 and now < max(recent) + min(_FIRST * 2**over, _LONGEST)
+        over = len(recent) - self._free
+        return over >= 0 and now < max(recent) + min(self._first * 2**over, self._longest)
 
     def wrong(self, shown: Try, now: datetime) -> None:
         """Count a value that nobody registered."""
         known = self._wrong.get(shown.station_id, {})
         recent = {ref: at for ref, at in known.items() if now - at <= _FORGOTTEN}
         recent.setdefault(shown.ref, now)
-        if len(recent) > _REMEMBERED:
+        if len(recent) > self._remembered:
             del recent[next(iter(recent))]
         if not known and len(self._wrong) >= _STATIONS:
             self._wrong.clear()
@@ -72,21 +72,51 @@ class Patience:
         """Take back that a value was wrong: it turned out to be another system's card."""
         self._wrong.get(shown.station_id, {}).pop(shown.ref, None)
 
+
+class Patience:
+    """How long a station must wait that holds up wrong values, key codes and cards apart.
+
+    Key codes are short and typed by hand: two are free, the wait grows to a quarter of an hour.
+    Cards are long, and an honest station sees unknown ones: many are free, and the wait stays
+    short, for drivers with a card of ours wait with whoever guesses. Kept by the replica that has
+    the station's partition.
+    """
+
+    def __init__(self) -> None:
+        self.codes = Throttle(free=3, first=timedelta(seconds=5), longest=timedelta(minutes=15))
+        self.cards = Throttle(free=30, first=timedelta(seconds=5), longest=timedelta(minutes=1))
+
+    def concerns(self, shown: Try, token: Token | None, now: datetime) -> bool:
+        """Whether ``judge`` could count it or make it wait: not so for almost every card."""
+        return (
+            token is None
+            or may_be_key_code(shown.type, token)
+            or self.cards.waits(shown.station_id, now)
+        )
+
     def judge(self, shown: Try, token: Token | None, verdict: Verdict, now: datetime) -> Verdict:
         """The verdict, or that the station must wait; what is wrong is counted.
 
         ``token``: what is registered here under the value, if anything. While a station waits, the
-        right key code gets the very answer that a wrong one gets. Cards never wait.
+        right value gets the very answer that a wrong one gets.
         """
+        typed = bool(shown.type)
+        if token is None and verdict.decision.status is AuthorizationStatus.ACCEPTED:
+            self.codes.cleared(shown)
+            self.cards.cleared(shown)
+            return verdict
+        if not is_key_code(token.type if token is not None else shown.type):
+            if self.cards.waits(shown.station_id, now):
+                return too_many_tries(typed=typed) if token is not None or typed else verdict
+            if token is None:
+                self.cards.wrong(shown, now)
         if not may_be_key_code(shown.type, token):
             return verdict
-        if token is None and verdict.decision.status is AuthorizationStatus.ACCEPTED:
-            self.cleared(shown)
-        elif self.waits(shown.station_id, now):
-            if token is not None or shown.type:
-                return too_many_tries(typed=bool(shown.type))
+        if self.codes.waits(shown.station_id, now):
+            if token is not None or typed:
+                return too_many_tries(typed=typed)
         elif token is None:
-            self.wrong(shown, now)
+            self.codes.wrong(shown, now)
         return verdict
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from voltbus_backbone.contract.values import Protocol
 from voltbus_backbone.hours import is_open, next_change
 
 if TYPE_CHECKING:
@@ -58,3 +59,10 @@ def place_of(state: StationState) -> Place:
         payment_methods=frozenset(state.payment_methods),
         evse_kinds=kinds,
     )
+
+
+def evse_of(protocol: Protocol, evse_id: int | None, connector_id: int | None) -> int | None:
+    """The EVSE that is meant: in 1.6 a connector is one, and connector 0 is the whole station."""
+    if protocol is Protocol.OCPP16:
+        return connector_id or None
+    return evse_id

@@ -65,7 +65,8 @@ class Question(msgspec.Struct, frozen=True):
     """What is asked. ``evse_id`` None: about the station as a whole.
 
     ``starting``: a transaction begins with this token, so that it takes one of those it may have.
-    ``of_transaction``: a transaction message asks, not an Authorize.
+    ``of_transaction``: a transaction message asks, not an Authorize. ``answered_at``: from when the
+    answer holds; of what was sent late that is not when it happened (``at``).
     """
 
     type: str
@@ -73,6 +74,12 @@ class Question(msgspec.Struct, frozen=True):
     evse_id: int | None = None
     starting: bool = False
     of_transaction: bool = False
+    answered_at: datetime | None = None
+
+    @property
+    def valid_from(self) -> datetime:
+        """From when a station may rely on the answer."""
+        return self.answered_at or self.at
 
 
 @dataclass(frozen=True, slots=True)

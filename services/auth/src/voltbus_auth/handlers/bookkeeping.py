@@ -4,36 +4,32 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING
 
-from voltbus_auth.domain import account, ledger
-from voltbus_auth.domain.decision import deauthorized, one_too_many
-from voltbus_auth.domain.external import still_accepted
+from voltbus_auth.domain import ledger
+from voltbus_auth.domain.account import has_readings
 from voltbus_auth.domain.intake import clean
 from voltbus_auth.domain.ledger import Ledger, era
-from voltbus_auth.domain.patience import Patience, Try, is_live, may_be_key_code
-from voltbus_auth.domain.record import (
-    Presented,
-    is_closed_to,
-    is_ending,
-    open_record,
-    start_ref,
-    wire_key,
+from voltbus_auth.domain.record import open_record, start_ref, wire_key
+from voltbus_auth.domain.review import PLAUSIBLE_W, review
+from voltbus_auth.domain.superseding import is_over, is_superseded
+from voltbus_auth.domain.verdict import Rule
+from voltbus_auth.handlers.jobs import (
+    Job,
+    arrival,
+    cause_of,
+    decided,
+    mark_replaced,
+    reserve,
+    sample_sets,
 )
-from voltbus_auth.domain.registers import falls
-from voltbus_auth.domain.tokens import NO_AUTHORIZATION
-from voltbus_auth.domain.verdict import Question, Rule
-from voltbus_auth.handlers.jobs import Job, decided, reserve, sample_sets
-from voltbus_auth.handlers.knowledge import Knowledge, evse_of, judged_at
+from voltbus_auth.handlers.telling import changed_event
+from voltbus_auth.handlers.token_judge import TokenJudge, find_record
 from voltbus_backbone import envelope
 from voltbus_backbone.contract.auth import Phase, TransactionAnswer, TransactionMessage
 from voltbus_backbone.contract.registry import (
     EXTERNAL_TRANSACTION,
     TRANSACTION_ANSWER,
-    TRANSACTION_CORRECTED,
-    TRANSACTION_ENDED,
-    TRANSACTION_STARTED,
-    TRANSACTION_UPDATED,
 )
 from voltbus_backbone.contract.values import AuthorizationStatus, Protocol
 from voltbus_backbone.errors import VoltbusError
@@ -43,19 +39,14 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from voltbus_auth.domain.identifiers import TokenKey
+    from voltbus_auth.domain.ledger import Entry
     from voltbus_auth.domain.record import Record
     from voltbus_auth.domain.verdict import Verdict
-    from voltbus_auth.handlers.knowledge import Library
+    from voltbus_auth.handlers.knowledge import Knowledge, Library
     from voltbus_auth.handlers.ports import Books, Journal, Occupancy
     from voltbus_backbone.envelope import Event
 
-_ROWS = {
-    ledger.STARTED: TRANSACTION_STARTED,
-    ledger.UPDATED: TRANSACTION_UPDATED,
-    ledger.ENDED: TRANSACTION_ENDED,
-    ledger.CORRECTED: TRANSACTION_CORRECTED,
-}
-_TRIES = 8
+TRIES = 8
 # A doubt: nobody who knows the token said anything of it in time.
 _UNCONFIRMED = "unconfirmed_token"
 
@@ -81,9 +72,15 @@ class Bookkeeping:
         source: str,
         now: Callable[[], datetime],
         kept: timedelta = timedelta(),
+        most_w: float = PLAUSIBLE_W,
     ) -> None:
-        """Set up. ``kept``: how long ended transactions are remembered; 0 is for ever."""
-        self.patience = Patience()
+        """Set up.
+
+        ``kept``: how long ended transactions are remembered; 0 is for ever. ``most_w``: more power
+        than this between two readings is doubted.
+        """
+        self._judge = TokenJudge()
+        self.patience = self._judge.patience
         self._books = books
         self._occupancy = occupancy
         self._journal = journal
@@ -92,6 +89,7 @@ class Bookkeeping:
         self._source = source
         self._now = now
         self._kept = kept
+        self._most_w = most_w
 
     async def handle(
         self, events: Sequence[Event], *, knowledge: Knowledge | None = None
@@ -120,37 +118,33 @@ class Bookkeeping:
             self._known(jobs) if knowledge is None else _at_once(knowledge), self._load(jobs)
         )
         if knowledge is None:
-            self._slow_down(jobs, found, records)
+            self._judge.slow_down(jobs, found, records, self._now())
         if self._library.policy.external:
-            jobs = self._here(jobs, found, records)
-        for _ in range(_TRIES):
+            jobs = self._judge.decidable(jobs, found, records, self._now())
+        for _ in range(TRIES):
             lost = await self._attempt(jobs, found, records, opens=opens)
             if not lost:
                 return
-            jobs = [job for job in jobs if job.entry is not None and job.entry.record.ref in lost]
+            jobs = [job for job in jobs if any(one.record.ref in lost for one in job.entries)]
             records = await self._load(jobs)
         raise ContendedError("other replicas keep changing the same transactions")
 
     def tell(self, jobs: Sequence[Job]) -> list[envelope.Record]:
         """The events of what changed, with ids that a redelivery makes again."""
         now = self._now()
-        records = []
-        for job in jobs:
-            entry = job.entry
-            if entry is None or entry.event is None:
-                continue
-            message = job.message
-            records.append(
-                envelope.event(
-                    _ROWS[entry.event],
-                    account.snapshot(entry.record, at=message.at, samples=message.samples),
-                    id=f"{entry.record.ref}:{entry.revision}",
-                    source=self._source,
-                    now=now,
-                    traceparent=job.event.traceparent,
-                )
+        told = [
+            changed_event(
+                entry,
+                source=self._source,
+                now=now,
+                at=job.message.at if entry is job.entry else None,
+                samples=job.message.samples if entry is job.entry else (),
+                traceparent=job.event.traceparent,
             )
-        return records
+            for job in jobs
+            for entry in job.entries
+        ]
+        return [record for record in told if record is not None]
 
     def _job(self, event: Event, message: TransactionMessage) -> Job:
         message = clean(message)
@@ -179,40 +173,9 @@ class Bookkeeping:
             for job in jobs
             if job.ref is None
         }
-        return await self._books.records(refs, keys)
-
-    def _here(self, jobs: Sequence[Job], knowledge: Knowledge, records: list[Record]) -> list[Job]:
-        """The jobs that can be decided; the others are marked as for elsewhere."""
-        pages = Ledger.of(records)
-        now = self._now()
-        for job in jobs:
-            self._decide(job, _begun(job, pages), knowledge, now)
-            job.elsewhere = job.verdict is not None and job.verdict.elsewhere
-            job.verdict = None
-        return [job for job in jobs if not job.elsewhere]
-
-    def _slow_down(self, jobs: Sequence[Job], knowledge: Knowledge, records: list[Record]) -> None:
-        """Count wrong key codes and refuse those that must wait: once, as deciding is done again.
-
-        Whoever charges already does not suffer from who tries now.
-        """
-        now, pages = self._now(), None
-        for job in jobs:
-            shown, ref = job.message.id_token, job.presented_ref
-            if shown is None or ref is None:
-                continue
-            token = knowledge.tokens.get(ref)
-            if not may_be_key_code(shown.type, token) or not is_live(job.message, now):
-                continue
-            pages = pages or Ledger.of(records)
-            record = _begun(job, pages)
-            self._decide(job, record, knowledge, now)
-            known = record.token if record is not None else None
-            if job.verdict is None or _was_accepted(known, knowledge.token_ref(ref)):
-                continue
-            tried = Try(job.message.station_id, shown.type, ref)
-            verdict = self.patience.judge(tried, token, job.verdict, now)
-            job.slowed = verdict if verdict is not job.verdict else None
+        # What is open where a transaction begins: it may be shown to be over.
+        begins = {job.message.station_id for job in jobs if job.message.phase is Phase.STARTED}
+        return await self._books.records(refs, keys, begins)
 
     async def _attempt(
         self, jobs: Sequence[Job], knowledge: Knowledge, records: list[Record], *, opens: bool
@@ -232,35 +195,25 @@ class Bookkeeping:
         samples = sample_sets(jobs)
         if samples:
             await self._books.keep_samples(samples)
-        await self._look_back(jobs, pages)
+        await self._review(jobs, pages)
         return await self._books.write(pages.changed(), pages.loaded)
 
-    async def _look_back(self, jobs: Sequence[Job], pages: Ledger) -> None:
-        """Once a transaction has ended, see whether its register ever went backwards.
+    async def _review(self, jobs: Sequence[Job], pages: Ledger) -> None:
+        """Judge all readings of what has ended, as one more tells something only beside the others.
 
-        One reading more tells it only beside all others, in whatever order they came.
+        Done again with each change after the end, in whatever order the readings came.
         """
-        flag = "register_backwards"
-        ended = {
-            record.ref
-            for record in pages.changed()
-            if record.stop is not None and record.first is not None and flag not in record.flags
-        }
-        if not ended:
-            return
-        kept = await self._books.samples(ended)
-        falling = {ref for ref, samples in kept.items() if falls(samples)}
-        for ref in falling:
-            pages.doubt(ref, flag)
-        for job in jobs:
-            entry = job.entry
-            if entry is None or entry.record.ref not in falling or entry.record.stop is None:
+        ended = [record for record in pages.changed() if record.ended]
+        measured = {record.ref for record in ended if has_readings(record)}
+        kept = await self._books.samples(measured) if measured else {}
+        for record in ended:
+            found = review(record, kept.get(record.ref, ()), self._most_w)
+            if found == record.judged:
                 continue
-            last = pages.by_ref[entry.record.ref]
-            if entry.event is None and entry.revision == last.revision:
-                job.entry = pages.correct(last.ref)
-            else:
-                job.entry = ledger.doubted(entry, flag)
+            pages.judge(record.ref, found)
+            for job in jobs:
+                if job.entry is not None and job.entry.record.ref == record.ref:
+                    job.entry = _with_doubts(job.entry, pages, found)
 
     def _enter(
         self,
@@ -276,71 +229,33 @@ class Bookkeeping:
         pages = Ledger.of(records, now_s=int(now.timestamp()), era=era(now, self._kept))
         for job in jobs:
             message = job.message
-            record = _begun(job, pages)
+            job.marks = []
+            record = find_record(job, pages)
             if record is None and not opens:
                 job.entry = None
                 continue
+            superseded = record is not None and is_superseded(record)
             if record is None and job.ref is not None:
                 record = open_record(message, ref=job.ref, wire_id=str(wire_ids[job.ref]))
-            presented = self._decide(job, record, knowledge, now)
+            presented = self._judge.decide(job, record, knowledge, now)
             holds: tuple[str, ...] = ()
             if job.starting and job.verdict is not None and _accepts(job.verdict):
                 holds = tuple(limit.key for limit in job.verdict.limits)
             job.entry = pages.enter(
-                message, presented, _cause(job.event), record=record, holds=holds
+                message,
+                presented,
+                cause_of(job.event),
+                record=record,
+                holds=holds,
+                arrived=arrival(job.event),
             )
+            job.revived = superseded and not is_over(job.entry.record)
             if job.verdict is not None and job.verdict.rule is Rule.SILENCE:
                 pages.doubt(job.entry.record.ref, _UNCONFIRMED)
                 job.entry = ledger.doubted(job.entry, _UNCONFIRMED)
+            if message.phase is Phase.STARTED:
+                mark_replaced(job, pages, now)
         return pages
-
-    def _decide(
-        self, job: Job, record: Record | None, knowledge: Knowledge, now: datetime
-    ) -> Presented | None:
-        """Judge the presented token; every one is (C12.FR.03, E01.FR.11, 1.6 §4.8)."""
-        message, presented_ref = job.message, job.presented_ref
-        if presented_ref is None or message.id_token is None:
-            return None
-        job.token_ref = token_ref = knowledge.token_ref(presented_ref)
-        known = record.token if record is not None else None
-        job.starting = (known is None or known.status is not AuthorizationStatus.ACCEPTED) and (
-            record is None or record.stop is None
-        )
-        ending = is_ending(message)
-        if ending and known is not None:
-            job.starting = False
-        question = Question(
-            type=message.id_token.type,
-            at=judged_at(message, now),
-            evse_id=evse_of(message.protocol, message.evse_id, message.connector_id),
-            starting=job.starting,
-            of_transaction=True,
-        )
-        job.verdict = verdict = knowledge.verdict(
-            presented_ref, message.station_id, question, full=job.denied
-        )
-        if verdict.elsewhere and _was_accepted(known, token_ref):
-            job.verdict = verdict = still_accepted(known.agreement_id, question)
-        if job.slowed is not None:
-            job.verdict = verdict = job.slowed
-        if message.id_token.type == NO_AUTHORIZATION:
-            return None
-        if known is not None and _was_one_too_many(known, token_ref):
-            # Refused when it began: asking again does not make room.
-            job.verdict = verdict = one_too_many(known.agreement_id)
-            job.starting = False
-        if record is not None and is_closed_to(record, token_ref, message.at):
-            job.verdict = verdict = deauthorized(verdict)
-            job.starting = False
-        return Presented(
-            at=message.at,
-            seq_no=message.seq_no if message.seq_no is not None else -1,
-            token_ref=token_ref,
-            status=verdict.decision.status,
-            agreement_id=verdict.agreement_id,
-            authorization_reference=verdict.authorization_reference,
-            ending=ending,
-        )
 
     def _reply(self, job: Job, now: datetime) -> envelope.Record | None:
         if job.elsewhere:
@@ -358,18 +273,19 @@ def _is_16_start(message: TransactionMessage) -> bool:
     return message.protocol is Protocol.OCPP16 and message.phase is Phase.STARTED
 
 
-def _begun(job: Job, pages: Ledger) -> Record | None:
-    return pages.by_ref.get(job.ref) if job.ref is not None else pages.find(job.message)
-
-
 def _transaction_id(job: Job) -> int | None:
     if job.ref is None or job.entry is None:
         return None
     return int(job.entry.record.wire_id)
 
 
-def _cause(event: Event) -> str:
-    return f"{event.topic}:{event.partition}:{event.offset}"
+def _with_doubts(entry: Entry, pages: Ledger, found: frozenset[str]) -> Entry:
+    """What a job came to, with the doubts; told where it would have gone without an event."""
+    if not entry.record.ended:
+        return entry
+    if entry.event is None and entry.revision == pages.by_ref[entry.record.ref].revision:
+        return pages.correct(entry.record.ref)
+    return ledger.with_judgement(entry, found)
 
 
 async def _at_once(knowledge: Knowledge) -> Knowledge:
@@ -378,15 +294,3 @@ async def _at_once(knowledge: Knowledge) -> Knowledge:
 
 def _accepts(verdict: Verdict) -> bool:
     return verdict.decision.status is AuthorizationStatus.ACCEPTED
-
-
-def _was_accepted(known: Presented | None, token_ref: str) -> TypeGuard[Presented]:
-    return (
-        known is not None
-        and known.status is AuthorizationStatus.ACCEPTED
-        and known.token_ref == token_ref
-    )
-
-
-def _was_one_too_many(known: Presented, token_ref: str) -> bool:
-    return known.status is AuthorizationStatus.CONCURRENT_TX and known.token_ref == token_ref

@@ -16,11 +16,12 @@ import structlog
 from voltbus_auth.domain.external import leaves_open
 from voltbus_auth.domain.journal import AUTHORIZE as AUTHORIZED
 from voltbus_auth.domain.journal import Decided
+from voltbus_auth.domain.places import evse_of
 from voltbus_auth.domain.plug_and_charge.outcome import Finding, conclude, examine, judge
 from voltbus_auth.domain.plug_and_charge.revocation import checks_of_hashes, read_answer
 from voltbus_auth.domain.verdict import Question, Rule, Verdict
 from voltbus_auth.handlers.external import UNDECIDED
-from voltbus_auth.handlers.knowledge import evse_of, judged_at
+from voltbus_auth.handlers.knowledge import judged_at
 from voltbus_backbone.contract.auth import (
     AuthorizeAnswer,
     CertificateStatus,

@@ -19,8 +19,9 @@ from voltbus_auth.handlers import changes as following_events
 from voltbus_auth.store.changes import OvertakenError
 from voltbus_backbone import envelope
 from voltbus_backbone.contract.config import CommandRequested
-from voltbus_backbone.contract.registry import COMMAND
+from voltbus_backbone.contract.registry import COMMAND, Topic
 from voltbus_backbone.lookout import Lookout
+from voltbus_backbone.refusals import deliver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,7 +80,7 @@ class Conductor:
             if each is not None
         }
         if records:
-            await self._publisher.publish(list(records.values()))
+            await deliver(self._publisher, list(records.values()), Topic.AUTH_DEAD_LETTER, now)
         for change in claimed:
             await self._mark(change, now, published=change.id in records)
         return len(claimed)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Protocol
 from voltbus_auth.domain.external import answer_of, leaves_open
 from voltbus_auth.domain.journal import AUTHORIZE as AUTHORIZED
 from voltbus_auth.domain.journal import Decided
+from voltbus_auth.domain.places import evse_of
 from voltbus_auth.domain.verdict import Question
-from voltbus_auth.handlers.knowledge import evse_of, judged_at
+from voltbus_auth.handlers.knowledge import judged_at
 from voltbus_backbone.contract.auth import AuthorizeAnswer, TransactionMessage
 from voltbus_backbone.contract.providers import ProviderAuthorize
 from voltbus_backbone.contract.registry import (

@@ -139,13 +139,6 @@ class Library:
                 self._meant[presented] = token.ref
 
 
-def evse_of(protocol: Protocol, evse_id: int | None, connector_id: int | None) -> int | None:
-    """The EVSE that is meant: in 1.6 a connector is one, and connector 0 is the whole station."""
-    if protocol is Protocol.OCPP16:
-        return connector_id or None
-    return evse_id
-
-
 def judged_at(message: Authorize | TransactionMessage, now: datetime) -> datetime:
     """The time at which a message is judged: when it happened, if its clock can be believed.
 

@@ -69,8 +69,10 @@ class Doors(Protocol):
 class Books(Protocol):
     """Keeps transactions."""
 
-    async def records(self, refs: Collection[str], keys: Collection[str]) -> list[Record]:
-        """The transactions with these references, or called this by their stations."""
+    async def records(
+        self, refs: Collection[str], keys: Collection[str], stations: Collection[str] = ()
+    ) -> list[Record]:
+        """The transactions with these references, or called this, and what is open at stations."""
         ...
 
     async def take_ids(self, count: int) -> list[int]:

@@ -17,9 +17,10 @@ from voltbus_auth.domain.station_certificates.application import (
 )
 from voltbus_auth.handlers.station_certificates import COUNTED
 from voltbus_backbone.contract.config import CommandRequested
-from voltbus_backbone.contract.registry import COMMAND
+from voltbus_backbone.contract.registry import COMMAND, Topic
 from voltbus_backbone.envelope import event as new_event
 from voltbus_backbone.lookout import Lookout
+from voltbus_backbone.refusals import deliver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -82,7 +83,8 @@ class Renewing:
         others = list((await self._kept.of_stations({one.station_id for one in found})).values())
         due = [one for one in found if needs_renewal(one, others, ends, now)]
         if due:
-            await self._publisher.publish([self._order(one, now) for one in due])
+            orders = [self._order(one, now) for one in due]
+            await deliver(self._publisher, orders, Topic.AUTH_DEAD_LETTER, now)
         marked = [renewal_looked_at(one, now) for one in found]
         # Who was changed meanwhile is looked at again in a minute.
         await self._kept.write(marked, {one.id: one.revision for one in found})

@@ -9,11 +9,12 @@ from voltbus_auth.domain import credentials
 from voltbus_auth.domain.journal import AUTHORIZE as AUTHORIZED
 from voltbus_auth.domain.journal import Decided
 from voltbus_auth.domain.patience import Try
+from voltbus_auth.domain.places import evse_of
 from voltbus_auth.domain.verdict import Question
 from voltbus_auth.handlers import forwarding
 from voltbus_auth.handlers.ev_certificates import FAILED
 from voltbus_auth.handlers.finding import Finding
-from voltbus_auth.handlers.knowledge import evse_of, judged_at
+from voltbus_auth.handlers.knowledge import judged_at
 from voltbus_backbone.contract.auth import (
     Authorize,
     AuthorizeAnswer,

@@ -23,6 +23,7 @@ from voltbus_auth.store.station_certificates import ApplicationStore
 from voltbus_auth.store.tokens import TokenStore, Value
 from voltbus_auth.store.transactions import TransactionStore
 from voltbus_auth.store.vault import Vault, read_master_keys
+from voltbus_backbone.contract.registry import Topic
 from voltbus_backbone.outbox import Outbox
 from voltbus_backbone.rest import Idempotency
 from voltbus_backbone.store import MongoKeyStore, Reachable, open_database
@@ -57,7 +58,9 @@ class Store:
     ) -> None:
         self._database = database
         self.reachable = Reachable()
-        self.outbox = Outbox(database["outbox"], publisher, settings.instance_id)
+        self.outbox = Outbox(
+            database["outbox"], publisher, settings.instance_id, Topic.AUTH_DEAD_LETTER
+        )
         self.vault: Vault | None = None
         if settings.field_key_file is not None:
             master_keys = read_master_keys(settings.field_key_file)
@@ -69,7 +72,7 @@ class Store:
         self.credential = CredentialStore(database, self.reachable)
         self.change = ChangeStore(database, self.reachable)
         self.fleet = FleetStore(database, self.reachable)
-        self.transaction = TransactionStore(database, self.reachable, now=now)
+        self.transaction = TransactionStore(database, self.reachable, outbox=self.outbox, now=now)
         self.occupancy = OccupancyStore(
             database,
             self.reachable,

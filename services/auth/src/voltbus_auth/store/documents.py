@@ -5,42 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from voltbus_auth.domain.credentials import Credentials, named
-from voltbus_auth.domain.record import Live, Presented, Record, Start, Stop, Told
-from voltbus_auth.domain.registers import Reading
 from voltbus_auth.domain.tokens import Token, TokenStatus, Whitelist
 from voltbus_backbone.contract.auth import PasswordVerifier
-from voltbus_backbone.contract.values import AuthorizationStatus, Protocol
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from voltbus_backbone.store import Document
-
-_PLAIN = (
-    "station_id",
-    "wire_id",
-    "generation",
-    "first_at",
-    "last_at",
-    "evse_id",
-    "connector_id",
-    "placed",
-    "reservation_id",
-    "remote_start_id",
-    "offline",
-    "deauthorized_at",
-    "revision",
-)
-_PRESENTED = (
-    "at",
-    "seq_no",
-    "token_ref",
-    "status",
-    "agreement_id",
-    "authorization_reference",
-    "ending",
-)
-_READINGS = ("first", "last", "begin", "end")
 
 TOKEN_FIELDS = (
     "type",
@@ -58,52 +29,6 @@ TOKEN_FIELDS = (
     "evse_kinds",
     "whitelist",
 )
-
-
-def record_document(record: Record) -> Document:
-    """A transaction as it is stored; what is unknown is left out."""
-    document: Document = {name: getattr(record, name) for name in _PLAIN}
-    document |= {
-        "_id": record.ref,
-        "key": record.key,
-        "protocol": record.protocol.value,
-        "state": "ended" if record.stop is not None else "active",
-        "start": _fields(record.start, "at", "meter_wh", "seq_no"),
-        "stop": _fields(record.stop, "at", "meter_wh", "seq_no", "reason"),
-        "token": _fields(record.token, *_PRESENTED),
-        "live": _fields(record.live, "seq_no", "at", "state"),
-        "seqs": [list(one) for one in record.seqs],
-        "flags": sorted(record.flags),
-        "holds": list(record.holds),
-        "recent": [[one.cause, one.revision, one.event, one.at] for one in record.recent],
-    }
-    document |= {name: _fields(getattr(record, name), "at", "wh") for name in _READINGS}
-    return {name: value for name, value in document.items() if value is not None}
-
-
-def record_of(document: Document) -> Record:
-    """A stored transaction."""
-    token = document.get("token")
-    # Before it was kept, a start's EVSE counted as soon as there was a start.
-    placed = "start" in document and document.get("evse_id") is not None
-    document = {"placed": placed, **document}
-    fields: dict[str, Any] = {name: document.get(name) for name in _PLAIN}
-    fields |= {name: Reading(**document[name]) for name in _READINGS if name in document}
-    return Record(
-        ref=document["_id"],
-        protocol=Protocol(document["protocol"]),
-        start=Start(**document["start"]) if "start" in document else None,
-        stop=Stop(**document["stop"]) if "stop" in document else None,
-        token=Presented(**{**token, "status": AuthorizationStatus(token["status"])})
-        if token is not None
-        else None,
-        live=Live(**document["live"]) if "live" in document else None,
-        seqs=tuple((low, high) for low, high in document["seqs"]),
-        flags=frozenset(document["flags"]),
-        holds=tuple(document["holds"]),
-        recent=tuple(Told(*one) for one in document["recent"]),
-        **fields,
-    )
 
 
 def token_document(token: Token) -> Document:
@@ -164,13 +89,3 @@ def credentials_of(document: Document) -> Credentials:
         updated_at=document["updated_at"],
         change_id=document.get("change_id"),
     )
-
-
-def _fields(value: Any, *names: str) -> Document | None:
-    if value is None:
-        return None
-    return {name: _plain(getattr(value, name)) for name in names}
-
-
-def _plain(value: Any) -> Any:
-    return value.value if isinstance(value, AuthorizationStatus) else value

@@ -103,6 +103,9 @@ class JournalStore:
         except Unavailable as error:
             LOST.inc(len(waiting))
             log.warning("journal.lost", lines=len(waiting), reason=str(error))
+        except Exception:
+            LOST.inc(len(waiting))  # whoever supervises tells what broke
+            raise
 
     async def page(
         self, wanted: Document, *, limit: int, after: str | None, before: str | None

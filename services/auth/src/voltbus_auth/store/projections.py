@@ -74,7 +74,9 @@ class ProjectionStore:
             await self._agreements.create_index("tokens")
             await self._agreements.create_index("ever")
             await self._agreements.create_index([("where", 1), ("status", 1), ("_id", 1)])
+            await self._stations.create_index("site_id", sparse=True)
             await self._add_what_lists_need()
+            await self._add_sites()
 
     async def _add_what_lists_need(self) -> None:
         """Agreements that were stored before local lists were made of them."""
@@ -91,6 +93,28 @@ class ProjectionStore:
             )
         if steps:
             await self._agreements.bulk_write(steps, ordered=False)
+
+    async def _add_sites(self) -> None:
+        """Name the site of stations that were stored before they were found by it."""
+        steps = []
+        async for document in self._stations.find({"site_id": {"$exists": False}}):
+            if "data" in document:
+                site_id = _state_decoder.decode(document["data"]).site_id
+                steps.append(
+                    UpdateOne(
+                        {"_id": document["_id"], "revision": document["revision"]},
+                        {"$set": {"site_id": site_id}},
+                    )
+                )
+        if steps:
+            await self._stations.bulk_write(steps, ordered=False)
+
+    async def stations_at(self, site_id: str) -> list[str]:
+        """The stations at a site, by id."""
+        query = {"site_id": site_id, "removed_at": None}
+        with self._reachable.watching():
+            documents = await self._stations.find(query, {"_id": 1}).sort("_id", 1).to_list(None)
+        return [str(document["_id"]) for document in documents]
 
     async def tokens_covering(self, keys: Collection[str], most: int) -> list[str]:
         """Tokens of agreements that hold at one of these keys (``site:…``, ``station:…``).
@@ -236,6 +260,7 @@ class ProjectionStore:
                             "revision": one.revision,
                             "at": one.at,
                             "removed_at": None,
+                            "site_id": one.site_id,
                             "data": _encode(one),
                         }
                     },

@@ -6,26 +6,40 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from pymongo import InsertOne, ReplaceOne, ReturnDocument
-from pymongo.errors import BulkWriteError
+from pymongo import InsertOne, ReplaceOne, ReturnDocument, UpdateOne
+from pymongo.errors import BulkWriteError, OperationFailure
 
-from voltbus_auth.store.documents import record_document, record_of
+from voltbus_auth.store.changes import OvertakenError
+from voltbus_auth.store.transaction_documents import record_document, record_of, search_fields
 from voltbus_backbone.contract.values import Sample
+from voltbus_backbone.store import transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
     from datetime import datetime
+
+    from motor.motor_asyncio import AsyncIOMotorClientSession
 
     from voltbus_auth.domain.record import Record
     from voltbus_auth.domain.samples import SampleSet
+    from voltbus_backbone.envelope import Record as Outgoing
+    from voltbus_backbone.outbox import Outbox
     from voltbus_backbone.store import Database, Document, Reachable
 
 _DUPLICATE = 11000
+_WRITE_CONFLICT = 112
+ACTIVE = "active"
 _LAST_ID = 2**31 - 1
 _BLOCK = 500
 # A station that counts from "0" after every restart uses one id for ever; late messages find the
 # last few of its uses.
 _USES_FOUND = 4
+
+# What lists are filtered by, each with an index in the order of lists.
+_FILTERS = ("station_id", "token.token_ref", "token.agreement_id", "doubts", "state")
+# Indexes of earlier versions that those above stand for.
+_REPLACED = {"station_id_1_first_at_-1", "token.token_ref_1_first_at_-1"}
+_PORTION = 500
 
 _encode = msgspec.json.encode
 _decode_samples = msgspec.json.Decoder(tuple[Sample, ...]).decode
@@ -39,8 +53,11 @@ class TransactionStore:
         database: Database,
         reachable: Reachable,
         *,
+        outbox: Outbox,
         now: Callable[[], datetime],
     ) -> None:
+        self._database = database
+        self._outbox = outbox
         self._now = now
         self._transactions = database["transactions"]
         self._samples = database["samples"]
@@ -54,20 +71,31 @@ class TransactionStore:
         with self._reachable.watching():
             await self._transactions.create_index("key")
             await self._transactions.create_index([("first_at", -1), ("_id", -1)])
-            await self._transactions.create_index([("station_id", 1), ("first_at", -1)])
-            await self._transactions.create_index([("token.token_ref", 1), ("first_at", -1)])
             await self._transactions.create_index(
                 "stored_at", partialFilterExpression={"state": "ended"}
             )
+            await self._transactions.create_index(
+                "station_id", partialFilterExpression={"state": "active"}
+            )
+            await self._transactions.create_index("superseded_at", sparse=True)
+            for name in _FILTERS:
+                await self._transactions.create_index([(name, 1), ("first_at", -1), ("_id", -1)])
+            await self._transactions.create_index([("ended_at", -1), ("_id", -1)])
+            for name in _REPLACED & (await self._transactions.index_information()).keys():
+                await self._transactions.drop_index(name)
             await self._samples.create_index([("ref", 1), ("at", 1)])
 
-    async def records(self, refs: Collection[str], keys: Collection[str]) -> list[Record]:
-        """The transactions with these references, or called this by their stations."""
+    async def records(
+        self, refs: Collection[str], keys: Collection[str], stations: Collection[str] = ()
+    ) -> list[Record]:
+        """The transactions with these references, or called this, and what is open at stations."""
         wanted: list[Document] = []
         if refs:
             wanted.append({"_id": {"$in": list(refs)}})
         if keys:
             wanted.append({"key": {"$in": list(keys)}})
+        if stations:
+            wanted.append({"state": ACTIVE, "station_id": {"$in": list(stations)}})
         if not wanted:
             return []
         query = wanted[0] if len(wanted) == 1 else {"$or": wanted}
@@ -119,6 +147,56 @@ class TransactionStore:
                 lost |= await self._overtaken(replaced)
             await self._forget_uses([one for one in records if one.generation >= _USES_FOUND])
         return lost
+
+    async def superseded(self, before: datetime, most: int) -> list[Record]:
+        """So many at most of those that are superseded since before then and still open."""
+        query: Document = {"superseded_at": {"$lte": before}, "state": ACTIVE}
+        with self._reachable.watching():
+            cursor = self._transactions.find(query).sort("superseded_at", 1).limit(most)
+            documents = await cursor.to_list(None)
+        return [record_of(document) for document in documents]
+
+    async def close(self, record: Record, loaded: int, told: Sequence[Outgoing]) -> bool:
+        """Write a record with its events, unless it was changed since; whether it was written."""
+        document = {**record_document(record), "stored_at": self._now()}
+        unchanged = {"_id": record.ref, "revision": loaded}
+        try:
+            with self._reachable.watching():
+                async with transaction(self._database) as session:
+                    await self._replace(unchanged, document, session)
+                    await self._outbox.add(told, session=session)
+        except OvertakenError:
+            return False
+        self._outbox.wake()
+        return True
+
+    async def _replace(
+        self, unchanged: Document, document: Document, session: AsyncIOMotorClientSession
+    ) -> None:
+        """Replace one in a transaction. Raises OvertakenError: another write was first."""
+        try:
+            result = await self._transactions.replace_one(unchanged, document, session=session)
+        except OperationFailure as error:
+            if error.code != _WRITE_CONFLICT:
+                raise
+            raise OvertakenError from None
+        if not result.matched_count:
+            raise OvertakenError
+
+    async def describe_stored(self) -> int:
+        """Give a portion of those stored by earlier versions what lists look for; how many."""
+        with self._reachable.watching():
+            cursor = self._transactions.find({"doubts": {"$exists": False}}).limit(_PORTION)
+            steps = [
+                UpdateOne(
+                    {"_id": document["_id"], "revision": document["revision"]},
+                    {"$set": search_fields(record_of(document))},
+                )
+                for document in await cursor.to_list(None)
+            ]
+            if steps:
+                await self._transactions.bulk_write(steps, ordered=False)
+        return len(steps)
 
     async def _forget_uses(self, records: Sequence[Record]) -> None:
         """Let the oldest uses of a transaction id no longer be found by it."""
@@ -231,3 +309,21 @@ class TransactionStore:
         if order == 1:
             found.reverse()
         return found, len(documents) > limit
+
+    async def all(self, query: Document) -> AsyncIterator[list[Record]]:
+        """Everything that matches in portions, the newest first; by its end where that is asked.
+
+        Each portion is read along an index, so that a long export holds no cursor and no memory.
+        """
+        field = "ended_at" if "ended_at" in query else "first_at"
+        wanted = query
+        while True:
+            with self._reachable.watching():
+                cursor = self._transactions.find(wanted).sort([(field, -1), ("_id", -1)])
+                documents = await cursor.limit(_PORTION).to_list(None)
+            if not documents:
+                return
+            yield [record_of(document) for document in documents]
+            at, ref = documents[-1][field], documents[-1]["_id"]
+            later = [{field: {"$lt": at}}, {field: at, "_id": {"$lt": ref}}]
+            wanted = {"$and": [query, {"$or": later}]}

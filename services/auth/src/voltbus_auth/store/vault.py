@@ -17,12 +17,12 @@ import binascii
 import hashlib
 from typing import TYPE_CHECKING
 
-from bson.codec_options import CodecOptions
 from pymongo.encryption import ClientEncryption
 from pymongo.encryption_shared import Algorithm
 from pymongo.errors import EncryptionError
 
 from voltbus_backbone.errors import SettingsError
+from voltbus_backbone.store import PLAIN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +50,7 @@ class Vault:
                 {"local": {"key": key}},
                 f"{database.name}.{_VAULT}",
                 database.client.delegate,
-                CodecOptions(tz_aware=True),
+                PLAIN,
             )
             for key in master_keys
         }

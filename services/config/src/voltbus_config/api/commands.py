@@ -19,7 +19,7 @@ from voltbus_backbone.rest import Paging
 from voltbus_config.api import views
 from voltbus_config.api.bodies import NewCommand
 from voltbus_config.domain import commands as life
-from voltbus_config.domain import shapes
+from voltbus_config.domain import shapes, sizes
 from voltbus_config.domain.commands import Command, Purpose, fingerprint
 from voltbus_config.domain.emissions import changed
 from voltbus_config.handlers.records import Shell
@@ -137,11 +137,11 @@ class Commands:
     async def create(self, station_id: str, body: NewCommand) -> Command:
         """Queue a command, and send it if the station is there and nothing else is out."""
         shell = self._shell
-        mistake = shapes.problem(body.action, body.payload)
+        request = CommandRequested(station_id=station_id, **body.model_dump())
+        mistake = sizes.problem(request) or shapes.problem(body.action, body.payload)
         if mistake is not None:
             errors = [mistake._asdict()]
             raise Problem(422, "invalid-request", "No station can be told so.", errors=errors)
-        request = CommandRequested(station_id=station_id, **body.model_dump())
         typed, known = await self._typed(request)
         created: list[str] = []
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -12,7 +11,6 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 
 from voltbus_backbone import rest
 from voltbus_backbone.bodies import checked
-from voltbus_backbone.contract.config import CommandStatus
 from voltbus_backbone.contract.registry import STATION_REGISTERED
 from voltbus_backbone.contract.stations import StationRegistered
 from voltbus_backbone.errors import Problem, not_found
@@ -20,18 +18,14 @@ from voltbus_backbone.http import scope
 from voltbus_backbone.rest import Idempotency, Paging, StoredAnswer
 from voltbus_config.api import views
 from voltbus_config.api.bodies import NewStation, StationChange
-from voltbus_config.domain.commands import Command, Purpose
-from voltbus_config.domain.emissions import Emission, changed, registration_changed
-from voltbus_config.domain.stations import Registration, Station, must_boot_again, standing
+from voltbus_config.domain.emissions import Emission, registration_changed
+from voltbus_config.domain.stations import Registration, Station, standing
 from voltbus_config.handlers.records import Shell
 from voltbus_config.handlers.reservations import Reservations
 from voltbus_config.handlers.tending import Tending
 from voltbus_config.store import Session
 
 Patch = dict[str, Any]
-
-# A station that was away for longer boots by itself, or is asked again by its next change.
-_TRIGGER_WITHIN = timedelta(minutes=5)
 
 
 def router(shell: Shell, tending: Tending) -> APIRouter:
@@ -147,7 +141,8 @@ class Stations:
             found = await store.stations.one(station_id)
             if found is None:
                 raise not_found("station")
-            return found, views.station(found, await store.presence.one(station_id))
+            presence = await store.presence.one(station_id)
+            return found, views.station(found, presence, await store.desired.one(station_id))
 
     async def page(
         self,
@@ -165,8 +160,10 @@ class Stations:
                 after=paging.starting_after,
                 before=paging.ending_before,
             )
-            presence = await store.presence.get([station.id for station in found])
-        shown = [views.station(each, presence.get(each.id)) for each in found]
+            ids = [station.id for station in found]
+            presence = await store.presence.get(ids)
+            desired = await store.desired.get(ids)
+        shown = [views.station(each, presence.get(each.id), desired.get(each.id)) for each in found]
         return rest.page(shown, has_more=more)
 
     async def change(self, station_id: str, patch: Patch, if_match: str | None) -> None:
@@ -224,28 +221,7 @@ class Stations:
             )
         await self._shell.store.stations.put([after], session)
         await self._tell(before, after, session)
-        if before is not None and must_boot_again(before, after):
-            await self._ask_to_boot(after, session)
         await self._tending.tend([after.id], session)
-
-    async def _ask_to_boot(self, station: Station, session: Session) -> None:
-        """The station learns of its new registration by the answer to a Boot (B02.FR.01)."""
-        shell, now = self._shell, self._shell.now()
-        presence = await shell.store.presence.one(station.id, session)
-        if presence is None or presence.connection is None or not presence.connection.open:
-            return
-        command = Command(
-            id=shell.terms.new_id(now),
-            station_id=station.id,
-            action="trigger",
-            status=CommandStatus.QUEUED,
-            purpose=Purpose.REGISTRATION,
-            created_at=now,
-            payload={"message": "boot"},
-            expires_at=now + _TRIGGER_WITHIN,
-        )
-        await shell.store.commands.put([command], session)
-        await shell.tell([changed(command, now)], now, session)
 
     async def _tell(self, before: Station | None, after: Station | None, session: Session) -> None:
         """An event for everyone, and the gateway that holds the station learns how it stands."""

@@ -9,8 +9,9 @@ from voltbus_config.domain.layers import is_secret
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from voltbus_config.domain.boot_requests import BootRequest
     from voltbus_config.domain.commands import Command
-    from voltbus_config.domain.connections import Presence
+    from voltbus_config.domain.connections import Contest, LastRefusal, Presence
     from voltbus_config.domain.desired import Desired, Item
     from voltbus_config.domain.layers import Settings
     from voltbus_config.domain.reservations import Reservation
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 HIDDEN = "(secret)"
 
 
-def station(found: Station, presence: Presence | None) -> dict[str, Any]:
-    """A station with its connection and its connectors."""
+def station(found: Station, presence: Presence | None, desired: Desired | None) -> dict[str, Any]:
+    """A station with its connection, its connectors, and what keeps it from them."""
     connection = None if presence is None else presence.connection
     protocol = found.protocol if connection is None else connection.protocol
     return {
@@ -39,6 +40,7 @@ def station(found: Station, presence: Presence | None) -> dict[str, Any]:
             "connection_id": connection.connection_id,
             "gateway_id": connection.gateway_id,
             "security_profile": connection.security_profile,
+            "address": connection.address or None,
             "connected_at": moment(connection.connected_at),
             "closed_at": moment(connection.closed_at),
             "close_code": connection.close_code,
@@ -56,6 +58,10 @@ def station(found: Station, presence: Presence | None) -> dict[str, Any]:
             }
             for _, each in sorted(({} if presence is None else presence.connectors).items())
         ],
+        "repairs": [
+            {"action": each.action, "repair": each.repair, "at": moment(each.at)}
+            for each in (() if presence is None else presence.repairs)
+        ],
         "vendor": found.vendor or None,
         "model": found.model or None,
         "serial_number": found.serial_number,
@@ -67,9 +73,46 @@ def station(found: Station, presence: Presence | None) -> dict[str, Any]:
             "status": found.boot.status.ocpp,
             "reason": found.boot.reason,
         },
+        "boot_request": None if desired is None else _boot_request(desired.boot_request),
+        "last_refusal": None if presence is None else _last_refusal(presence.last_refusal),
+        "duplicate_identity": None if presence is None else _contest(presence.duplicate_identity),
         "revision": found.revision,
         "created_at": moment(found.created_at),
         "updated_at": moment(found.updated_at),
+    }
+
+
+def _boot_request(request: BootRequest | None) -> dict[str, Any] | None:
+    if request is None:
+        return None
+    return {
+        "attempts": request.attempts,
+        "asked_at": moment(request.asked_at),
+        "next_at": moment(request.next_at),
+        "detail": request.detail,
+    }
+
+
+def _last_refusal(refusal: LastRefusal | None) -> dict[str, Any] | None:
+    if refusal is None:
+        return None
+    return {
+        "at": moment(refusal.at),
+        "kind": refusal.kind,
+        "reason": refusal.reason,
+        "action": refusal.action or None,
+        "address": refusal.address or None,
+        "count": refusal.count,
+    }
+
+
+def _contest(contest: Contest | None) -> dict[str, Any] | None:
+    if contest is None:
+        return None
+    return {
+        "at": moment(contest.at),
+        "addresses": [contest.address or None, contest.other_address or None],
+        "count": contest.count,
     }
 
 
@@ -124,6 +167,7 @@ def command(found: Command) -> dict[str, Any]:
         "error_code": found.error_code,
         "error_description": found.error_description,
         "rejected_by": None if found.rejected_by is None else found.rejected_by.value,
+        "repairs": list(found.repairs),
     }
 
 

@@ -97,6 +97,7 @@ class Command(Message, frozen=True, rename={"id": "_id"}):
     a secret.
     ``reservation_id`` is of a call behind a reservation.
     ``own_key`` is false where the idempotency key is not the asker's, but the name of its record.
+    ``repairs``: what did not fit the schema in an answer that is kept all the same.
     ``not_after``: its gateway does not send it later than this, lest a station does what was given
     up. ``give_up_at``: a sent command of which nothing was heard by then has timed out. ``late``:
     how often it reached its gateway only after ``not_after``.
@@ -132,6 +133,7 @@ class Command(Message, frozen=True, rename={"id": "_id"}):
     error_code: str | None = None
     error_description: str | None = None
     rejected_by: RejectedBy | None = None
+    repairs: tuple[str, ...] = ()
 
 
 class WrongMoveError(ValueError):
@@ -216,12 +218,15 @@ def ended(
     error_description: str | None = None,
     rejected_by: RejectedBy | None = None,
     unsent: bool = False,
+    repairs: tuple[str, ...] = (),
 ) -> Command:
     """The command in a final state, without its payload. ``unsent``: it never left its gateway."""
     status_of_answer = _status_of(answer)
     secret = secrecy.carries_secret(command.action, command.payload)
-    if secret and rejected_by is RejectedBy.STATION:
-        error_description = None  # stations repeat what they do not like
+    if secret:
+        if rejected_by is RejectedBy.STATION:
+            error_description = None  # stations repeat what they do not like
+        status_of_answer = status_of_answer if secrecy.is_word(status_of_answer) else None
     return _moved(
         command,
         status,
@@ -233,6 +238,7 @@ def ended(
         error_description=error_description,
         rejected_by=rejected_by,
         sent_at=None if unsent else command.sent_at,
+        repairs=repairs,
     )
 
 
@@ -247,7 +253,13 @@ def heard(command: Command, end: CallEnded, now: datetime) -> Command | None:
         return None
     match end.outcome:
         case CallOutcome.ANSWERED:
-            return ended(command, CommandStatus.ANSWERED, now, answer=end.payload or {})
+            return ended(
+                command,
+                CommandStatus.ANSWERED,
+                now,
+                answer=end.payload or {},
+                repairs=end.repairs,
+            )
         case CallOutcome.NOT_CONNECTED:
             if _of_earlier(command, end):
                 return None

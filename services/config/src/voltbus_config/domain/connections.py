@@ -14,8 +14,11 @@ from typing import NamedTuple
 import msgspec
 
 from voltbus_backbone.contract.stations import (
+    DuplicateIdentity,
     StationConnected,
     StationDisconnected,
+    StationRefused,
+    StationRepaired,
     StationSeen,
     StatusReported,
 )
@@ -37,8 +40,8 @@ class Replaced(Message, frozen=True):
 class Connection(Message, frozen=True):
     """The newest connection of a station. ``ready_at``: from then on calls may be sent.
 
-    A station that has just connected may be about to send Boot; calls wait for its answer, or for a
-    moment's silence from a station that reconnects without one (ocpp-rules A20).
+    A station that has just connected may be about to send Boot; calls wait for its answer, for a
+    moment after another word, or for a while of silence (a station may reconnect without one).
     """
 
     connection_id: str
@@ -53,6 +56,7 @@ class Connection(Message, frozen=True):
     close_code: int | None = None
     close_reason: str = ""
     replaced: Replaced | None = None
+    address: str = ""
 
     @property
     def lost(self) -> bool:
@@ -61,9 +65,10 @@ class Connection(Message, frozen=True):
 
 
 class Booted(Message, frozen=True):
-    """The newest Boot that was answered. ``ready_at``: from then on calls may follow it.
+    """The newest Boot that was answered, or first word that was none.
 
-    It comes by another topic than the connection that it was sent on, and may be heard of first.
+    ``ready_at``: from then on calls may follow it. It comes by another topic than the connection
+    that it was sent on, and may be heard of first.
     """
 
     connection_id: str
@@ -87,6 +92,34 @@ class Connector(Message, frozen=True):
     info: str | None = None
 
 
+class LastRefusal(Message, frozen=True):
+    """The last log-in or call that a gateway refused (StationRefused)."""
+
+    at: datetime
+    kind: str
+    reason: str
+    action: str
+    address: str
+    count: int
+
+
+class Contest(Message, frozen=True):
+    """Two connections that pushed each other out, the last time (DuplicateIdentity)."""
+
+    at: datetime
+    address: str
+    other_address: str
+    count: int
+
+
+class Repaired(Message, frozen=True):
+    """What was last mended at one place in the station's messages of one action."""
+
+    action: str
+    repair: str
+    at: datetime
+
+
 class Presence(Message, frozen=True, rename={"id": "_id"}):
     """A station's connection, when it was last seen, and its connectors by number.
 
@@ -102,6 +135,9 @@ class Presence(Message, frozen=True, rename={"id": "_id"}):
     log_at: datetime | None = None
     last_seen: datetime | None = None
     connectors: dict[str, Connector] = msgspec.field(default_factory=dict)
+    last_refusal: LastRefusal | None = None
+    duplicate_identity: Contest | None = None
+    repairs: tuple[Repaired, ...] = ()
 
     def ready(self, now: datetime) -> bool:
         """Whether a call may be sent now."""
@@ -122,7 +158,17 @@ class Folded(Message, frozen=True):
     dropped: int = 0
 
 
-Reported = StationConnected | StationDisconnected | StationSeen | StatusReported
+Reported = (
+    StationConnected
+    | StationDisconnected
+    | StationRefused
+    | StationRepaired
+    | DuplicateIdentity
+    | StationSeen
+    | StatusReported
+)
+# So many of a station's latest repairs are shown.
+MOST_REPAIRS = 20
 
 
 class LogEntry(NamedTuple):
@@ -144,6 +190,9 @@ def fold(
     arrived = False
     dropped = 0
     for event, offset, received_at in entries:
+        if isinstance(event, StationRefused | DuplicateIdentity):
+            presence = _noted(presence, event)  # it may be somebody else who was refused: not seen
+            continue
         presence = _seen(presence, event, min(received_at, now))
         if isinstance(event, StationConnected):
             presence = _connected(presence, event, offset, now + settle)
@@ -158,11 +207,30 @@ def fold(
             back = _revived(presence, event)
             arrived = arrived or back is not presence
             presence = back
+        elif isinstance(event, StationRepaired):
+            presence = _repaired(presence, event)
         elif _has_room(presence, event):
             presence = _reported(presence, event, offset, received_at)
         else:
             dropped += 1
     return Folded(presence=presence, takeovers=tuple(takeovers), arrived=arrived, dropped=dropped)
+
+
+def _noted(presence: Presence, event: StationRefused | DuplicateIdentity) -> Presence:
+    if isinstance(event, StationRefused):
+        refusal = LastRefusal(
+            at=event.at,
+            kind=event.kind,
+            reason=event.reason,
+            action=event.action,
+            address=event.address,
+            count=event.count,
+        )
+        return msgspec.structs.replace(presence, last_refusal=refusal)
+    contest = Contest(
+        at=event.at, address=event.address, other_address=event.other_address, count=event.count
+    )
+    return msgspec.structs.replace(presence, duplicate_identity=contest)
 
 
 def _is_old(presence: Presence, offset: int, at: datetime) -> bool:
@@ -208,6 +276,7 @@ def _connected(
         open=True,
         security_profile=event.security_profile,
         replaced=replaced,
+        address=event.address,
     )
     return msgspec.structs.replace(
         presence, connection=connection, log_offset=offset, log_at=event.at
@@ -285,6 +354,14 @@ def _precedes(known: Connector, offset: int, received_at: datetime) -> bool:
         and known.received_at is not None
         and received_at <= known.received_at
     )
+
+
+def _repaired(presence: Presence, event: StationRepaired) -> Presence:
+    """The latest repairs first, each one once."""
+    told = [Repaired(action=event.action, repair=what, at=event.at) for what in event.repairs]
+    again = {(event.action, what) for what in event.repairs}
+    kept = [each for each in presence.repairs if (each.action, each.repair) not in again]
+    return msgspec.structs.replace(presence, repairs=(*told, *kept)[:MOST_REPAIRS])
 
 
 def connector_name(evse_id: int | None, connector_id: int | None) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from voltbus_backbone.contract.values import Message, Protocol
+from voltbus_config.domain.boot_requests import BootRequest
 from voltbus_config.domain.layers import Wanted
 
 _FIRST_RETRY_S = 10.0
@@ -68,6 +69,7 @@ class Desired(Message, frozen=True, rename={"id": "_id"}):
     """A station's settings, and the last snapshot of it that was published (`stations.state`).
 
     ``generation`` grows with each change of what is wanted; ``revision`` with each write.
+    ``boot_request`` is there while the station owes us a BootNotification and was asked for it.
     """
 
     id: str
@@ -76,6 +78,7 @@ class Desired(Message, frozen=True, rename={"id": "_id"}):
     items: tuple[Item, ...] = ()
     published_revision: int = 0
     published: str = ""
+    boot_request: BootRequest | None = None
 
     def item(self, key: str) -> Item | None:
         """One setting."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from voltbus_backbone.contract.values import Message
     from voltbus_config.domain.commands import Command
-    from voltbus_config.domain.connections import Connection, Replaced
+    from voltbus_config.domain.connections import Connection, Presence, Replaced
     from voltbus_config.domain.reservations import Reservation
 
 
@@ -105,13 +105,15 @@ def send(
     )
 
 
-def close(station_id: str, old: Replaced) -> Emission:
+def close(presence: Presence, old: Replaced) -> Emission:
     """The station has a newer connection elsewhere: close the old one (rule: the last one wins)."""
+    newer = presence.connection
     message = CloseConnection(
         gateway_id=old.gateway_id,
-        station_id=station_id,
+        station_id=presence.id,
         connection_id=old.connection_id,
         reason="the station connected elsewhere",
+        address="" if newer is None else newer.address,
     )
     return Emission(
         CLOSE_CONNECTION,

@@ -8,6 +8,7 @@ not like in words, and some old ones tell their keys when asked for all: neither
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from voltbus_backbone.hidden import is_hidden, is_secret
@@ -15,6 +16,10 @@ from voltbus_backbone.hidden import is_hidden, is_secret
 HIDDEN = "(secret)"
 _SECRET_ACTIONS = frozenset({"set_password"})
 _OF_A_RESULT = ("attributeStatus", "attributeType", "component", "variable")
+# What stays of an item that is a secret's: how it is called, and what became of it.
+_ABOUT_A_SECRET = frozenset({*_OF_A_RESULT, "attributeStatusInfo", "key", "readonly"})
+# Statuses of every version; a station may put there what it likes, also what it was given.
+_WORD = re.compile(r"[A-Za-z]{1,40}")
 
 
 def carries_secret(action: str, payload: Any) -> bool:
@@ -39,15 +44,24 @@ def kept(answer: dict[str, Any] | None, *, secret: bool) -> dict[str, Any] | Non
         found = _hidden(answer)
         return found if isinstance(found, dict) else None
     status = answer.get("status")
-    result: dict[str, Any] = {"status": status} if isinstance(status, str) else {}
+    result: dict[str, Any] = {"status": status} if is_word(status) else {}
     results = answer.get("setVariableResult")
     if isinstance(results, list):
-        result["setVariableResult"] = [
-            {name: each[name] for name in _OF_A_RESULT if name in each}
-            for each in results
-            if isinstance(each, dict)
-        ]
+        result["setVariableResult"] = [_result(each) for each in results if isinstance(each, dict)]
     return result or None
+
+
+def is_word(status: object) -> bool:
+    """Whether it looks like a status of OCPP's, and so can be kept of an answer about a secret."""
+    return isinstance(status, str) and _WORD.fullmatch(status) is not None
+
+
+def _result(result: dict[str, Any]) -> dict[str, Any]:
+    """What SetVariables says of one variable: which it is, and what became of it."""
+    found = {name: result[name] for name in _OF_A_RESULT if name in result}
+    if not is_word(found.get("attributeStatus")):
+        found.pop("attributeStatus", None)
+    return found
 
 
 def _hidden(value: Any) -> Any:
@@ -56,11 +70,28 @@ def _hidden(value: Any) -> Any:
         return [_hidden(each) for each in value]
     if not isinstance(value, dict):
         return value
-    place = _named_secret(value)
+    secret = _is_of_secret(value)
     return {
-        name: HIDDEN if name == place and each is not None else _hidden(each)
+        name: HIDDEN if _holds_secret(name, each, secret=secret) else _hidden(each)
         for name, each in value.items()
     }
+
+
+def _is_of_secret(item: dict[str, Any]) -> bool:
+    """Whether an item is about a secret, under whatever name its value stands."""
+    match item:
+        case {"key": str(name)}:
+            return is_secret(name)
+        case {"variable": {"name": str(name)}}:
+            return is_hidden(name)
+    return False
+
+
+def _holds_secret(name: str, value: Any, *, secret: bool) -> bool:
+    """Stations answer with more than their schema has: only what is known to be harmless stays."""
+    if value is None:
+        return False
+    return (secret and name not in _ABOUT_A_SECRET) or (is_secret(name) and isinstance(value, str))
 
 
 def _named_secret(item: dict[str, Any]) -> str | None:

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 import msgspec
 
+from voltbus_backbone.blanks import trimmed
 from voltbus_backbone.contract.config import Boot
 from voltbus_backbone.contract.values import Message, Protocol
 
@@ -75,6 +76,8 @@ def id_problem(station_id: str) -> str | None:
         return f"a station id has at most {LONGEST_ID} characters"
     if station_id in {"", ".", ".."} or _ID.fullmatch(station_id) is None:
         return "a station id is made of letters, digits and * - _ = + | @ . and space (no ':')"
+    if station_id != trimmed(station_id):
+        return "leave out the blanks around the station id: at the door they are no part of it"
     return None
 
 
@@ -123,12 +126,21 @@ def _lower(one: Registration, other: Registration) -> Registration:
     return min(one, other, key=order.index)
 
 
-def must_boot_again(before: Station, after: Station) -> bool:
-    """Whether a changed registration is to reach the station by a triggered Boot (rules C)."""
-    return (
-        before.registration is not after.registration
-        and after.registration is not Registration.REJECTED
-        and reach(before) is not Registration.REJECTED
+def accepted_without_boot(
+    station: Station, event_id: str, connection_id: str, now: datetime
+) -> Station:
+    """The station after it said that it holds itself accepted (2.x F06.FR.17)."""
+    return msgspec.structs.replace(
+        station,
+        revision=station.revision + 1,
+        updated_at=now,
+        boot=LastBoot(
+            event_id=event_id,
+            at=now,
+            status=Registration.ACCEPTED,
+            connection_id=connection_id,
+            reason="none came: the station says that it is accepted already (F06.FR.17)",
+        ),
     )
 
 

@@ -47,12 +47,18 @@ def _of_keys(answer: dict[str, Any]) -> Iterator[tuple[str, int | None]]:
 
 def _of_variables(answer: dict[str, Any]) -> Iterator[tuple[str, int | None]]:
     for item in answer.get("getVariableResult") or ():
-        if item["component"]["name"].casefold() != _LIST:
+        if _name_of(item, "component") != _LIST:
             continue
         attribute = item.get("attributeType", "Actual").casefold()
-        name = _VARIABLES.get((item["variable"]["name"].casefold(), attribute))
+        name = _VARIABLES.get((_name_of(item, "variable"), attribute))
         if name is not None:
             yield name, _whole(item.get("attributeValue"))
+
+
+def _name_of(item: dict[str, Any], what: str) -> str:
+    """The folded name of a component or variable; empty where an answer left it out."""
+    name = item.get(what, {}).get("name", "")
+    return str(name).casefold()
 
 
 def _whole(value: object) -> int | None:

@@ -35,13 +35,14 @@ from voltbus_backbone.contract.registry import (
 )
 from voltbus_backbone.contract.stations import StationBooted
 from voltbus_backbone.envelope import reply
+from voltbus_config.domain import boot_requests, shapes, sizes
 from voltbus_config.domain import commands as life
-from voltbus_config.domain import shapes
 from voltbus_config.domain import stations as station_rules
 from voltbus_config.domain.commands import Command, fingerprint
 from voltbus_config.domain.emissions import Emission, changed
 from voltbus_config.domain.stations import Intervals, Station
 from voltbus_config.domain.tending import ended, setting_events
+from voltbus_config.handlers.acceptance import accept
 from voltbus_config.handlers.reservations import Reservations
 from voltbus_config.handlers.tokens import wants_type, with_type
 
@@ -89,6 +90,7 @@ class Requests:
             batch = await self._shell.store.transact(
                 lambda session: self._work(events, typed, session)
             )
+            await self._calls_may_follow_words(events)
             await self._calls_may_follow(batch)
             self._shell.outbox.wake()
             self._tending.wake()
@@ -101,6 +103,7 @@ class Requests:
             stations = await self._shell.store.stations.get(_station_ids(events))
         for place, event in enumerate(events):
             batch.answers[place] = self._standing(event.message, stations)
+        await self._calls_may_follow_words(events)
         return batch
 
     async def _typed(self, events: Sequence[Event]) -> dict[int, CommandRequested]:
@@ -113,6 +116,7 @@ class Requests:
             for place, event in enumerate(events)
             if isinstance(event.message, CommandRequested)
             and wants_type(event.message)
+            and sizes.problem(event.message) is None
             and shapes.problem(event.message.action, event.message.payload) is None
         }
         find = self._shell.tokens.find
@@ -136,7 +140,7 @@ class Requests:
             elif isinstance(event.message, Registration):
                 batch.answers[place] = self._standing(event.message, stations)
         await store.stations.put(touched.values(), session)
-        await self._calls_ended(events, batch, now, session)
+        await self._calls_ended(events, stations, batch, now, session)
         await self._commands(events, typed, stations, batch, session)
         await self._shell.tell(batch.emissions, now, session)
         await self._tending.tend(batch.tend, session)
@@ -177,18 +181,37 @@ class Requests:
 
     async def _calls_may_follow(self, batch: _Batch) -> None:
         if batch.booted:
-            store, lag = self._shell.store, timedelta(seconds=self._shell.settings.boot_lag_s)
-            at = self._shell.now() + lag
-            await store.ready(batch.booted, at)
-            # Again, behind its cause: who looked in between has set the time for a silent station.
-            with store.reachable.watching():
-                await store.due.mark(dict.fromkeys(batch.booted, at))
-            self._tending.wake(lag.total_seconds())
+            lag = timedelta(seconds=self._shell.settings.boot_lag_s)
+            await self._ready(batch.booted, lag)
+
+    async def _calls_may_follow_words(self, events: Sequence[Event]) -> None:
+        """Who says something else first may still boot; calls need not wait for it as long."""
+        said = {
+            event.message.station_id: event.message.connection_id
+            for event in events
+            if isinstance(event.message, Registration) and event.message.connection_id
+        }
+        if said:
+            await self._ready(said, timedelta(seconds=self._shell.settings.settle_s))
+
+    async def _ready(self, connections: dict[str, str], lag: timedelta) -> None:
+        """Calls may follow on these connections, by station, after so long."""
+        store, at = self._shell.store, self._shell.now() + lag
+        await store.ready(connections, at)
+        # Again, behind its cause: who looked in between has set the time for a silent station.
+        with store.reachable.watching():
+            await store.due.mark(dict.fromkeys(connections, at))
+        self._tending.wake(lag.total_seconds())
 
     # Calls that ended.
 
     async def _calls_ended(
-        self, events: Sequence[Event], batch: _Batch, now: datetime, session: Session
+        self,
+        events: Sequence[Event],
+        stations: dict[str, Station],
+        batch: _Batch,
+        now: datetime,
+        session: Session,
     ) -> None:
         ends = [event.message for event in events if isinstance(event.message, CallEnded)]
         if not ends:
@@ -197,6 +220,7 @@ class Requests:
         commands = await store.commands.get([end.command_id for end in ends], session)
         over: dict[str, Command] = {}
         absent: dict[str, str] = {}
+        refused: list[Command] = []
         for end in ends:
             command = commands.get(end.command_id)
             after = None if command is None else life.heard(command, end, now)
@@ -206,17 +230,25 @@ class Requests:
             batch.emissions.append(changed(after, now))
             if end.outcome is CallOutcome.NOT_CONNECTED and not end.late:
                 absent[command.station_id] = end.connection_id
+            if after.answer_status == boot_requests.REFUSED:
+                refused.append(command)
         await store.commands.put(over.values(), session)
         await self._reservations.apply_commands(over.values(), now, session)
         await store.absent(absent, now, session)
-        await self._settings_brought(over.values(), batch, now, session)
+        await self._brought(over.values(), batch, now, session)
+        batch.emissions += await accept(refused, stations, self._shell, now, session)
         batch.tend.extend(command.station_id for command in over.values())
 
-    async def _settings_brought(
+    async def _brought(
         self, over: Iterable[Command], batch: _Batch, now: datetime, session: Session
     ) -> None:
-        """What the answers say of the settings that the commands were to bring."""
-        done = [each for each in over if each.status in life.FINAL and each.settings]
+        """What the answers say of the settings, or the Boot, that the commands were to bring."""
+        done = [
+            each
+            for each in over
+            if each.status in life.FINAL
+            and (each.settings or each.purpose is life.Purpose.REGISTRATION)
+        ]
         if not done:
             return
         store = self._shell.store
@@ -263,7 +295,11 @@ class Requests:
             if known is None and request.station_id not in stations:
                 batch.answers[place] = Fault(code="UnknownStation", detail="no such station")
                 continue
-            mistake = life.problem(request) or shapes.problem(request.action, request.payload)
+            mistake = (
+                sizes.problem(request)
+                or life.problem(request)
+                or shapes.problem(request.action, request.payload)
+            )
             if mistake is not None:
                 batch.answers[place] = Fault(code="InvalidCommand", detail=str(mistake))
                 continue

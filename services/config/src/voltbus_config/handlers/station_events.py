@@ -11,9 +11,12 @@ import structlog
 from prometheus_client import Counter
 
 from voltbus_backbone.contract.registry import (
+    DUPLICATE_IDENTITY,
     GATEWAY_BEAT,
     STATION_CONNECTED,
     STATION_DISCONNECTED,
+    STATION_REFUSED,
+    STATION_REPAIRED,
     STATION_SEEN,
     STATUS_REPORTED,
 )
@@ -36,7 +39,16 @@ if TYPE_CHECKING:
     from voltbus_config.handlers.records import Shell
     from voltbus_config.handlers.tending import Tending
 
-_ROWS = (GATEWAY_BEAT, STATION_CONNECTED, STATION_DISCONNECTED, STATION_SEEN, STATUS_REPORTED)
+_ROWS = (
+    DUPLICATE_IDENTITY,
+    GATEWAY_BEAT,
+    STATION_CONNECTED,
+    STATION_DISCONNECTED,
+    STATION_REFUSED,
+    STATION_REPAIRED,
+    STATION_SEEN,
+    STATUS_REPORTED,
+)
 TYPES = frozenset(row.name for row in _ROWS)
 
 log = structlog.get_logger(__name__)
@@ -57,7 +69,7 @@ class StationEvents:
     def __init__(self, shell: Shell, tending: Tending) -> None:
         self._shell = shell
         self._tending = tending
-        self._settle = timedelta(seconds=shell.settings.settle_s)
+        self._boot_wait = timedelta(seconds=shell.settings.boot_wait_s)
         self._logged: OrderedDict[str, None] = OrderedDict()
 
     async def handle(self, events: Sequence[Event]) -> list[Record]:
@@ -83,9 +95,9 @@ class StationEvents:
             }
             await store.due.mark(arrived)
         if arrived:
-            self._tending.wake(self._settle.total_seconds())
+            self._tending.wake(self._boot_wait.total_seconds())
         self._report_dropped(folded)
-        takeovers = [close(each.presence.id, old) for each in folded for old in each.takeovers]
+        takeovers = [close(each.presence, old) for each in folded for old in each.takeovers]
         return self._shell.records(takeovers, now)
 
     async def _fold(self, told: dict[str, list[LogEntry]], now: datetime) -> list[Folded]:
@@ -96,7 +108,7 @@ class StationEvents:
             result, writes = [], []
             for station_id, events in told.items():
                 before = known.get(station_id) or Presence(id=station_id)
-                folded = fold(before, events, now, self._settle)
+                folded = fold(before, events, now, self._boot_wait)
                 result.append(folded)
                 if folded.presence != before:
                     after = msgspec.structs.replace(folded.presence, revision=before.revision + 1)

@@ -267,7 +267,7 @@ class Store:
     # Connections.
 
     async def ready(self, connections: Mapping[str, str], at: datetime) -> None:
-        """Boot was answered on these connections (by station): calls may follow from ``at``."""
+        """Calls may follow from ``at`` on these connections (by station): see ``Booted``."""
         writes = [
             UpdateOne({"_id": station_id}, [{"$set": _booted(connection_id, at)}], upsert=True)
             for station_id, connection_id in connections.items()

@@ -9,6 +9,7 @@ import msgspec
 if TYPE_CHECKING:
     from voltbus_backbone.contract.config import CallOutcome, RejectedBy
     from voltbus_gateway.domain.frames import Call, Payload, Send
+    from voltbus_gateway.domain.repairs.repair import Repair
 
 
 class Write(msgspec.Struct, frozen=True):
@@ -22,25 +23,40 @@ class Write(msgspec.Struct, frozen=True):
     command_id: str | None = None
 
 
+class Refusal(msgspec.Struct, frozen=True):
+    """A message of the station was refused. ``reason`` is the code as the station gets it.
+
+    ``action`` is empty where none of the version's could be read.
+    """
+
+    action: str
+    reason: str
+
+
 class Dispatch(msgspec.Struct, frozen=True):
     """Handle this valid message of the station; answer a ``Call`` once, never a ``Send``.
 
     ``extras`` are the places of unknown properties that the policy let pass, for the log.
+    ``repairs`` are what was mended in a fact that did not fit its schema; ``call`` is as mended.
+    ``size`` is the message's in bytes, as it came: what it needs is freed when it is done.
     """
 
     call: Call | Send
     extras: tuple[str, ...] = ()
+    repairs: tuple[Repair, ...] = ()
+    size: int = 0
 
 
 class Ended(msgspec.Struct, frozen=True):
     """What became of a command, exactly once for each ``Session.call``.
 
     ANSWERED with ``payload``; REJECTED with the station's code (in 2.x's spelling where it is
-    known), or with ours when its answer breaks the schema; TIMED_OUT when it was sent and no answer
-    came (also when the connection closed meanwhile: the station may have done it); NOT_CONNECTED
-    when it was never sent (``late``: its turn came too late); INVALID when it can't be sent.
+    known); TIMED_OUT when it was sent and no answer came that could be read (also when the
+    connection closed meanwhile: the station may have done it); NOT_CONNECTED when it was never sent
+    (``late``: its turn came too late); INVALID when it can't be sent.
     ``unsent``: it was refused before it left; ``rejected_by``: who refused it.
-    ``extras`` are the places of unknown properties in the answer that the policy let pass.
+    ``extras`` are the places of unknown properties in the answer that the policy let pass,
+    ``repairs`` what did not fit the schema in an answer that is kept all the same.
     """
 
     command_id: str
@@ -52,6 +68,7 @@ class Ended(msgspec.Struct, frozen=True):
     late: bool = False
     unsent: bool = False
     rejected_by: RejectedBy | None = None
+    repairs: tuple[Repair, ...] = ()
 
 
 Effect = Write | Dispatch | Ended

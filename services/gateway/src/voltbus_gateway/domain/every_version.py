@@ -15,7 +15,7 @@ from voltbus_gateway.domain import certificates
 from voltbus_gateway.domain.limits import optional_integer
 from voltbus_gateway.domain.reports import only, reported
 from voltbus_gateway.domain.route import Context, Mode, Route, no_keys, whole
-from voltbus_gateway.domain.times import format_time, parse_time
+from voltbus_gateway.domain.times import format_time, time_or
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,6 +54,7 @@ def firmware_status(payload: Payload, context: Context) -> FirmwareStatusReporte
         status=payload["status"],
         at=context.now,
         request_id=optional_integer(payload.get("requestId")),
+        repairs=context.repairs,
         **_status_info(payload),
     )
 
@@ -66,11 +67,12 @@ def log_status(payload: Payload, context: Context) -> LogStatusReported:
         status=payload["status"],
         at=context.now,
         request_id=optional_integer(payload.get("requestId")),
+        repairs=context.repairs,
         **_status_info(payload),
     )
 
 
-def _status_info(payload: Payload) -> dict[str, str]:
+def _status_info(payload: Payload) -> dict[str, Any]:
     """StatusInfoType (2.1): why the status is what it is."""
     info = payload.get("statusInfo") or {}
     names = {"reason_code": "reasonCode", "info": "additionalInfo"}
@@ -83,8 +85,9 @@ def security_event(payload: Payload, context: Context) -> SecurityEventReported:
         station_id=context.station_id,
         protocol=context.protocol,
         type=payload["type"],
-        at=parse_time(payload["timestamp"]),
+        at=time_or(payload.get("timestamp"), context.now),
         tech_info=payload.get("techInfo"),
+        repairs=context.repairs,
     )
 
 

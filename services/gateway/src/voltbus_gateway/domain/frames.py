@@ -13,6 +13,7 @@ Choices where the versions are silent:
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -28,11 +29,17 @@ UNREADABLE_ID = "-1"
 # A code or id of the other side that we only report: long enough for any real one.
 REPORTED_LIMIT = 64
 
+# How an answer begins, as far as its id. Ours are made of letters, digits and "-".
+_ANSWER_HEAD = re.compile(r'\s*\[\s*[34]\s*,\s*"([A-Za-z0-9-]{1,36})"')
+_HEAD = 128
+
 _CALL = 2
 _CALL_RESULT = 3
 _CALL_ERROR = 4
 _CALL_RESULT_ERROR = 5
 _SEND = 6
+
+_CALL_BEGINS = re.compile(rb'[ \t\r\n]*\[[ \t\r\n]*2[ \t\r\n]*,[ \t\r\n]*"[^"\\]{1,36}"[ \t\r\n]*,')
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -105,6 +112,11 @@ class FrameError(OcppError):
         self.answered_id = answered_id
 
 
+def may_wait(data: bytes) -> bool:
+    """Whether it begins as a call with a sound id: then it needs no look before its turn."""
+    return _CALL_BEGINS.match(data) is not None
+
+
 def decode(data: str | bytes, protocol: Protocol) -> Frame:
     """Read one WebSocket message.
 
@@ -114,7 +126,7 @@ def decode(data: str | bytes, protocol: Protocol) -> Frame:
     try:
         parts = orjson.loads(data)
     except orjson.JSONDecodeError:
-        raise _refused(protocol, "The message is no JSON", None) from None
+        raise _no_json(data, protocol) from None
     if type(parts) is list and len(parts) == 4 and parts[0] == _CALL:  # noqa: PLR2004 - [type, id, action, payload]
         _, id_, action, payload = parts
         if type(id_) is str and len(id_) <= ID_LIMIT and type(action) is str:
@@ -122,6 +134,16 @@ def decode(data: str | bytes, protocol: Protocol) -> Frame:
                 return Call(id_, action, payload)
             raise _refused(protocol, "The payload is no object", id_, ErrorCode.FORMAT_VIOLATION)
     return _decode_others(parts, protocol)
+
+
+def _no_json(data: str | bytes, protocol: Protocol) -> FrameError:
+    """An answer whose end is broken still says which call it answers: nobody has to wait on."""
+    head = data[:_HEAD] if isinstance(data, str) else data[:_HEAD].decode("utf-8", "replace")
+    answered = _ANSWER_HEAD.match(head)
+    reason = "The message is no JSON"
+    if answered is not None:
+        return FrameError(reason, answered_id=answered[1])
+    return _refused(protocol, reason, None)
 
 
 def _decode_others(parts: Any, protocol: Protocol) -> Frame:

@@ -5,42 +5,64 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from voltbus_gateway.domain import frames
-from voltbus_gateway.domain.effects import Dispatch, Effect, Effects, Write
+from voltbus_gateway.domain.effects import Dispatch, Effect, Effects, Refusal, Write
 from voltbus_gateway.domain.errors import CallFailed, ErrorCode
-from voltbus_gateway.domain.schemas import UNANSWERED, Extras, check_request, check_response
+from voltbus_gateway.domain.frames import Call, FrameError
+from voltbus_gateway.domain.repairs.reading import Facts, read_fact
+from voltbus_gateway.domain.schemas import (
+    UNANSWERED,
+    Extras,
+    actions,
+    check_request,
+    check_response,
+)
 
 if TYPE_CHECKING:
     from voltbus_backbone.contract.values import Protocol
-    from voltbus_gateway.domain.frames import Call, Payload, Send
-
-
-class _Waiting(msgspec.Struct, frozen=True):
-    """A call whose turn has not come, with its ``extras``."""
-
-    call: Call
-    extras: tuple[str, ...]
+    from voltbus_gateway.domain.frames import Payload, Send
 
 
 class Inbound:
     """The half of a session that answers.
 
-    ``current`` is the call in flight, ``deadline`` when it is given up (monotonic seconds).
+    ``current`` is the call in flight, ``deadline`` when it is given up (monotonic seconds),
+    ``waiting_bytes`` the size of what waits for its turn: a call is parsed when its turn comes, for
+    a parsed one takes some twenty times its bytes. ``refusals``: what was refused is added to it.
     """
 
-    __slots__ = ("_counts", "_extras", "_protocol", "_queue", "_within", "current", "deadline")
+    __slots__ = (
+        "_counts",
+        "_extras",
+        "_facts",
+        "_protocol",
+        "_queue",
+        "_refusals",
+        "_within",
+        "current",
+        "deadline",
+        "waiting_bytes",
+    )
 
     def __init__(
-        self, protocol: Protocol, counts: Counter[str], extras: Extras, answer_within: float
+        self,
+        protocol: Protocol,
+        counts: Counter[str],
+        refusals: list[Refusal],
+        extras: Extras,
+        facts: Facts,
+        *,
+        answer_within: float,
     ) -> None:
         self._protocol = protocol
         self._counts = counts
+        self._refusals = refusals
         self._extras = extras
+        self._facts = facts
         self._within = answer_within
-        # What waits for its turn: sound calls, and errors that are owed in that order.
-        self._queue: deque[_Waiting | Write] = deque()
+        # What waits for its turn: calls as they came, and errors that are owed in that order.
+        self._queue: deque[bytes | Write] = deque()
+        self.waiting_bytes = 0
         self.current: Call | None = None
         self.deadline: float | None = None
 
@@ -49,38 +71,63 @@ class Inbound:
         """How many calls the station has sent ahead."""
         return len(self._queue)
 
-    def called(self, call: Call, now: float) -> Effects:
-        """A call came: its turn now, or it waits; an error waits for its turn too."""
+    def keep(self, text: bytes) -> None:
+        """A call came whose turn has not come."""
+        self._queue.append(text)
+        self.waiting_bytes += len(text)
+
+    def called(self, call: Call, text: bytes, now: float) -> Effects:
+        """A call came and it is its turn, or it is wrong: an error waits for its turn."""
         try:
-            extras = check_request(self._protocol, call.action, call.payload, self._extras)
-            if call.action in UNANSWERED:
-                raise _not_a_call()
+            dispatch = self._read(call, len(text))
         except CallFailed as failure:
             self._counts["invalid_call"] += 1
             return self.refuse(self._error(call, failure))
         if self.current is not None:
-            self._queue.append(_Waiting(call, extras))
+            self.keep(text)
             return ()
-        return (self._begin(call, extras, now),)
+        assert type(dispatch.call) is Call  # noqa: S101 - made of one
+        self.current = dispatch.call
+        self.deadline = now + self._within
+        return (dispatch,)
+
+    def _read(self, call: Call, size: int) -> Dispatch:
+        """A call that fits its schema, or a fact that was mended until it can be used.
+
+        Raises:
+            CallFailed: it is neither.
+        """
+        try:
+            extras = check_request(self._protocol, call.action, call.payload, self._extras)
+        except CallFailed as failure:
+            if self._facts is Facts.STRICT:
+                raise
+            reading = read_fact(self._protocol, call.action, call.payload, failure)
+            mended = Call(call.id, call.action, reading.payload)
+            return Dispatch(mended, repairs=reading.repairs, size=size)
+        if call.action in UNANSWERED:
+            raise _not_a_call()
+        return Dispatch(call, extras, size=size)
 
     def refuse(self, error: Write) -> Effects:
         """A call came that gets this error, when it is its turn."""
         if self.current is None:
             return (error,)
         self._queue.append(error)
+        self.waiting_bytes += len(error.text)
         return ()
 
-    def sent(self, message: Send) -> Effects:
+    def sent(self, message: Send, size: int) -> Effects:
         """A SEND came (2.1): it waits for nothing and is never answered, also when wrong (A17)."""
         try:
             extras = check_request(self._protocol, message.action, message.payload, self._extras)
-        except CallFailed:
+            if message.action not in UNANSWERED:
+                raise _no_send()
+        except CallFailed as failure:
             self._counts["invalid_send"] += 1
+            self._refusals.append(refusal(self._protocol, message.action, failure.code))
             return ()
-        if message.action not in UNANSWERED:
-            self._counts["invalid_send"] += 1
-            return ()
-        return (Dispatch(message, extras),)
+        return (Dispatch(message, extras, size=size),)
 
     def answer(self, call: Call, payload: Payload, now: float) -> Effects:
         """The call was handled; ignored when it is no longer in flight."""
@@ -117,17 +164,13 @@ class Inbound:
         self.current = None
         self.deadline = None
         self._queue.clear()
+        self.waiting_bytes = 0
 
     def _finishes(self, call: Call) -> bool:
         if call is self.current:
             return True
         self._counts["late_own_answer"] += 1
         return False
-
-    def _begin(self, call: Call, extras: tuple[str, ...], now: float) -> Dispatch:
-        self.current = call
-        self.deadline = now + self._within
-        return Dispatch(call, extras)
 
     def _next(self, now: float) -> Effects:
         """Answer what waits with an error, then begin the first call that is sound."""
@@ -136,18 +179,46 @@ class Inbound:
         if not self._queue:
             return ()
         effects: list[Effect] = []
-        while self._queue:
+        while self._queue and self.current is None:
             waiting = self._queue.popleft()
-            if isinstance(waiting, _Waiting):
-                effects.append(self._begin(waiting.call, waiting.extras, now))
-                break
-            effects.append(waiting)
+            if isinstance(waiting, Write):
+                self.waiting_bytes -= len(waiting.text)
+                effects.append(waiting)
+            else:
+                self.waiting_bytes -= len(waiting)
+                effects.extend(self._take_up(waiting, now))
         return tuple(effects)
 
+    def _take_up(self, text: bytes, now: float) -> Effects:
+        """Parse a call whose turn has come."""
+        try:
+            frame = frames.decode(text, self._protocol)
+        except FrameError as error:
+            self._counts["malformed"] += 1
+            if error.answer is None:
+                return ()
+            self._refusals.append(Refusal("", error.answer.code))
+            return (Write(frames.encode_refusal(error.answer)),)
+        assert type(frame) is Call  # noqa: S101 - it begins as one
+        return self.called(frame, text, now)
+
     def _error(self, call: Call, failure: CallFailed) -> Write:
+        # That we could not decide says nothing about the station.
+        if failure.code is not ErrorCode.INTERNAL_ERROR:
+            self._refusals.append(refusal(self._protocol, call.action, failure.code))
         return Write(
             frames.encode_error(call.id, failure.code, failure.description, self._protocol)
         )
+
+
+def refusal(protocol: Protocol, action: str, code: ErrorCode) -> Refusal:
+    """What is told of a refusal: an action that the version does not know may be any text."""
+    known = action if action in actions(protocol) else ""
+    return Refusal(known, code.spelled(protocol))
+
+
+def _no_send() -> CallFailed:
+    return CallFailed(ErrorCode.MESSAGE_TYPE_NOT_SUPPORTED, "This action is no SEND")
 
 
 def _not_a_call() -> CallFailed:

@@ -13,6 +13,7 @@ from voltbus_gateway.domain import commands, frames
 from voltbus_gateway.domain.effects import Effect, Effects, Ended, Write
 from voltbus_gateway.domain.errors import DESCRIPTION_LIMIT, CallFailed, ErrorCode, read_code
 from voltbus_gateway.domain.limits import storable
+from voltbus_gateway.domain.repairs.reading import Facts, read_answer
 from voltbus_gateway.domain.schemas import Extras, check_response
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Outbound:
         "_counts",
         "_expired",
         "_extras",
+        "_facts",
         "_limit",
         "_new_id",
         "_outstanding",
@@ -62,12 +64,15 @@ class Outbound:
         protocol: Protocol,
         counts: Counter[str],
         extras: Extras,
+        facts: Facts,
+        *,
         new_id: Callable[[], str],
         limit: int,
     ) -> None:
         self._protocol = protocol
         self._counts = counts
         self._extras = extras
+        self._facts = facts
         self._new_id = new_id
         self._limit = limit
         self._wanted: deque[_Wanted] = deque()
@@ -112,7 +117,7 @@ class Outbound:
         return self._send_next(now)
 
     def resulted(self, result: CallResult, now: float) -> Effects:
-        """A CALLRESULT came."""
+        """A CALLRESULT came. One against its schema is the station's answer all the same."""
         waiting = self._matching(result.id)
         if waiting is None:
             return ()
@@ -120,12 +125,27 @@ class Outbound:
             extras = check_response(self._protocol, waiting.action, result.payload, self._extras)
             storable(result.payload)
         except CallFailed as failure:
-            return self.unreadable(result.id, failure.code, failure.description, now)
-        return self._end(
-            waiting,
-            Ended(waiting.command_id, CallOutcome.ANSWERED, payload=result.payload, extras=extras),
-            now,
+            return self._misfit(waiting, result, failure, now)
+        ended = Ended(
+            waiting.command_id, CallOutcome.ANSWERED, payload=result.payload, extras=extras
         )
+        return self._end(waiting, ended, now)
+
+    def _misfit(
+        self, waiting: _Outstanding, result: CallResult, failure: CallFailed, now: float
+    ) -> Effects:
+        """The answer breaks its schema: what can be read of it is kept, with what was wrong."""
+        if self._facts is Facts.STRICT:
+            return self.unreadable(result.id, failure.description, now, failure.code)
+        self._counts["mended_answer"] += 1
+        reading = read_answer(self._protocol, waiting.action, result.payload, failure)
+        ended = Ended(
+            waiting.command_id,
+            CallOutcome.ANSWERED,
+            payload=reading.payload,
+            repairs=reading.repairs,
+        )
+        return self._end(waiting, ended, now)
 
     def refused(self, error: CallError, now: float) -> Effects:
         """A CALLERROR came, in whatever spelling."""
@@ -141,23 +161,27 @@ class Outbound:
         )
         return self._end(waiting, ended, now)
 
-    def unreadable(self, message_id: str, code: ErrorCode, description: str, now: float) -> Effects:
-        """An answer came that breaks its schema: the call ends, and 2.1 is told why (A17)."""
+    def unreadable(
+        self,
+        message_id: str,
+        why: str,
+        now: float,
+        code: ErrorCode = ErrorCode.FORMAT_VIOLATION,
+    ) -> Effects:
+        """An answer came that says nothing: the call ends at once, and 2.1 is told why (A17).
+
+        It is as if none had come. The station may have done what was asked, so that this is no
+        refusal of its.
+        """
         waiting = self._matching(message_id)
         if waiting is None:
             return ()
         self._counts["invalid_answer"] += 1
-        why = f"The station's answer is invalid: {description}"[:DESCRIPTION_LIMIT]
-        ended = Ended(
-            waiting.command_id,
-            CallOutcome.REJECTED,
-            error_code=code.value,
-            error_description=why,
-            rejected_by=RejectedBy.GATEWAY,
-        )
+        reason = f"The station's answer could not be read: {why}"[:DESCRIPTION_LIMIT]
+        ended = Ended(waiting.command_id, CallOutcome.TIMED_OUT, error_description=reason)
         effects = self._end(waiting, ended, now)
         if self._protocol is Protocol.OCPP21:
-            told = Write(frames.encode_result_error(message_id, code, description))
+            told = Write(frames.encode_result_error(message_id, code, why))
             return (told, *effects)
         return effects
 

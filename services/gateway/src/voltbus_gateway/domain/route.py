@@ -30,7 +30,10 @@ class Mode(StrEnum):
 
 
 class Context(msgspec.Struct, frozen=True):
-    """Where and when a message came. ``now`` is aware; it stands in for a missing timestamp."""
+    """Where and when a message came. ``now`` is aware; it stands in for a missing timestamp.
+
+    ``repairs``: what was mended in the message, as short sentences without values.
+    """
 
     station_id: str
     connection_id: str
@@ -38,6 +41,7 @@ class Context(msgspec.Struct, frozen=True):
     now: datetime
     gateway_id: str
     certificate_cn: str | None = None
+    repairs: tuple[str, ...] = ()
 
 
 ToContract = Callable[[Payload, Context], Message]

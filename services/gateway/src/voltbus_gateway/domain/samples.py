@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from voltbus_backbone.contract.values import Sample, SignedMeterValue
 from voltbus_gateway.domain.limits import integer
-from voltbus_gateway.domain.times import parse_time
+from voltbus_gateway.domain.times import time_or
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,14 +42,17 @@ _OTHER_UNITS = {
 _RESPELLED = {"Celcius": "Celsius"}
 
 
-def samples_16(meter_values: list[dict[str, Any]]) -> tuple[Sample, ...]:
-    """1.6 ``meterValue`` / ``transactionData``: values are texts."""
-    return tuple(_samples_16(meter_values))
+def samples_16(meter_values: list[dict[str, Any]], otherwise: datetime) -> tuple[Sample, ...]:
+    """1.6 ``meterValue`` / ``transactionData``: values are texts.
+
+    ``otherwise``: when they were measured that don't say it.
+    """
+    return tuple(_samples_16(meter_values, otherwise))
 
 
-def _samples_16(meter_values: list[dict[str, Any]]) -> Iterator[Sample]:
+def _samples_16(meter_values: list[dict[str, Any]], otherwise: datetime) -> Iterator[Sample]:
     for entry in meter_values:
-        at = parse_time(entry["timestamp"])
+        at = time_or(entry.get("timestamp"), otherwise)
         for sampled in entry["sampledValue"]:
             measurand = sampled.get("measurand", _ENERGY)
             unit = sampled.get("unit") or _unit(measurand)
@@ -66,14 +69,17 @@ def _samples_16(meter_values: list[dict[str, Any]]) -> Iterator[Sample]:
             )
 
 
-def samples_2x(meter_values: list[dict[str, Any]]) -> tuple[Sample, ...]:
-    """2.x ``meterValue``: values are numbers, with a unit and a power of ten."""
-    return tuple(_samples_2x(meter_values))
+def samples_2x(meter_values: list[dict[str, Any]], otherwise: datetime) -> tuple[Sample, ...]:
+    """2.x ``meterValue``: values are numbers, with a unit and a power of ten.
+
+    ``otherwise``: when they were measured that don't say it.
+    """
+    return tuple(_samples_2x(meter_values, otherwise))
 
 
-def _samples_2x(meter_values: list[dict[str, Any]]) -> Iterator[Sample]:
+def _samples_2x(meter_values: list[dict[str, Any]], otherwise: datetime) -> Iterator[Sample]:
     for entry in meter_values:
-        at = parse_time(entry["timestamp"])
+        at = time_or(entry.get("timestamp"), otherwise)
         for sampled in entry["sampledValue"]:
             measurand = sampled.get("measurand", _ENERGY)
             measure = sampled.get("unitOfMeasure") or {}
@@ -94,7 +100,8 @@ def _samples_2x(meter_values: list[dict[str, Any]]) -> Iterator[Sample]:
 
 def first_time(meter_values: list[dict[str, Any]], otherwise: datetime) -> datetime:
     """When the first of the values was measured."""
-    return parse_time(meter_values[0]["timestamp"]) if meter_values else otherwise
+    text = meter_values[0].get("timestamp") if meter_values else None
+    return time_or(text, otherwise)
 
 
 def _signed(value: dict[str, Any]) -> SignedMeterValue:

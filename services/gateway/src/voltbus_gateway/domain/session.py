@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from voltbus_backbone.contract.values import Protocol
 from voltbus_gateway.domain import frames
-from voltbus_gateway.domain.effects import Dispatch, Effect, Effects, Ended, Write
+from voltbus_gateway.domain.effects import Dispatch, Effect, Effects, Ended, Refusal, Write
 from voltbus_gateway.domain.errors import CallFailed, ErrorCode
 from voltbus_gateway.domain.frames import (
     UNREADABLE_ID,
@@ -25,8 +25,9 @@ from voltbus_gateway.domain.frames import (
     Payload,
     Send,
 )
-from voltbus_gateway.domain.inbound import Inbound
+from voltbus_gateway.domain.inbound import Inbound, refusal
 from voltbus_gateway.domain.outbound import Outbound
+from voltbus_gateway.domain.repairs.reading import Facts
 from voltbus_gateway.domain.schemas import UNANSWERED, Extras, check_request
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Session:
     ``queue_limit``: how many calls the station may send ahead before ``wants_input`` is false.
     ``command_limit``: how many of our calls may wait. ``answer_within``: seconds after which a call
     of the station that nobody answered gets InternalError. ``counts`` tells what was dropped, by
-    name, for metrics.
+    name, for metrics; ``refusals`` what the station was refused, until whoever tells takes them.
     """
 
     __slots__ = (
@@ -59,6 +60,7 @@ class Session:
         "_queue_limit",
         "counts",
         "protocol",
+        "refusals",
     )
 
     def __init__(
@@ -67,6 +69,7 @@ class Session:
         *,
         new_id: Callable[[], str] = _fresh_id,
         extras: Extras = Extras.REFUSE,
+        facts: Facts = Facts.LENIENT,
         queue_limit: int = 16,
         command_limit: int = 64,
         answer_within: float = 25.0,
@@ -75,14 +78,29 @@ class Session:
         self.counts: Counter[str] = Counter()
         self._new_id = new_id
         self._queue_limit = queue_limit
-        self._inbound = Inbound(protocol, self.counts, extras, answer_within)
-        self._outbound = Outbound(protocol, self.counts, extras, new_id, command_limit)
+        self.refusals: list[Refusal] = []
+        self._inbound = Inbound(
+            protocol, self.counts, self.refusals, extras, facts, answer_within=answer_within
+        )
+        self._outbound = Outbound(
+            protocol, self.counts, extras, facts, new_id=new_id, limit=command_limit
+        )
         self._closed = False
 
     @property
     def wants_input(self) -> bool:
         """False while the station has sent too far ahead: stop reading its socket until then."""
         return self._inbound.waiting < self._queue_limit
+
+    @property
+    def free(self) -> bool:
+        """Nothing of the station is in hand: what it sends now has its turn at once."""
+        return self._inbound.current is None and not self._inbound.waiting
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of the station's calls that wait for their turn."""
+        return self._inbound.waiting_bytes
 
     @property
     def current(self) -> Call | None:
@@ -106,13 +124,18 @@ class Session:
         """A text message came from the station."""
         if self._closed:
             return ()
+        if isinstance(data, str):
+            data = data.encode(errors="replace")
+        if self._inbound.current is not None and frames.may_wait(data):
+            self._inbound.keep(data)
+            return ()
         try:
             frame = frames.decode(data, self.protocol)
         except FrameError as error:
             return self._malformed(error, now)
         if type(frame) is Call:
-            return self._inbound.called(frame, now)
-        return self._others(frame, now)
+            return self._inbound.called(frame, data, now)
+        return self._others(frame, len(data), now)
 
     def answer(self, call: Call, payload: Payload, now: float) -> Effects:
         """The station's call was handled. Ignored when it is no longer in flight (too late).
@@ -160,6 +183,11 @@ class Session:
         check_request(self.protocol, action, payload)
         return (Write(frames.encode_send(self._new_id(), action, payload)),)
 
+    def drop(self, message: Send, failure: CallFailed) -> None:
+        """A message that is never answered (2.1 SEND) was not taken."""
+        self.counts["refused_send"] += 1
+        self.refusals.append(refusal(self.protocol, message.action, failure.code))
+
     def tick(self, now: float) -> Effects:
         """Time has passed: end what is overdue, in both directions."""
         return (*self._outbound.tick(now), *self._inbound.tick(now))
@@ -172,14 +200,14 @@ class Session:
         self._inbound.close()
         return self._outbound.close()
 
-    def _others(self, frame: Frame, now: float) -> Effects:
+    def _others(self, frame: Frame, size: int, now: float) -> Effects:
         match frame:
             case CallResult():
                 return self._outbound.resulted(frame, now)
             case CallError():
                 return self._outbound.refused(frame, now)
             case Send():
-                return self._inbound.sent(frame)
+                return self._inbound.sent(frame, size)
             case _:
                 # CALLRESULTERROR: the station could not read our answer; it won't get a better one.
                 self.counts["our_answer_refused"] += 1
@@ -188,12 +216,11 @@ class Session:
     def _malformed(self, error: FrameError, now: float) -> Effects:
         self.counts["malformed"] += 1
         if error.answered_id is not None:
-            return self._outbound.unreadable(
-                error.answered_id, ErrorCode.FORMAT_VIOLATION, error.reason, now
-            )
+            return self._outbound.unreadable(error.answered_id, error.reason, now)
         if error.answer is None:
             return ()
-        refusal = Write(frames.encode_refusal(error.answer))
+        self.refusals.append(Refusal("", error.answer.code))
+        owed = Write(frames.encode_refusal(error.answer))
         if error.answer.id == UNREADABLE_ID:
-            return (refusal,)
-        return self._inbound.refuse(refusal)
+            return (owed,)
+        return self._inbound.refuse(owed)

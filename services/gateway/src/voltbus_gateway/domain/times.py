@@ -30,6 +30,11 @@ def parse_time(text: str) -> datetime:
         raise ValueError("out of range") from None
 
 
+def time_or(text: str | None, otherwise: datetime) -> datetime:
+    """A moment in UTC, or the other one where none was given."""
+    return otherwise if text is None else parse_time(text)
+
+
 def _in_utc(moment: datetime) -> datetime:
     if moment.tzinfo is UTC:
         return moment

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from voltbus_backbone.blanks import trimmed
 from voltbus_backbone.contract import registry
 from voltbus_backbone.contract.auth import Authorize, Phase, TransactionMessage
 from voltbus_backbone.contract.config import Boot
@@ -24,11 +25,9 @@ from voltbus_gateway.domain.route import (
     whole,
 )
 from voltbus_gateway.domain.samples import first_time, samples_16
-from voltbus_gateway.domain.times import parse_time
+from voltbus_gateway.domain.times import time_or
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from voltbus_backbone.contract.auth import (
         AuthorizeAnswer,
         TransactionAnswer,
@@ -43,8 +42,8 @@ def boot(payload: Payload, context: Context) -> Boot:
         connection_id=context.connection_id,
         protocol=context.protocol,
         at=context.now,
-        vendor=payload["chargePointVendor"],
-        model=payload["chargePointModel"],
+        vendor=payload.get("chargePointVendor", ""),
+        model=payload.get("chargePointModel", ""),
         serial_number=payload.get("chargePointSerialNumber")
         or payload.get("chargeBoxSerialNumber"),
         firmware_version=payload.get("firmwareVersion"),
@@ -54,6 +53,7 @@ def boot(payload: Payload, context: Context) -> Boot:
         meter_type=payload.get("meterType"),
         meter_serial_number=payload.get("meterSerialNumber"),
         box_serial_number=payload.get("chargeBoxSerialNumber"),
+        repairs=context.repairs,
     )
 
 
@@ -63,12 +63,13 @@ def status(payload: Payload, context: Context) -> StatusReported:
         station_id=context.station_id,
         protocol=context.protocol,
         status=payload["status"],
-        at=_when(payload, context),
+        at=time_or(payload.get("timestamp"), context.now),
         connector_id=integer(payload["connectorId"]),
-        error_code=payload["errorCode"],
+        error_code=payload.get("errorCode"),
         info=payload.get("info"),
         vendor_id=payload.get("vendorId"),
         vendor_error_code=payload.get("vendorErrorCode"),
+        repairs=context.repairs,
     )
 
 
@@ -77,7 +78,7 @@ def authorize(payload: Payload, context: Context) -> Authorize:
     return Authorize(
         station_id=context.station_id,
         protocol=context.protocol,
-        id_token=IdToken(value=payload["idTag"]),
+        id_token=IdToken(value=trimmed(payload["idTag"])),
         at=context.now,
     )
 
@@ -93,11 +94,12 @@ def start_transaction(payload: Payload, context: Context) -> TransactionMessage:
         station_id=context.station_id,
         protocol=context.protocol,
         phase=Phase.STARTED,
-        at=parse_time(payload["timestamp"]),
+        at=time_or(payload.get("timestamp"), context.now),
         connector_id=integer(payload["connectorId"]),
-        id_token=IdToken(value=payload["idTag"]),
-        meter_wh=integer(payload["meterStart"]),
+        id_token=IdToken(value=trimmed(payload["idTag"])),
+        meter_wh=optional_integer(payload.get("meterStart")),
         reservation_id=optional_integer(payload.get("reservationId")),
+        repairs=context.repairs,
     )
 
 
@@ -118,16 +120,18 @@ def start_answer(answer: TransactionAnswer, payload: Payload, context: Context) 
 def stop_transaction(payload: Payload, context: Context) -> TransactionMessage:
     """StopTransaction, with its transactionData. No reason means Local (1.6 §6.49)."""
     id_tag = payload.get("idTag")
+    at = time_or(payload.get("timestamp"), context.now)
     return TransactionMessage(
         station_id=context.station_id,
         protocol=context.protocol,
         phase=Phase.ENDED,
-        at=parse_time(payload["timestamp"]),
+        at=at,
         transaction_id=str(integer(payload["transactionId"])),
-        id_token=IdToken(value=id_tag) if id_tag is not None else None,
-        meter_wh=integer(payload["meterStop"]),
+        id_token=IdToken(value=trimmed(id_tag)) if id_tag is not None else None,
+        meter_wh=optional_integer(payload.get("meterStop")),
         stopped_reason=payload.get("reason", "Local"),
-        samples=samples_16(payload.get("transactionData", ())),
+        samples=samples_16(payload.get("transactionData", ()), at),
+        repairs=context.repairs,
     )
 
 
@@ -141,14 +145,15 @@ def stop_answer(answer: TransactionAnswer, payload: Payload, context: Context) -
 def meter_values(payload: Payload, context: Context) -> MeterValuesReported:
     """MeterValues, inside or outside a transaction."""
     transaction_id = payload.get("transactionId")
-    values = payload["meterValue"]
+    values = payload.get("meterValue", ())
     return MeterValuesReported(
         station_id=context.station_id,
         protocol=context.protocol,
         at=first_time(values, context.now),
-        samples=samples_16(values),
+        samples=samples_16(values, context.now),
         connector_id=integer(payload["connectorId"]),
         transaction_id=str(integer(transaction_id)) if transaction_id is not None else None,
+        repairs=context.repairs,
     )
 
 
@@ -160,11 +165,6 @@ def start_keys(message: TransactionMessage) -> tuple[Any, ...]:
 def stop_keys(message: TransactionMessage) -> tuple[Any, ...]:
     """What makes a stop the same stop. A transaction that never got its id may stop as 0 or -1."""
     return (message.transaction_id, message.at, message.meter_wh)
-
-
-def _when(payload: Payload, context: Context) -> datetime:
-    text = payload.get("timestamp")
-    return parse_time(text) if text is not None else context.now
 
 
 def _route(action: str, mode: Mode, **parts: Any) -> Route:

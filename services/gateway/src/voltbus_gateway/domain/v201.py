@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from voltbus_backbone.blanks import trimmed
 from voltbus_backbone.contract import registry
 from voltbus_backbone.contract.auth import Authorize, Phase, TransactionMessage
 from voltbus_backbone.contract.config import Boot
@@ -21,7 +22,7 @@ from voltbus_gateway.domain.route import (
     whole,
 )
 from voltbus_gateway.domain.samples import first_time, samples_2x
-from voltbus_gateway.domain.times import parse_time
+from voltbus_gateway.domain.times import time_or
 
 if TYPE_CHECKING:
     from voltbus_backbone.contract.auth import AuthorizeAnswer, TransactionAnswer
@@ -41,21 +42,22 @@ _INFO_DETAILS = ("timeSpentCharging", "operationMode", "tariffId", "transactionL
 
 def boot(payload: Payload, context: Context) -> Boot:
     """BootNotification."""
-    station = payload["chargingStation"]
+    station = payload.get("chargingStation") or {}
     modem = station.get("modem") or {}
     return Boot(
         station_id=context.station_id,
         connection_id=context.connection_id,
         protocol=context.protocol,
         at=context.now,
-        vendor=station["vendorName"],
-        model=station["model"],
+        vendor=station.get("vendorName", ""),
+        model=station.get("model", ""),
         serial_number=station.get("serialNumber"),
         firmware_version=station.get("firmwareVersion"),
         iccid=modem.get("iccid"),
         imsi=modem.get("imsi"),
         reason=payload["reason"],
         certificate_cn=context.certificate_cn,
+        repairs=context.repairs,
     )
 
 
@@ -65,9 +67,10 @@ def status(payload: Payload, context: Context) -> StatusReported:
         station_id=context.station_id,
         protocol=context.protocol,
         status=payload["connectorStatus"],
-        at=parse_time(payload["timestamp"]),
+        at=time_or(payload.get("timestamp"), context.now),
         evse_id=integer(payload["evseId"]),
         connector_id=integer(payload["connectorId"]),
+        repairs=context.repairs,
     )
 
 
@@ -75,10 +78,11 @@ def id_token(value: Payload) -> IdToken:
     """IdTokenType."""
     further = value.get("additionalInfo")
     return IdToken(
-        value=value["idToken"],
+        value=trimmed(value["idToken"]),
         type=value["type"],
         additional=tuple(
-            AdditionalId(value=one["additionalIdToken"], type=one["type"]) for one in further
+            AdditionalId(value=trimmed(one["additionalIdToken"]), type=one["type"])
+            for one in further
         )
         if further
         else (),
@@ -112,26 +116,28 @@ def transaction_event(payload: Payload, context: Context) -> TransactionMessage:
     evse = payload.get("evse") or {}
     token = payload.get("idToken")
     phase = _PHASES[payload["eventType"]]
+    at = time_or(payload.get("timestamp"), context.now)
     details: Payload = {name: payload[name] for name in _EVENT_DETAILS if name in payload}
     details |= {name: info[name] for name in _INFO_DETAILS if name in info}
     return TransactionMessage(
         station_id=context.station_id,
         protocol=context.protocol,
         phase=phase,
-        at=parse_time(payload["timestamp"]),
+        at=at,
         transaction_id=info["transactionId"],
         evse_id=optional_integer(evse.get("id")),
         connector_id=optional_integer(evse.get("connectorId")),
         id_token=id_token(token) if token is not None else None,
-        seq_no=integer(payload["seqNo"]),
-        trigger=payload["triggerReason"],
+        seq_no=optional_integer(payload.get("seqNo")),
+        trigger=payload.get("triggerReason"),
         offline=payload.get("offline", False),
         charging_state=info.get("chargingState"),
         stopped_reason=info.get("stoppedReason", "Local" if phase is Phase.ENDED else None),
         reservation_id=optional_integer(payload.get("reservationId")),
         remote_start_id=optional_integer(info.get("remoteStartId")),
-        samples=samples_2x(payload.get("meterValue", ())),
+        samples=samples_2x(payload.get("meterValue", ()), at),
         details=storable(details) if details else details,
+        repairs=context.repairs,
     )
 
 
@@ -164,13 +170,14 @@ def transaction_keys(message: TransactionMessage) -> tuple[Any, ...]:
 
 def meter_values(payload: Payload, context: Context) -> MeterValuesReported:
     """MeterValues: in 2.x outside transactions only."""
-    values = payload["meterValue"]
+    values = payload.get("meterValue", ())
     return MeterValuesReported(
         station_id=context.station_id,
         protocol=context.protocol,
         at=first_time(values, context.now),
-        samples=samples_2x(values),
+        samples=samples_2x(values, context.now),
         evse_id=integer(payload["evseId"]),
+        repairs=context.repairs,
     )
 
 

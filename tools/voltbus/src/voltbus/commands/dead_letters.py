@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path  # noqa: TC003 - typer reads annotations at run time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -95,6 +95,7 @@ def _show(letters: list[Letter]) -> None:
     from rich.text import Text  # noqa: PLC0415 - see above
 
     from voltbus.terminal import Console  # noqa: PLC0415 - see above
+    from voltbus_backbone.dead_letters import NEVER_STORED  # noqa: PLC0415 - see above
 
     if not letters:
         typer.echo("No dead letters.", err=True)
@@ -103,16 +104,20 @@ def _show(letters: list[Letter]) -> None:
     for name in ("time", "type", "reason", "from"):
         table.add_column(name, overflow="fold")
     for letter in letters:
-        place = f"{letter.topic} {letter.partition}:{letter.offset}"
+        stored = letter.offset != NEVER_STORED
+        place = f"{letter.topic} " + (
+            f"{letter.partition}:{letter.offset}" if stored else "(never stored there)"
+        )
         cells = (letter.time, letter.type, letter.reason, place)
         table.add_row(*(Text(cell) for cell in cells))  # text, whatever brackets are in it
     Console().print(table)
 
 
 async def _replay(settings: KafkaSettings, prefix: str, letters: list[Letter]) -> tuple[int, int]:
-    """How many were sent again, and how many are gone."""
+    """How many were sent again, and how many are gone or cannot be sent."""
     from voltbus_backbone.dead_letters import again  # noqa: PLC0415 - see above
-    from voltbus_backbone.kafka import Publisher, read_one  # noqa: PLC0415 - see above
+    from voltbus_backbone.errors import Refused  # noqa: PLC0415 - see above
+    from voltbus_backbone.kafka import Publisher  # noqa: PLC0415 - see above
 
     publisher = Publisher(settings, prefix)
     await publisher.start()
@@ -121,12 +126,25 @@ async def _replay(settings: KafkaSettings, prefix: str, letters: list[Letter]) -
         for letter in letters:
             body = letter.body
             if letter.withheld:
-                kept = await read_one(settings, letter.topic, letter.partition, letter.offset)
+                kept = await _kept(settings, letter)
                 if kept is None:
                     continue
                 body = kept.value
-            await publisher.publish([again(letter, body)])
+            try:
+                await publisher.publish([again(letter, body)])
+            except Refused:
+                continue
             sent += 1
     finally:
         await publisher.stop()
     return sent, len(letters) - sent
+
+
+async def _kept(settings: KafkaSettings, letter: Letter) -> Any | None:
+    """The record at a letter's place, if it was ever there and still is."""
+    from voltbus_backbone.dead_letters import NEVER_STORED  # noqa: PLC0415 - see above
+    from voltbus_backbone.kafka import read_one  # noqa: PLC0415 - see above
+
+    if letter.offset == NEVER_STORED:
+        return None
+    return await read_one(settings, letter.topic, letter.partition, letter.offset)

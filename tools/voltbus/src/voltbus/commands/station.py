@@ -62,10 +62,11 @@ def show(station_id: Identity, *, url: Url = None, home: Home = None) -> None:
 
       voltbus station show CP-1
     """
+    from voltbus.rest.station_page import readable  # noqa: PLC0415 - as below
     from voltbus.rest.tables import show_one  # noqa: PLC0415 - slow; --help does not need it
 
     with open_service("config", url, home) as client:
-        show_one(client.ask("GET", f"/v1/stations/{quote(station_id, safe='')}"))
+        show_one(readable(client.ask("GET", f"/v1/stations/{quote(station_id, safe='')}")))
 
 
 @station.command()

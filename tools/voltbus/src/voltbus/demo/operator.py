@@ -100,7 +100,7 @@ class Operator:
 
     async def transactions(self, station: str) -> list[Body]:
         """Return the transactions that auth recorded for a station."""
-        found = await self.ask("GET", "auth", "/v1/transactions", params={"station": station})
+        found = await self.ask("GET", "auth", "/v1/transactions", params={"station_id": station})
         transactions: list[Body] = found["data"]
         return transactions
 

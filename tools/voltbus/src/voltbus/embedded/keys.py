@@ -22,8 +22,8 @@ ISSUER = "voltbus-local"
 AUDIENCE = "voltbus"
 SUBJECT = "local-operator"
 SCOPE = (
-    "stations:read stations:write tokens:read tokens:write transactions:read agreements:read "
-    "agreements:write commands:read commands:write authorizations:read"
+    "stations:read stations:write tokens:read tokens:write transactions:read transactions:write "
+    "agreements:read agreements:write commands:read commands:write authorizations:read"
 )
 LIFETIME = timedelta(days=30)
 TOKEN_KEY_BYTES = 32

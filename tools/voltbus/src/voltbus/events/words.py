@@ -78,6 +78,7 @@ def _transaction(data: Data) -> str:
         str(data["authorization"]) if data.get("authorization") else None,
         f"agreement {_ref(data, 'agreement_id')}" if data.get("agreement_id") else None,
         f"because {data['stopped_reason']}" if data.get("stopped_reason") else None,
+        f"closed by {data['closed_by']}" if data.get("closed_by") else None,
         "sent after being offline" if data.get("offline") else None,
         f"doubtful: {', '.join(doubts)}" if doubts else None,
     )
@@ -100,6 +101,24 @@ def _connected(data: Data) -> str:
 def _disconnected(data: Data) -> str:
     reason = f" ({data['reason']})" if data.get("reason") else ""
     return f"closed with {data.get('code', 1006)}{reason}"
+
+
+def _refused(data: Data) -> str:
+    what = "log-in" if data["kind"] == "login" else data.get("action") or "a message"
+    count = data.get("count", 1)
+    return _sentence(
+        f"{what} refused: {str(data['reason']).replace('_', ' ')}",
+        f"{count} times by now" if count > 1 else None,
+        f"from {data['address']}" if data.get("address") else None,
+    )
+
+
+def _duplicate(data: Data) -> str:
+    places = [str(data[name]) for name in ("address", "other_address") if data.get(name)]
+    return _sentence(
+        f"two live connections with one identity push each other out, {data.get('count', 1)} times",
+        f"from {' and '.join(places)}" if places else None,
+    )
 
 
 def _booted(data: Data) -> str:
@@ -194,6 +213,8 @@ _TABLE: dict[str, Callable[[Data], str]] = {
     "token.erased": _token,
     "station.connected": _connected,
     "station.disconnected": _disconnected,
+    "station.refused": _refused,
+    "station.duplicate-identity": _duplicate,
     "station.booted": _booted,
     "station.registered": _registered,
     "station.seen": lambda _: "heartbeat",
@@ -203,6 +224,7 @@ _TABLE: dict[str, Callable[[Data], str]] = {
     "station.firmware-status": _progress,
     "station.log-status": _progress,
     "station.security-event": lambda data: str(data["type"]),
+    "station.repaired": lambda data: f"{data['action']} mended: {'; '.join(data['repairs'])}",
     "station.reported": lambda data: str(data["action"]),
     "command.changed": _command,
     "reservation.changed": _reservation,

@@ -60,7 +60,8 @@ class Client:
             if not page["has_more"] or not page["data"]:
                 break
             last = page["data"][-1]
-            after = {"starting_after": str(last.get("id") or last["ref"])}
+            name = next(last[key] for key in ("id", "ref", "transaction_ref") if key in last)
+            after = {"starting_after": str(name)}
         return found
 
     def lines(self, path: str, **params: str) -> Iterator[bytes]:

@@ -19,10 +19,11 @@ from voltbus_auth.domain.local_lists.facts import OURS
 from voltbus_auth.domain.local_lists.station import UPDATES, Kind
 from voltbus_auth.handlers.local_lists.compiling import Compiling
 from voltbus_backbone.contract.config import CommandRequested
-from voltbus_backbone.contract.registry import COMMAND
+from voltbus_backbone.contract.registry import COMMAND, Topic
 from voltbus_backbone.envelope import event
 from voltbus_backbone.errors import Unavailable
 from voltbus_backbone.lookout import Lookout
+from voltbus_backbone.refusals import deliver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -117,7 +118,8 @@ class Keeping:
         lost = await self._store.local_list.change([(one.before, one.after) for one in steps])
         calls = [one for one in steps if one.payload is not None and one.after.id not in lost]
         if calls:
-            await self._publisher.publish([self._record(one, now) for one in calls])
+            records = [self._record(one, now) for one in calls]
+            await deliver(self._publisher, records, Topic.AUTH_DEAD_LETTER, now)
             await self._store.local_list.published({one.after.id: _cause(one) for one in calls})
 
     async def _decide(self, ids: Sequence[str], now: datetime) -> list[tuple[Station, Look]]:

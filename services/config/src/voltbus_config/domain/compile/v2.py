@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from voltbus_backbone.bounds import COMMAND_BYTES
 from voltbus_backbone.contract.values import Protocol
 from voltbus_config.domain.compile.forms import (
     Call,
@@ -24,6 +25,7 @@ from voltbus_config.domain.layers import (
     OPENING_HOURS,
     PAYMENT_METHODS,
 )
+from voltbus_config.domain.sizes import json_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,6 +34,7 @@ _KEY = re.compile(
     r"(?P<component>[^./:]{1,50})(?:/(?P<instance>[^./:]{1,50}))?(?::(?P<evse>\d{1,9}))?"
     r"\.(?P<variable>[^./:]{1,50})(?:/(?P<variable_instance>[^./:]{1,50}))?"
 )
+_BYTES = COMMAND_BYTES - 1024  # what stands around the variables of a call
 _LONGEST_VALUE = {Protocol.OCPP201: 1000, Protocol.OCPP21: 2500}
 
 # SetVariableStatusEnumType; 2.x B05.
@@ -99,14 +102,15 @@ def compiled(target: Target, protocol: Protocol, options: Options) -> Sequence[C
 def batched(writes: Iterable[Write], most: int) -> list[Call]:
     """SetVariables with at most ``most`` variables each and none of them twice (B05.FR.11, .13).
 
-    The variables of one setting stay together, so that one answer decides it.
+    The variables of one setting stay together, so that one answer decides it. However many may go
+    in one call, it fits a record and a frame (ADR 0011).
     """
     calls: list[list[Write]] = []
     for _, group in itertools.groupby(writes, key=lambda write: write.setting):
         together = list(group)
         places = {write.place for write in together}
         for call in calls:
-            fits = len(call) + len(together) <= most
+            fits = len(call) + len(together) <= most and _size(call) + _size(together) <= _BYTES
             if fits and not any(other.place in places for other in call):
                 call.extend(together)
                 break
@@ -136,6 +140,10 @@ def judged(
         if setting not in verdicts or _gravity(verdict) > _gravity(verdicts[setting]):
             verdicts[setting] = verdict
     return verdicts
+
+
+def _size(writes: Sequence[Write]) -> int:
+    return sum(json_bytes(_variable_data(write)) + 1 for write in writes)
 
 
 def _gravity(verdict: Verdict) -> int:
@@ -220,10 +228,15 @@ def _variable(target: Target, protocol: Protocol) -> Write:
 
 
 def _set_variables(writes: Sequence[Write]) -> Call:
-    data = [
-        {"attributeValue": write.value, "component": write.component, "variable": write.variable}
-        for write in writes
-    ]
+    data = [_variable_data(write) for write in writes]
     keys = tuple(dict.fromkeys(write.setting for write in writes))
     notes = tuple([write.setting, write.place, write.off] for write in writes)
     return Call("SetVariables", {"setVariableData": data}, keys, notes)
+
+
+def _variable_data(write: Write) -> dict[str, Any]:
+    return {
+        "attributeValue": write.value,
+        "component": write.component,
+        "variable": write.variable,
+    }

@@ -7,7 +7,7 @@ its call in 1.6 and in 2.x; ``number`` is the command's own, for requests that n
 
 import re
 import zlib
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -15,6 +15,7 @@ from voltbus_backbone import actions, storable
 from voltbus_backbone.contract.values import Protocol
 from voltbus_config.domain.commands import Command
 from voltbus_config.domain.compile import Unsupported
+from voltbus_config.domain.mistake import Mistake
 from voltbus_config.domain.reservations import CANCEL, RESERVE
 from voltbus_config.domain.shapes.control import (
     UNREGISTERED,
@@ -36,7 +37,6 @@ __all__ = [
     "REMOTE_START",
     "SHAPES",
     "UNREGISTERED",
-    "Mistake",
     "as_call",
     "problem",
     "reservation_problem",
@@ -68,17 +68,6 @@ class OutOfRangeError(Unsupported):
 # A member of a shape, an index; "..." stands for a key that came with the request.
 _PLACE = re.compile(r"(\.[a-z_0-9]+|\[[0-9]+\]|\[\.\.\.\])*")
 _QUOTED = re.compile(r" '.*'(?= - at |$)", re.DOTALL)
-
-
-class Mistake(NamedTuple):
-    """What is wrong with a request, and in which of its members."""
-
-    field: str
-    message: str
-
-    def __str__(self) -> str:
-        """Both in one line."""
-        return f"{self.field}: {self.message}"
 
 
 def problem(action: str, payload: dict[str, Any]) -> Mistake | None:

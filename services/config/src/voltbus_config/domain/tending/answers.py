@@ -9,6 +9,8 @@ import msgspec
 from voltbus_backbone.contract.config import CommandStatus
 from voltbus_backbone.contract.registry import SETTING_CHANGED
 from voltbus_backbone.contract.stations import SettingChanged
+from voltbus_config.domain import boot_requests
+from voltbus_config.domain.commands import Purpose
 from voltbus_config.domain.compile import Verdict, judge, of_error
 from voltbus_config.domain.desired import (
     REFUSED,
@@ -28,7 +30,11 @@ if TYPE_CHECKING:
 
 
 def ended(desired: Desired, command: Command, now: datetime) -> Desired:
-    """The desired state after a command for settings ended: answered, refused or unheard."""
+    """The desired state after a command ended: answered, refused or unheard."""
+    request = desired.boot_request
+    if command.purpose is Purpose.REGISTRATION and request is not None:
+        request = boot_requests.answered(request, command)
+        return msgspec.structs.replace(desired, boot_request=request)
     if not command.settings:
         return desired
     refs = {ref.key: ref for ref in command.settings}

@@ -10,8 +10,8 @@ from voltbus_backbone.contract.config import CommandStatus, RejectedBy
 from voltbus_backbone.contract.registry import STATION_STATE
 from voltbus_backbone.contract.values import OpeningHours, Protocol
 from voltbus_backbone.hours import is_open, next_change
+from voltbus_config.domain import boot_requests, emissions, shapes
 from voltbus_config.domain import commands as life
-from voltbus_config.domain import emissions, shapes
 from voltbus_config.domain.commands import Command, Purpose, SettingRef
 from voltbus_config.domain.compile import (
     Target,
@@ -59,6 +59,8 @@ class Look:
         self._decision = Decision(case.desired)
         self._standing = standing(case.station, terms.policy)
         self._reach = reach(case.station)
+        self._registration = terms.policy if case.station is None else case.station.registration
+        self._owes_boot = boot_requests.owes_boot(case.station, terms.policy)
 
     def decide(self) -> Decision:
         """All steps, in order."""
@@ -66,15 +68,18 @@ class Look:
             over = life.overdue(command, self._now)
             if over is not None:
                 self._store(over)
-        if self._case.station is None:
+        station = self._case.station
+        if station is None:
             self._withdraw()
-            return self._done(None)
-        self._desired = wanting(self._desired, self._case.wanted, self._now)
-        self._restarted(self._case.station)
-        self._turn_by_the_clock()
-        self._reconsider()
-        if self._case.presence.ready(self._now) and self._reach is not Registration.REJECTED:
-            self._compile()
+        else:
+            self._desired = wanting(self._desired, self._case.wanted, self._now)
+            self._restarted(station)
+            self._turn_by_the_clock()
+            self._reconsider()
+        self._ask_to_boot()
+        if self._case.presence.ready(self._now):
+            if self._reach is not Registration.REJECTED:
+                self._compile()
             self._send()
         self._publish()
         return self._done(self._due())
@@ -84,7 +89,8 @@ class Look:
     def _withdraw(self) -> None:
         """The station is not (any more) registered: nothing is sent to it."""
         for command in list(self._commands.values()):
-            if command.status is CommandStatus.QUEUED:
+            asks = self._owes_boot and command.purpose is Purpose.REGISTRATION
+            if command.status is CommandStatus.QUEUED and not asks:
                 self._store(life.ended(command, CommandStatus.CANCELLED, self._now))
         if self._desired.published:
             revision = self._desired.published_revision + 1
@@ -156,6 +162,43 @@ class Look:
                     msgspec.structs.replace(item, state=State.PENDING, detail=None, attempts=0)
                 )
 
+    def _ask_to_boot(self) -> None:
+        """A station that owes us a BootNotification is asked for it, once that may be sent."""
+        if not self._owes_boot:
+            self._desired = msgspec.structs.replace(self._desired, boot_request=None)
+            return
+        connection = self._case.presence.connection
+        at = self._boot_request_at()
+        asking = any(each.purpose is Purpose.REGISTRATION for each in self._commands.values())
+        if connection is None or at is None or at > self._now or asking:
+            return
+        if not self._case.presence.ready(self._now):
+            return
+        command = boot_requests.request_command(
+            self._terms.new_id(self._now),
+            self._case.station_id,
+            self._now,
+            self._terms.setting_timeout_s,
+        )
+        self._store(command)
+        request = boot_requests.asked(
+            self._desired.boot_request,
+            command,
+            connection.connection_id,
+            self._registration,
+            self._now,
+        )
+        self._desired = msgspec.structs.replace(self._desired, boot_request=request)
+
+    def _boot_request_at(self) -> datetime | None:
+        """When the station is to be asked to boot on its connection."""
+        connection = self._case.presence.connection
+        if not self._owes_boot or connection is None or not connection.open:
+            return None
+        return boot_requests.next_at(
+            self._desired.boot_request, connection.connection_id, self._registration, self._now
+        )
+
     def _compile(self) -> None:
         """Make calls of what is pending."""
         protocol, station = self._protocol(), self._case.station
@@ -223,7 +266,8 @@ class Look:
                     )
                 )
                 continue
-            if life.allowed(action, self._reach):
+            may_bring = self._owes_boot and boot_requests.brings_boot(action, payload)
+            if may_bring or life.allowed(action, self._reach):
                 out = life.sent(command, connection, self._now, self._terms.margin)
                 self._store(out)
                 self._decision.emissions.append(emissions.send(out, action, payload, connection))
@@ -238,8 +282,10 @@ class Look:
     def _due(self) -> datetime | None:
         times: list[datetime | None] = [life.deadline(each) for each in self._commands.values()]
         times.append(self._case.agreements_change)
+        times.append(self._boot_request_at())
         connection = self._case.presence.connection
-        if connection is not None and connection.open:
+        known = self._case.station is not None or self._owes_boot
+        if known and connection is not None and connection.open:
             times.append(connection.ready_at)
             times.extend(item.retry_at for item in self._desired.items)
             hours = self._desired.item(OPENING_HOURS)

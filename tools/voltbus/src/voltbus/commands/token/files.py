@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from voltbus.errors import CommandError
+from voltbus.rest.download import download
 from voltbus.rest.services import Home, Url, find_service, open_service
 
 if TYPE_CHECKING:
@@ -129,27 +129,7 @@ def export_tokens(
     """
     path = "/v1/tokens/export/readable" if readable else "/v1/tokens/export"
     with open_service("auth", url, home) as client:
-        pieces = client.lines(path, format=form.value)
-        first = next(pieces, b"")  # a refusal leaves no empty file behind
-        with _private(out) if out is not None else contextlib.nullcontext(_stdout()) as target:
-            target.write(first)
-            for piece in pieces:
-                target.write(piece)
-            target.flush()
-
-
-def _stdout() -> BinaryIO:
-    return sys.stdout.buffer
-
-
-@contextlib.contextmanager
-def _private(path: Path) -> Iterator[BinaryIO]:
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    except OSError as error:
-        raise CommandError(f"{path} can't be written: {error.strerror}.") from None
-    with os.fdopen(descriptor, "wb") as file:
-        yield file
+        download(client.lines(path, format=form.value), out)
 
 
 @contextlib.contextmanager
