@@ -14,9 +14,21 @@ from voltbus_auth.domain.places import Place, place_of
 from voltbus_auth.domain.tokens import Token
 from voltbus_auth.domain.verdict import Policy
 from voltbus_backbone.contract.agreements import AgreementSnapshot, AgreementStatus, AgreementToken
-from voltbus_backbone.contract.auth import Authorize, Phase, StationLogin, TransactionMessage
+from voltbus_backbone.contract.auth import (
+    Authorize,
+    FindToken,
+    Phase,
+    StationLogin,
+    TransactionMessage,
+)
 from voltbus_backbone.contract.config import CommandChanged, CommandStatus
-from voltbus_backbone.contract.registry import AUTHORIZE, STATION_LOGIN, TRANSACTION, MessageType
+from voltbus_backbone.contract.registry import (
+    AUTHORIZE,
+    FIND_TOKEN,
+    STATION_LOGIN,
+    TRANSACTION,
+    MessageType,
+)
 from voltbus_backbone.contract.stations import (
     MeterValuesReported,
     StationBooted,
@@ -46,6 +58,7 @@ _ROWS: dict[type, MessageType[Any]] = {
     Authorize: AUTHORIZE,
     TransactionMessage: TRANSACTION,
     StationLogin: STATION_LOGIN,
+    FindToken: FIND_TOKEN,
 }
 _offsets = itertools.count(1)
 
@@ -167,7 +180,7 @@ def authorize(id_token: IdToken | None = None, **fields: Any) -> Authorize:
 
 
 def asked(
-    message: Authorize | TransactionMessage | StationLogin,
+    message: Authorize | TransactionMessage | StationLogin | FindToken,
     *,
     offset: int | None = None,
     row: MessageType[Any] | None = None,

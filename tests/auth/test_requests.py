@@ -27,7 +27,7 @@ from voltbus_auth.domain import credentials
 from voltbus_auth.domain.credentials import Credentials
 from voltbus_auth.domain.tokens import TokenStatus
 from voltbus_backbone.contract.agreements import AgreementStatus
-from voltbus_backbone.contract.auth import StationLogin
+from voltbus_backbone.contract.auth import FindToken, StationLogin
 from voltbus_backbone.contract.registry import STATION_REGISTERED
 from voltbus_backbone.contract.stations import StationRegistered
 from voltbus_backbone.contract.values import AuthorizationStatus, Protocol
@@ -53,6 +53,21 @@ async def test_authorize(replica: Replica) -> None:
     assert await status(replica, value=CARD.lower()) is S.ACCEPTED
     assert await status(replica, kind="ISO15693") is S.UNKNOWN
     assert await status(replica, value="04FF") is S.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("kind", "found"), [("", "ISO14443"), ("ISO14443", "ISO14443"), ("Central", None)]
+)
+async def test_a_service_finds_a_token_by_its_value(
+    replica: Replica, kind: str, found: str | None
+) -> None:
+    """With its type or, as an idTag of 1.6, without one; the answer holds no value."""
+    token = await replica.token()
+    question = FindToken(station_id=STATION, id_token=card(CARD, kind))
+    answer = (await replica.handle(asked(question))).answer
+    assert answer.type == found
+    assert (answer.token_ref == token.ref) is (found is not None)
+    assert CARD not in str(answer)
 
 
 async def test_authorize_without_type(replica: Replica) -> None:

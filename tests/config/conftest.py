@@ -19,6 +19,7 @@ from voltbus.embedded.keys import make_keys, operator_token
 from voltbus_backbone import envelope, http
 from voltbus_backbone.access import Operators
 from voltbus_backbone.contract import registry
+from voltbus_backbone.contract.auth import TokenFound
 from voltbus_backbone.contract.config import Boot, BootAnswer, CallEnded, CallOutcome
 from voltbus_backbone.contract.gateway import SendCall
 from voltbus_backbone.contract.registry import Topic
@@ -35,6 +36,7 @@ from voltbus_config.handlers.records import Shell
 from voltbus_config.handlers.requests import Requests
 from voltbus_config.handlers.station_events import StationEvents
 from voltbus_config.handlers.tending import Tending
+from voltbus_config.handlers.waiting import Waiting
 from voltbus_config.settings import Settings
 from voltbus_config.store import Store
 
@@ -64,6 +66,22 @@ class Hands:
         self.time += timedelta(seconds=seconds)
 
 
+class MemoryTokens:
+    """Tokens as a test registers them: value to type; ``away`` when nobody answers."""
+
+    def __init__(self) -> None:
+        self.types: dict[str, str] = {}
+        self.away = False
+
+    async def find(self, station_id: str, value: str, kind: str | None) -> TokenFound | None:
+        del station_id
+        if self.away:
+            return None
+        known = self.types.get(value)
+        found = known if kind in {None, known} else None
+        return TokenFound(token_ref=f"ref-of-{found or kind}-{len(value)}", type=found)
+
+
 @dataclass
 class Replica:
     """One replica of the service, and a gateway and stations played by the test."""
@@ -76,6 +94,8 @@ class Replica:
     stations: StationEvents
     agreements: Agreements
     silence: Silence
+    waiting: Waiting
+    tokens: MemoryTokens
     client: httpx.AsyncClient
     database: Database
     replicas: list[Replica]  # all of them: an outbox is relayed by its own replica first
@@ -325,10 +345,14 @@ async def make_replica(
         database = await open_database(settings)
         store = Store(database)
         outbox = Outbox(store.outbox, bus, settings.instance_id, Topic.CONFIG_DEAD_LETTER)
-        shell = Shell(store, outbox, "/voltbus/config/test", hands, settings, terms(settings))
+        tokens = MemoryTokens()
+        shell = Shell(
+            store, outbox, "/voltbus/config/test", hands, settings, terms(settings), tokens
+        )
         tending = Tending(shell)
         app = http.build_app("config", Operators(settings), lambda: {"mongo": True})
-        http.include(app, api.routers(shell, tending), store.rest)
+        waiting = Waiting(store.ended_commands)
+        http.include(app, api.routers(shell, tending, waiting), store.rest)
         client = httpx.AsyncClient(
             transport=httpx.ASGITransport(app, raise_app_exceptions=False),
             base_url="http://config",
@@ -344,6 +368,8 @@ async def make_replica(
                 StationEvents(shell, tending),
                 Agreements(shell, tending),
                 Silence(shell),
+                waiting,
+                tokens,
                 client,
                 database,
                 replicas,

@@ -16,6 +16,8 @@ from voltbus_backbone.contract.config import (
     CommandAccepted,
     CommandChanged,
     CommandRequested,
+    CommandStatus,
+    RejectedBy,
 )
 from voltbus_backbone.contract.registry import Fault
 from voltbus_backbone.contract.values import Protocol
@@ -103,27 +105,96 @@ async def test_what_a_version_can_not_do_is_rejected_and_the_next_goes_out(here:
     await here.call("CS-1", "ClearCache")
     shown = await here.command_state(made["id"])
     assert (shown["status"], shown["error_code"]) == ("rejected", "NotSupported")
+    assert (shown["rejected_by"], shown["sent_at"]) == ("config", None)
 
 
 @pytest.mark.parametrize(
-    ("outcome", "fields", "status", "code"),
+    ("outcome", "fields", "status", "code", "by", "was_sent"),
     [
-        (CallOutcome.REJECTED, {"error_code": "NotImplemented"}, "rejected", "NotImplemented"),
-        (CallOutcome.INVALID, {}, "rejected", "InvalidPayload"),
-        (CallOutcome.TIMED_OUT, {}, "timed_out", None),
+        (
+            CallOutcome.REJECTED,
+            {"error_code": "NotImplemented", "rejected_by": RejectedBy.STATION},
+            "rejected",
+            "NotImplemented",
+            "station",
+            True,
+        ),
+        (CallOutcome.INVALID, {}, "rejected", "InvalidPayload", "gateway", False),
+        (
+            CallOutcome.REJECTED,
+            {"error_code": "SecurityError", "rejected_by": RejectedBy.GATEWAY, "unsent": True},
+            "rejected",
+            "SecurityError",
+            "gateway",
+            False,
+        ),
+        (
+            CallOutcome.REJECTED,
+            {"error_code": "FormatViolation", "rejected_by": RejectedBy.GATEWAY},
+            "rejected",
+            "FormatViolation",
+            "gateway",
+            True,
+        ),
+        (CallOutcome.TIMED_OUT, {}, "timed_out", None, None, True),
     ],
 )
-async def test_a_call_that_fails_ends_its_command(
-    here: Replica, outcome: CallOutcome, fields: dict[str, Any], status: str, code: str | None
+async def test_a_call_that_fails_ends_its_command(  # noqa: PLR0917 - a table's columns
+    here: Replica,
+    outcome: CallOutcome,
+    fields: dict[str, Any],
+    status: str,
+    code: str | None,
+    by: str | None,
+    was_sent: bool,  # noqa: FBT001 - a table's column
 ) -> None:
-    """A CALLERROR and a broken payload reject, silence times out; the payload is dropped."""
+    """A CALLERROR and a broken payload reject, silence times out; the payload is dropped.
+
+    Who refused it is said, and what never left has no time of sending.
+    """
     made = await here.command("CS-1", "ClearCache")
     await here.end(await here.call("CS-1", "ClearCache"), outcome=outcome, **fields)
     shown = await here.command_state(made["id"])
-    assert (shown["status"], shown["error_code"]) == (status, code)
+    assert (shown["status"], shown["error_code"], shown["rejected_by"]) == (status, code, by)
+    assert (shown["sent_at"] is not None) is was_sent
+    [told_last] = here.told("commands.events", CommandChanged, status=CommandStatus(status))
+    assert told_last.rejected_by == by
     stored = await here.store.commands.one(made["id"])
     assert stored is not None
     assert stored.payload is None
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("The connection was lost before the answer", "The connection was lost before the answer"),
+        (None, "The station did not answer within 30 s"),
+    ],
+)
+async def test_a_command_that_timed_out_says_why(
+    here: Replica, said: str | None, shown: str
+) -> None:
+    """A socket that closed after a second is no silence of thirty."""
+    made = await here.command("CS-1", "ClearCache")
+    call = await here.call("CS-1", "ClearCache")
+    await here.end(call, outcome=CallOutcome.TIMED_OUT, error_description=said)
+    state = await here.command_state(made["id"])
+    assert (state["status"], state["error_description"]) == ("timed_out", shown)
+
+
+async def test_a_station_s_words_about_a_secret_are_dropped_and_ours_are_kept(
+    here: Replica,
+) -> None:
+    """Stations repeat what they do not like (A01.FR.08); a lost connection repeats nothing."""
+    payload = {"password": "0f" * 20}
+    ends: list[tuple[dict[str, Any], str | None]] = [
+        ({"outcome": CallOutcome.REJECTED, "error_description": "0f0f is no password"}, None),
+        ({"outcome": CallOutcome.TIMED_OUT, "error_description": "lost"}, "lost"),
+    ]
+    for fields, kept in ends:
+        made = await here.command("CS-1", "set_password", payload=payload)
+        await here.end(await here.call("CS-1", "ChangeConfiguration"), **fields)
+        assert (await here.command_state(made["id"]))["error_description"] == kept
 
 
 async def test_the_first_end_is_the_only_one(here: Replica) -> None:
@@ -383,6 +454,43 @@ async def test_a_senseless_command_is_refused(here: Replica, body: dict[str, Any
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
     assert (await here.client.get("/v1/commands")).json() == {"data": [], "has_more": False}
+
+
+@pytest.mark.parametrize(
+    ("action", "payload", "field"),
+    [
+        ("Heartbeat", {}, "action"),
+        ("BootNotification", {}, "action"),
+        ("TransactionEvent", {}, "action"),
+        ("NoSuchThing", {}, "action"),
+        ("remote_strat", {}, "action"),
+        ("remote_start", {}, "payload"),
+        ("reset", {"type": "gently"}, "payload.type"),
+        ("reset", {"evse_id": "one"}, "payload.evse_id"),
+        ("reset", {"evse_id": 2**200}, "payload"),
+    ],
+)
+async def test_what_is_wrong_is_named_where_it_is(
+    here: Replica, action: str, payload: dict[str, Any], field: str
+) -> None:
+    """What only stations send is refused at once, over REST and over Kafka; 1.6 §4, 2.x Part 2."""
+    body = {"action": action, "payload": payload}
+    answer = await here.client.post("/v1/stations/CS-1/commands", json=body)
+    assert answer.status_code == 422
+    [error] = answer.json()["errors"]
+    assert error["field"] == field
+    fault = await ask(here, **body)
+    assert isinstance(fault, Fault)
+    assert (fault.code, fault.detail.split(":")[0]) == ("InvalidCommand", field)
+
+
+async def test_a_command_shows_the_key_that_its_asker_gave_it(here: Replica) -> None:
+    """Whoever retries finds it again; the name of a record is no key that anybody gave."""
+    own = await here.command("CS-1", "ClearCache", idempotency_key="mine-1")
+    assert own["idempotency_key"] == "mine-1"
+    assert (await here.command("CS-1", "ClearCache"))["idempotency_key"] is None
+    accepted = await ask(here, action="ClearCache")
+    assert (await here.command_state(accepted.command_id))["idempotency_key"] is None
 
 
 async def test_unknown_things_are_not_found(replica: Replica) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,9 +20,11 @@ from voltbus_backbone.contract.stations import (
 from voltbus_backbone.contract.values import Protocol
 from voltbus_config.domain.connections import (
     LOST,
+    MOST_CONNECTORS,
     MOST_REPAIRS,
     Booted,
     Folded,
+    LogEntry,
     Presence,
     Repaired,
     Reported,
@@ -55,6 +57,16 @@ def disconnected(number: int, at: float = 0, reason: str = "") -> StationDisconn
     )
 
 
+def status(word: str, at: datetime, connector_id: int = 1) -> StatusReported:
+    return StatusReported(
+        station_id="CS-1",
+        protocol=Protocol.OCPP16,
+        status=word,
+        at=at,
+        connector_id=connector_id,
+    )
+
+
 def refused(at: float, count: int = 1) -> StationRefused:
     return StationRefused(
         station_id="CS-1",
@@ -79,7 +91,59 @@ def contested(at: float, count: int = 1) -> DuplicateIdentity:
 
 
 def folded(log: Log, presence: Presence | None = None) -> Folded:
-    return fold(presence or Presence(id="CS-1"), log, NOW, SETTLE)
+    """Gateways' clocks are right: what they received, they did a second after the one before."""
+    entries = [
+        LogEntry(event, offset, NOW - timedelta(hours=1) + timedelta(seconds=offset))
+        for event, offset in log
+    ]
+    return fold(presence or Presence(id="CS-1"), entries, NOW, SETTLE)
+
+
+def test_a_status_from_a_clock_that_is_ahead_holds_no_later_one_back() -> None:
+    """Faulted, two hours ahead or in 2099, then Available at the right time: it is Available.
+
+    OCPP 1.6 §4.9 makes the timestamp optional; the order of arrival is what there always is.
+    """
+    for ahead in (NOW + timedelta(hours=2), NOW.replace(year=2099)):
+        log: Log = [(status("Faulted", ahead), 0), (status("Available", NOW), 1)]
+        assert folded(log).presence.connectors["1"].status == "Available"
+
+
+def test_a_station_was_last_seen_when_a_gateway_heard_it() -> None:
+    """Its own clock is data: a future, or 1970, is no time at which anybody saw it."""
+    before = folded([(connected(1), 0)]).presence
+    for said in (NOW.replace(year=2099), NOW.replace(year=1970)):
+        presence = folded([(status("Available", said), 1)], before).presence
+        assert presence.connectors["1"].at == said
+        assert presence.last_seen == presence.connectors["1"].received_at
+        assert presence.last_seen is not None
+        assert presence.last_seen <= NOW
+
+
+def test_a_gateway_whose_clock_is_ahead_moves_nobody_into_the_future() -> None:
+    """A station is never seen later than now."""
+    entry = LogEntry(status("Available", NOW), 0, NOW + timedelta(hours=1))
+    presence = fold(Presence(id="CS-1"), [entry], NOW, SETTLE).presence
+    assert presence.last_seen == NOW - timedelta(hours=1)  # of the connection, which came first
+
+
+def test_to_be_declared_lost_is_no_sign_of_life() -> None:
+    """Config says so because nothing was heard: the station was last seen before."""
+    before = folded([(connected(1), 0)]).presence
+    after = folded([(disconnected(1, 5, LOST), 9)], before).presence
+    assert after.last_seen == before.last_seen
+
+
+def test_connectors_beyond_the_bound_are_dropped_and_counted() -> None:
+    """A station that thinks up numbers fills its own document to the bound, no further."""
+    log: Log = [(status("Available", NOW, number), number) for number in range(MOST_CONNECTORS)]
+    full = folded(log)
+    assert full.dropped == 0
+    flood: Log = [(status("Faulted", NOW, 1000 + number), 500 + number) for number in range(20)]
+    after = folded([*flood, (status("Charging", NOW, 7), 600)], full.presence)
+    assert after.dropped == len(flood)
+    assert set(after.presence.connectors) == set(full.presence.connectors)
+    assert after.presence.connectors["7"].status == "Charging"
 
 
 def test_calls_wait_a_moment_after_a_connection() -> None:
@@ -178,14 +242,7 @@ def _log(steps: list[tuple[str, int]]) -> Log:
             at = NOW + timedelta(seconds=offset)
             log.append((StationSeen(station_id="CS-1", connection_id=name, at=at), offset))
         elif kind == "status":
-            status = StatusReported(
-                station_id="CS-1",
-                protocol=Protocol.OCPP16,
-                status=f"s{offset}",
-                at=NOW + timedelta(seconds=offset),
-                connector_id=choice,
-            )
-            log.append((status, offset))
+            log.append((status(f"s{offset}", NOW - timedelta(seconds=offset), choice), offset))
         elif kind == "refused":
             log.append((refused(offset, choice), offset))
         elif kind == "contested":

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from structlog.testing import capture_logs
 
-from config.config_examples import event
+from config.config_examples import NOW, event
 from voltbus_backbone.contract import registry
 from voltbus_backbone.contract.config import CallOutcome
 from voltbus_backbone.contract.gateway import CloseConnection
@@ -20,6 +22,8 @@ from voltbus_backbone.contract.stations import (
     StatusReported,
 )
 from voltbus_backbone.contract.values import Protocol
+from voltbus_config.domain.connections import MOST_CONNECTORS
+from voltbus_config.handlers.station_events import CONNECTORS_DROPPED
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -193,26 +197,61 @@ async def test_a_log_delivered_again_ends_where_it_ended(replica: Replica) -> No
     assert (await replica.station("CS-1"))["connection"]["connection_id"] == "b"
 
 
-async def test_connectors_are_shown_with_their_last_state(replica: Replica) -> None:
-    """By EVSE and connector; an older report that comes late changes nothing."""
+async def test_connectors_are_shown_as_they_last_reported(replica: Replica) -> None:
+    """By EVSE and connector; what arrives last counts, whatever the station's clock says of it.
+
+    The clock's word is kept as data: OCPP has no rule that it is right.
+    """
     await replica.register("CS-1")
     await replica.connect("CS-1", Protocol.OCPP201)
-    for status, age in (("Occupied", 0), ("Available", 60)):
-        replica.hands.move(-age)
+    for status, ahead in (("Faulted", 7200), ("Available", 0)):
         await replica.feed(
             registry.STATUS_REPORTED,
             StatusReported(
                 station_id="CS-1",
                 protocol=Protocol.OCPP201,
                 status=status,
-                at=replica.hands(),
+                at=replica.hands() + timedelta(seconds=ahead),
                 evse_id=1,
                 connector_id=2,
             ),
         )
-    [connector] = (await replica.station("CS-1"))["connectors"]
+    shown = await replica.station("CS-1")
+    [connector] = shown["connectors"]
     assert (connector["evse_id"], connector["connector_id"]) == (1, 2)
-    assert connector["status"] == "Occupied"
+    assert connector["status"] == "Available"
+    assert connector["received_at"] == shown["last_seen"] == "2026-06-01T12:00:00.000Z"
+
+
+async def test_a_station_with_a_thousand_connectors_is_counted_and_logged_once(
+    replica: Replica,
+) -> None:
+    """What is beyond the bound is dropped; its neighbour in the batch is not concerned."""
+    reports = [
+        event(
+            registry.STATUS_REPORTED,
+            StatusReported(
+                station_id=name,
+                protocol=Protocol.OCPP16,
+                status="Available",
+                at=NOW,
+                connector_id=number,
+            ),
+        )
+        for name, numbers in (("CS-1", range(1000)), ("CS-2", range(2)))
+        for number in numbers
+    ]
+    before = CONNECTORS_DROPPED._value.get()
+    with capture_logs() as lines:
+        await replica.stations.handle(reports[:600])
+        await replica.stations.handle(reports[600:])
+    found = await replica.store.presence.get(["CS-1", "CS-2"])
+    assert {name: len(each.connectors) for name, each in found.items()} == {
+        "CS-1": MOST_CONNECTORS,
+        "CS-2": 2,
+    }
+    assert CONNECTORS_DROPPED._value.get() - before == 1000 - MOST_CONNECTORS
+    assert [line["event"] for line in lines].count("connectors.dropped") == 1
 
 
 # Silent gateways.

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.stage import DEADLINE_S, GATEWAY_ID, Stage, soon
 from voltbus_backbone.contract import gateway, registry
-from voltbus_backbone.contract.config import CallOutcome
+from voltbus_backbone.contract.config import CallOutcome, RejectedBy
 from voltbus_backbone.contract.values import AuthorizationStatus
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ async def test_a_refusal_is_reported_with_its_code(stage: Stage) -> None:
         await station.send(4, (await station.receive())[1], "MyOwnError", "no", {})
         ended = await stage.ended()
     assert (ended.outcome, ended.error_code) == (CallOutcome.REJECTED, "MyOwnError")
+    assert (ended.rejected_by, ended.unsent) == (RejectedBy.STATION, False)
 
 
 async def test_silence_of_the_station_is_a_timeout(stage: Stage) -> None:
@@ -79,7 +80,9 @@ async def test_an_invalid_command_is_not_sent(
     """The payload is checked against the schema before it leaves."""
     async with stage.station("CP-1") as station:
         await stage.command("CP-1", action, payload)
-        assert (await stage.ended()).outcome is CallOutcome.INVALID
+        end = await stage.ended()
+        assert (end.outcome, end.unsent) == (CallOutcome.INVALID, True)
+        assert end.rejected_by is RejectedBy.GATEWAY
         assert (await station.call("Heartbeat", {}))[0] == 3
 
 

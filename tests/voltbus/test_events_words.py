@@ -113,6 +113,11 @@ def event(kind: str, subject: str = "CP-1", **data: object) -> Event:
             {"action": "Reset", "status": "timed_out", "error_code": "GenericError"},
             "Reset timed out: GenericError",
         ),
+        (
+            "reservation.changed",
+            {"reservation_id": 7, "state": "rejected", "reason": "Occupied", "evse_id": 1},
+            "reservation 7 on EVSE 1, rejected, Occupied",
+        ),
         ("gateway.beat", {"connections": 3, "leaving": True}, "3 stations connected, leaving"),
         (
             "agreement.activated",

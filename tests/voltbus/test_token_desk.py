@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from voltbus.embedded.stack import Stack
 
 VALUE = "04A1B2C3D4E5F6"
-GROUPS = ("token", "station", "agreement")
+GROUPS = ("token", "station", "agreement", "reservation")
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +42,7 @@ def _no_services(monkeypatch: pytest.MonkeyPatch) -> None:
         "token explain",
         *(f"station {one}" for one in ("list", "show", "create", "rotate")),
         "rotations",
+        *(f"reservation {one}" for one in ("list", "show", "create", "cancel")),
         *(f"agreement {one}" for one in ("list", "show", "create", "act")),
         *(f"transaction {one}" for one in ("list", "show", "close", "export")),
     ],
@@ -66,6 +67,8 @@ def test_every_command_has_examples(command: str, capsys: pytest.CaptureFixture[
         ("station rotate CP-1 --site s", "name stations"),
         ("rotations", "voltbus up"),
         ("agreement show x", "voltbus up"),
+        ("reservation list", "voltbus up"),
+        ("reservation create CP-1 --minutes 0", "--minutes"),
         ("agreement act dance x", "dance"),
         ("transaction list", "voltbus up"),
         ("transaction show x", "voltbus up"),
@@ -232,6 +235,25 @@ async def test_export_again(desk: Desk, tmp_path: Path) -> None:
     assert code == 0
     assert value in file.read_text(encoding="utf-8")
     assert file.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.stack
+async def test_a_reservation_at_the_desk(desk: Desk) -> None:
+    """A place is kept by the value on stdin, listed, and given back; the value is nowhere."""
+    station, _ = await desk.operator.station()
+    value, ref = await desk.operator.token()
+    words = ("reservation", "create", station, "--evse", "1")
+    code, out, err = await desk.run(*words, typed=f"{value}\n")
+    assert code == 0, err
+    name = out.strip()
+    code, out, _ = await desk.run("reservation", "list", "--station", station)
+    assert (code, name in out, "pending" in out) == (0, True, True)
+    code, shown, _ = await desk.run("reservation", "show", name)
+    assert (code, ref in shown) == (0, True)
+    assert value not in out + shown
+    assert (await desk.run("reservation", "cancel", name))[:2] == (0, "cancelled\n")
+    code, _, err = await desk.run(*words, typed="\n")
+    assert (code, "no token's value" in err) == (2, True)
 
 
 @pytest.mark.stack

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from pymongo import AsyncMongoClient
 
@@ -20,7 +21,7 @@ from voltbus.embedded.ports import Ports, free_ports, is_free
 from voltbus_watching import eventually, is_running
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
 pytestmark = pytest.mark.stack
 
@@ -79,11 +80,17 @@ def ten_free_in_a_row() -> int:
 
 
 @asynccontextmanager
-async def up(home: Path, *words: str, first_port: int | None = None) -> AsyncIterator[Up]:
+async def up(
+    home: Path,
+    *words: str,
+    first_port: int | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> AsyncIterator[Up]:
     """Start it; it and all it started are gone at the end."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, str(SCRIPT), str(home), str(first_port or ten_free_in_a_row())),
         *words,
+        env={**os.environ, **(environment or {})},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -93,6 +100,26 @@ async def up(home: Path, *words: str, first_port: int | None = None) -> AsyncIte
         if process.returncode is None:
             process.kill()
             await process.communicate()
+
+
+async def test_settings_in_the_environment_reach_the_services(tmp_path: Path) -> None:
+    """They are named, values are not; what the stack sets stays as it is, a slip gets a hint."""
+    environment = {
+        "VOLTBUS_HEARTBEAT_S": "61",
+        "VOLTBUS_HEARTBEATS_S": "made-up",
+        "VOLTBUS_INSTANCE_ID": "not-mine",
+    }
+    async with up(tmp_path, environment=environment) as running:
+        await running.ready()
+        async with httpx.AsyncClient() as client:
+            seen = (await client.get(running.printed["config"])).json()
+        assert (seen["VOLTBUS_HEARTBEAT_S"], seen["VOLTBUS_INSTANCE_ID"]) == ("61", "config-1")
+        running.process.send_signal(signal.SIGTERM)
+        _code, _out, err = await running.end()
+    assert "Passed on from the environment: VOLTBUS_HEARTBEAT_S." in err
+    assert "stack sets it itself: VOLTBUS_INSTANCE_ID" in err
+    assert "VOLTBUS_HEARTBEATS_S. Did you mean VOLTBUS_HEARTBEAT_S?" in err
+    assert not any(value in err for value in ("made-up", "not-mine", "61."))
 
 
 async def test_one_line_when_ready_and_sigterm_stops_all(tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 import orjson
 import pytest
 
+from voltbus_backbone.actions import BOTH_WAYS
 from voltbus_backbone.contract.config import CallOutcome
 from voltbus_backbone.contract.values import Protocol
-from voltbus_gateway.domain.commands import BOTH_WAYS, check_call, from_stations, to_stations
+from voltbus_gateway.domain.commands import check_call, from_stations, to_stations
 from voltbus_gateway.domain.errors import CallFailed, ErrorCode
 from voltbus_gateway.domain.limits import storable
 from voltbus_gateway.domain.repairs.reading import Facts
@@ -26,10 +27,10 @@ def test_every_action_has_a_direction(protocol: Protocol) -> None:
     assert from_stations(protocol) & to_stations(protocol) == BOTH_WAYS
 
 
-@pytest.mark.parametrize(("protocol", "count"), [(V16, 26), (V201, 40), (V21, 55)])
-def test_how_many_there_are(protocol: Protocol, count: int) -> None:
+@pytest.mark.parametrize(("protocol", "to", "of"), [(V16, 26, 14), (V201, 40, 25), (V21, 55, 37)])
+def test_how_many_there_are(protocol: Protocol, to: int, of: int) -> None:
     """A new release of the schemas shows here before it shows in production."""
-    assert len(to_stations(protocol)) == count
+    assert (len(to_stations(protocol)), len(from_stations(protocol))) == (to, of)
 
 
 def test_a_sound_call() -> None:

@@ -109,6 +109,22 @@ def test_what_is_wrong_and_where(change: dict[str, Any], code: ErrorCode, descri
     assert "SECRET" not in str(caught)
 
 
+def test_a_member_of_the_schema_s_own_is_named_whatever_digits_it_has() -> None:
+    """OCPP's words are no identifiers: `iso15118CertificateHashData` is what an integrator seeks.
+
+    A card's number in its place is still unreadable.
+    """
+    payload: dict[str, Any] = {
+        "idToken": {"idToken": "A", "type": "eMAID"},
+        "iso15118CertificateHashData": [{}],
+    }
+    caught = failure(V201, "Authorize", payload)
+    assert caught.description.startswith("iso15118CertificateHashData[0]: a required property")
+    payload = {"idToken": {"idToken": "A", "type": "eMAID"}, "iso15118Certificates": 1}
+    caught = failure(V201, "Authorize", payload)
+    assert "unknown property: (unreadable)" in caught.description
+
+
 def test_a_missing_property() -> None:
     """A15: an occurrence constraint, in either spelling."""
     caught = failure(V16, "StartTransaction", {})

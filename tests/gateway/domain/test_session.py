@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from voltbus_backbone.contract.config import CallOutcome
+from voltbus_backbone.contract.config import CallOutcome, RejectedBy
 from voltbus_backbone.contract.values import Protocol
 from voltbus_gateway.domain.errors import CallFailed, ErrorCode
 from voltbus_gateway.domain.frames import Call, Send
@@ -220,7 +220,13 @@ class TestOurCalls:
         one = session(V201)
         one.call("k", "ClearCache", {}, 0.0, 30.0)
         (end,) = one.receive(f'[4,"m0","{code}","because",{{}}]', 1.0)
-        assert end == Ended("k", CallOutcome.REJECTED, error_code=told, error_description="because")
+        assert end == Ended(
+            "k",
+            CallOutcome.REJECTED,
+            error_code=told,
+            error_description="because",
+            rejected_by=RejectedBy.STATION,
+        )
 
     def test_a_call_times_out_and_the_next_is_sent(self) -> None:
         """The late answer is dropped and counted, and doesn't answer the next call."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import secrets
 from datetime import datetime, timedelta
@@ -15,10 +16,12 @@ from voltbus_backbone.store import open_database
 from voltbus_config import api
 from voltbus_config.domain.compile import Options
 from voltbus_config.domain.tending import Terms
-from voltbus_config.handlers import agreements, requests, station_events
+from voltbus_config.handlers import agreements, requests, reservations, station_events
 from voltbus_config.handlers.gateways import Silence
 from voltbus_config.handlers.records import Shell
 from voltbus_config.handlers.tending import Tending
+from voltbus_config.handlers.tokens import AuthTokens
+from voltbus_config.handlers.waiting import Waiting
 from voltbus_config.settings import Settings
 from voltbus_config.store import Store
 
@@ -33,10 +36,13 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
     await store.prepare(timedelta(days=settings.commands_kept_days))
     outbox = Outbox(store.outbox, runtime.publisher, settings.instance_id, Topic.CONFIG_DEAD_LETTER)
     await outbox.prepare()
-    shell = Shell(store, outbox, runtime.source, runtime.now, settings, terms(settings))
+    tokens = AuthTokens(await runtime.requester(), clock=asyncio.get_running_loop().time)
+    shell = Shell(store, outbox, runtime.source, runtime.now, settings, terms(settings), tokens)
     tending = Tending(shell)
+    keeping = reservations.Reservations(shell)
+    waiting = Waiting(store.ended_commands)
     return Parts(
-        routers=api.routers(shell, tending),
+        routers=api.routers(shell, tending, waiting),
         rest=store.rest,
         consumptions=[
             Consumption(
@@ -52,6 +58,12 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
                 station_events.StationEvents(shell, tending).handle,
             ),
             Consumption(
+                "config-reservations",
+                (Topic.TRANSACTIONS_EVENTS, Topic.STATIONS_EVENTS, Topic.TOKENS_EVENTS),
+                reservations.TYPES,
+                keeping.handle,
+            ),
+            Consumption(
                 "config-agreements",
                 (Topic.AGREEMENTS_EVENTS,),
                 agreements.TYPES,
@@ -62,9 +74,11 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
             "outbox": outbox.run,
             "tending": tending.run,
             "silence": Silence(shell).run,
+            "waiting": waiting.run,
+            "reservations": keeping.run,
         },
         checks={"mongo": store.reachable},
-        close=[store.close],
+        close=[waiting.close, store.close],
     )
 
 

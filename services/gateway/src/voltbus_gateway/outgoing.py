@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from voltbus_backbone import envelope
 from voltbus_backbone.bounds import CORE_BYTES, FACT_BYTES
-from voltbus_backbone.contract.config import CallEnded, CallOutcome
+from voltbus_backbone.contract.config import CallEnded, CallOutcome, RejectedBy
 from voltbus_backbone.contract.registry import CALL_ENDED
 from voltbus_gateway.domain import registration
 from voltbus_gateway.domain.effects import Ended
@@ -118,6 +118,8 @@ class OutgoingCalls:
             error_description=ended.error_description,
             attempt=command.attempt,
             late=ended.late,
+            unsent=ended.unsent,
+            rejected_by=ended.rejected_by,
             repairs=(*sentences(ended.repairs), *repairs),
         )
         record = envelope.event(
@@ -146,4 +148,6 @@ def _refused(command: SendCall, state: str) -> Ended:
         CallOutcome.REJECTED,
         error_code=ErrorCode.SECURITY_ERROR.value,
         error_description=f"Not sent: the station's registration is {state}",
+        unsent=True,
+        rejected_by=RejectedBy.GATEWAY,
     )

@@ -18,6 +18,7 @@ from voltbus.commands.agreement import agreement
 from voltbus.commands.dead_letters import dead_letters
 from voltbus.commands.demo import demo
 from voltbus.commands.events import events
+from voltbus.commands.reservation import reservation
 from voltbus.commands.rotation import rotate, rotations
 from voltbus.commands.simulate import simulate
 from voltbus.commands.station import station
@@ -64,6 +65,7 @@ app.command()(rotations)
 app.add_typer(station)
 app.add_typer(token)
 app.add_typer(agreement)
+app.add_typer(reservation)
 app.add_typer(transaction)
 
 

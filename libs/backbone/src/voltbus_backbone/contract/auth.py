@@ -206,6 +206,23 @@ class SignCertificateAnswer(Message, frozen=True):
     reason: str | None = None
 
 
+class FindToken(Message, frozen=True):
+    """Which registered token has this value? (request)
+
+    Without a type the likeliest of those that have it is meant, as for an idTag of 1.6.
+    """
+
+    station_id: str
+    id_token: IdToken
+
+
+class TokenFound(Message, frozen=True):
+    """The token's reference and its registered ``type``; None: nobody registered such a token."""
+
+    token_ref: str
+    type: str | None = None
+
+
 class Phase(StrEnum):
     """Where in its life a transaction message stands."""
 

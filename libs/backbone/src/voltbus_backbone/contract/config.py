@@ -87,6 +87,14 @@ class CallOutcome(StrEnum):
     INVALID = "invalid"  # the payload breaks the schema; it was not sent
 
 
+class RejectedBy(StrEnum):
+    """Who refused a command: the station, by a CALLERROR; its gateway; or config."""
+
+    STATION = "station"
+    GATEWAY = "gateway"
+    CONFIG = "config"
+
+
 class CallEnded(Message, frozen=True):
     """A gateway reports what a station answered. (to `config.requests`, a fact)
 
@@ -94,6 +102,7 @@ class CallEnded(Message, frozen=True):
     that it was not sent: SendCall, or its turn, came after its ``not_after``. An answer that could
     not be read is ``timed_out`` with that reason. ``repairs``: what does not fit the schema in an
     answer that is kept all the same, as short sentences without values.
+    ``unsent``: it was refused before it could leave. ``rejected_by``: who refused it, if anybody.
     """
 
     command_id: str
@@ -106,6 +115,8 @@ class CallEnded(Message, frozen=True):
     error_description: str | None = None
     attempt: int = 0
     late: bool = False
+    unsent: bool = False
+    rejected_by: RejectedBy | None = None
     repairs: tuple[str, ...] = ()
 
 
@@ -126,7 +137,7 @@ class CommandChanged(Message, frozen=True):
 
     ``told`` has the numbers in the answer that can be neither a secret nor an identifier, under
     OCPP's names; which they are is a table of config's. ``connection_id``: the connection that it
-    was sent on.
+    was sent on. ``rejected_by``: who refused it, where it is rejected.
     """
 
     command_id: str
@@ -139,3 +150,25 @@ class CommandChanged(Message, frozen=True):
     cause: str | None = None
     told: dict[str, int] = {}
     connection_id: str | None = None
+    rejected_by: RejectedBy | None = None
+
+
+class ReservationChanged(Message, frozen=True):
+    """A reservation's state (`commands.events`): a place kept for a token until ``expires_at``.
+
+    ``id`` is ours; ``reservation_id`` is OCPP's number at the station, as transactions repeat it.
+    ``state`` is one of pending, active, used, cancelled, expired, rejected, removed.
+    """
+
+    id: str
+    reservation_id: int
+    station_id: str
+    state: str
+    token_ref: str
+    expires_at: datetime
+    at: datetime
+    revision: int
+    evse_id: int | None = None
+    connector_id: int | None = None
+    transaction_ref: str | None = None
+    reason: str | None = None

@@ -128,6 +128,8 @@ STATION_LOGIN = _row(
 )
 AUTHORIZE_ANSWER = _row("voltbus.auth.authorize.answered.v1", auth.AuthorizeAnswer, None)
 AUTHORIZE = _row("voltbus.auth.authorize.v1", auth.Authorize, _Q, answer=AUTHORIZE_ANSWER.name)
+TOKEN_FOUND = _row("voltbus.auth.find-token.answered.v1", auth.TokenFound, None)
+FIND_TOKEN = _row("voltbus.auth.find-token.v1", auth.FindToken, _Q, answer=TOKEN_FOUND.name)
 TRANSACTION_ANSWER = _row("voltbus.auth.transaction.answered.v1", auth.TransactionAnswer, None)
 TRANSACTION = _row(
     "voltbus.auth.transaction.v1",
@@ -260,6 +262,9 @@ CALL_ENDED = _row("voltbus.config.call-ended.v1", config.CallEnded, _C, fact=Tru
 
 # What config tells.
 COMMAND_CHANGED = _row("voltbus.command.changed.v1", config.CommandChanged, Topic.COMMANDS_EVENTS)
+RESERVATION_CHANGED = _row(
+    "voltbus.reservation.changed.v1", config.ReservationChanged, Topic.COMMANDS_EVENTS
+)
 _S = Topic.STATIONS_EVENTS
 STATION_BOOTED = _row("voltbus.station.booted.v1", stations.StationBooted, _S)
 STATION_REGISTERED = _row("voltbus.station.registered.v1", stations.StationRegistered, _S)

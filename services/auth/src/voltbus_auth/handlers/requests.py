@@ -1,4 +1,4 @@
-"""`auth.requests`: station log-ins, Authorize, and what stations say of transactions."""
+"""`auth.requests`: log-ins, Authorize, what stations say of transactions, tokens by value."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from voltbus_auth.domain.places import evse_of
 from voltbus_auth.domain.verdict import Question
 from voltbus_auth.handlers import forwarding
 from voltbus_auth.handlers.ev_certificates import FAILED
+from voltbus_auth.handlers.finding import Finding
 from voltbus_auth.handlers.knowledge import judged_at
 from voltbus_backbone.contract.auth import (
     Authorize,
@@ -25,6 +26,7 @@ from voltbus_backbone.contract.registry import (
     EV_CERTIFICATE,
     EV_CERTIFICATE_ANSWER,
     EXTERNAL_AUTHORIZE,
+    FIND_TOKEN,
     STATION_LOGIN,
     STATION_LOGIN_ANSWER,
     TRANSACTION,
@@ -41,11 +43,12 @@ if TYPE_CHECKING:
     from voltbus_auth.handlers.ports import Doors, Journal
     from voltbus_backbone.envelope import Event, Record
 
-TYPES = frozenset({STATION_LOGIN.name, AUTHORIZE.name, TRANSACTION.name}) | forwarding.TYPES
+_OWN = (STATION_LOGIN, AUTHORIZE, TRANSACTION, FIND_TOKEN)
+TYPES = frozenset(row.name for row in _OWN) | forwarding.TYPES
 
 
 class Requests:
-    """Answers a batch; the three kinds are independent and handled side by side."""
+    """Answers a batch; the kinds are independent and handled side by side."""
 
     def __init__(
         self,
@@ -68,6 +71,7 @@ class Requests:
         self._key = key
         self._source = source
         self._now = now
+        self._finding = Finding(library, key, source=source, now=now)
 
     async def handle(self, events: Sequence[Event]) -> list[Record]:
         """The answers and the events of a batch."""
@@ -90,6 +94,7 @@ class Requests:
             STATION_LOGIN.name: self._log_in,
             AUTHORIZE.name: self._authorize,
             TRANSACTION.name: self._bookkeeping.handle,
+            FIND_TOKEN.name: self._finding.handle,
         }
         parts = await asyncio.gather(*(handlers[name](batch) for name, batch in by_type.items()))
         parts.append([record for record in passed_on if record is not None])

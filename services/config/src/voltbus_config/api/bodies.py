@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -10,6 +11,7 @@ from voltbus_backbone import hours
 from voltbus_backbone.bodies import Time
 from voltbus_backbone.contract.values import OpeningHours
 from voltbus_backbone.errors import Problem
+from voltbus_config.api.payloads import document_payloads
 from voltbus_config.domain.commands import LONGEST_TIMEOUT_S
 from voltbus_config.domain.stations import Registration, id_problem
 
@@ -122,8 +124,57 @@ class SettingsBody(Body):
         return value
 
 
+# No control character: no reader reads one, and no terminal should.
+_READABLE = r"^[^\x00-\x1f\x7f]+$"
+Number = Annotated[int, Field(ge=0, le=2_147_483_647)]
+
+
+class NewReservation(Body):
+    """A place to be kept. Without evse_id or connector_id: any at the station."""
+
+    station_id: str = Field(min_length=1, max_length=48)
+    id_token: str = Field(
+        min_length=1,
+        max_length=255,
+        pattern=_READABLE,
+        description="Who it is for. It is never shown again: answers name its token_ref.",
+    )
+    type: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=50,
+        pattern=_READABLE,
+        description="The token's type; by default that of the registered token.",
+    )
+    evse_id: Number | None = None
+    connector_id: Number | None = None
+    expires_at: datetime = Field(description="Until when it is kept, with its offset.")
+
+    @field_validator("expires_at")
+    @classmethod
+    def _aware(cls, value: datetime) -> datetime:
+        return _in_utc(value)
+
+
+def _in_utc(value: datetime) -> datetime:
+    """The time as stores keep it.
+
+    Raises:
+        ValueError: it has no offset, or lies beyond what can be kept.
+    """
+    if value.tzinfo is None:
+        raise ValueError("give the time with its offset, such as 2026-01-31T12:00:00Z")
+    try:
+        utc = value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("the time is out of range") from None
+    return utc.replace(microsecond=utc.microsecond // 1000 * 1000)
+
+
 class NewCommand(Body):
     """A call to be sent to a station."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra=document_payloads)
 
     action: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,49}$")
     payload: dict[str, Any] = Field(default_factory=dict)

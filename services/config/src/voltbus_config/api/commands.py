@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Response
+import msgspec
+from fastapi import APIRouter, Depends, Header, Query, Response
 
 from voltbus_backbone import rest
+from voltbus_backbone.bounds import COMMAND_BODY_BYTES
 from voltbus_backbone.contract.config import CommandRequested, CommandStatus
+from voltbus_backbone.contract.values import Protocol
 from voltbus_backbone.errors import Problem, not_found
-from voltbus_backbone.http import Router, scope
+from voltbus_backbone.http import Router, body_of, scope
 from voltbus_backbone.rest import SortedPaging
 from voltbus_config.api import views
 from voltbus_config.api.bodies import NewCommand
@@ -20,10 +25,12 @@ from voltbus_config.domain.commands import Command, Purpose, fingerprint
 from voltbus_config.domain.emissions import changed
 from voltbus_config.handlers.records import Shell
 from voltbus_config.handlers.tending import Tending
+from voltbus_config.handlers.tokens import wants_type, with_type
+from voltbus_config.handlers.waiting import LONGEST_WAIT_S, Waiting
 from voltbus_config.store import Session
 
 
-def router(shell: Shell, tending: Tending) -> APIRouter:
+def router(shell: Shell, tending: Tending, waiting: Waiting) -> APIRouter:
     """The routes of commands."""
     routes = Router(prefix="/v1", tags=["commands"])
     commands = Commands(shell, tending)
@@ -31,7 +38,7 @@ def router(shell: Shell, tending: Tending) -> APIRouter:
     @routes.post(
         "/stations/{station_id}/commands",
         status_code=202,
-        dependencies=[scope("commands:write")],
+        dependencies=[scope("commands:write"), body_of(COMMAND_BODY_BYTES)],
         summary="Send a call to a station, now or when it is there",
     )
     async def create(station_id: str, body: NewCommand, response: Response) -> dict[str, Any]:
@@ -57,11 +64,27 @@ def router(shell: Shell, tending: Tending) -> APIRouter:
     @routes.get(
         "/commands/{command_id}", dependencies=[scope("commands:read")], summary="See a command"
     )
-    async def see(command_id: str) -> dict[str, Any]:
-        with shell.store.reachable.watching():
-            found = await shell.store.commands.one(command_id)
-        if found is None:
-            raise not_found("command")
+    async def see(
+        command_id: str,
+        response: Response,
+        wait: Annotated[
+            int | None,
+            Query(
+                ge=0,
+                le=LONGEST_WAIT_S,
+                description="Answer when the command has ended, after so many seconds at the most.",
+            ),
+        ] = None,
+        prefer: Annotated[
+            list[str] | None, Header(description="wait=30 is the same, where it can be had.")
+        ] = None,
+    ) -> dict[str, Any]:
+        preferred = None if wait is not None else preferred_wait(prefer or ())
+        found, waited = await waiting.until_ended(
+            lambda: commands.stored(command_id), wait or preferred or 0
+        )
+        if preferred is not None and waited:
+            response.headers["Preference-Applied"] = f"wait={preferred}"
         return views.command(found)
 
     @routes.post(
@@ -80,6 +103,26 @@ def router(shell: Shell, tending: Tending) -> APIRouter:
     return routes
 
 
+# A preference ends at a comma, or where its own parameters begin (RFC 7240 §2).
+_WAIT = re.compile(r"(?:^|,)\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?=[,;]|$)", re.IGNORECASE)
+
+
+def preferred_wait(headers: Iterable[str]) -> int | None:
+    """The seconds of ``Prefer: wait=30`` (RFC 7240 §4.3), at most what we wait; None without it."""
+    found = _WAIT.search(",".join(headers))
+    return None if found is None else min(int(found[1]), LONGEST_WAIT_S)
+
+
+def token_unknown(help_by: str = "") -> Problem:
+    """Nobody who knows tokens answers now. ``help_by``: what helps beside waiting."""
+    return Problem(
+        503,
+        "unavailable",
+        f"What is known of the token could not be asked now: try again{help_by}.",
+        headers={"Retry-After": "5"},
+    )
+
+
 class Commands:
     """What the routes do."""
 
@@ -93,8 +136,9 @@ class Commands:
         request = CommandRequested(station_id=station_id, **body.model_dump())
         mistake = sizes.problem(request) or shapes.problem(body.action, body.payload)
         if mistake is not None:
-            errors = [{"field": "payload", "message": mistake}]
+            errors = [mistake._asdict()]
             raise Problem(422, "invalid-request", "No station can be told so.", errors=errors)
+        typed, known = await self._typed(request)
         created: list[str] = []
 
         async def work(session: Session) -> None:
@@ -109,15 +153,32 @@ class Commands:
                 raise not_found("station")
             if body.expires_at is not None and body.expires_at <= now:
                 raise Problem(422, "invalid-request", "expires_at is in the past.")
+            if not known and not await self._is_16(station_id, session):
+                raise token_unknown(", or give payload.type")
             ttl = timedelta(seconds=shell.settings.command_ttl_s)
             command = life.created(shell.terms.new_id(now), request, now, ttl)
+            command = msgspec.structs.replace(command, payload=typed.payload)
             created.append(command.id)
             await store.commands.put([command], session)
             await shell.tell([changed(command, now)], now, session)
             await self._tending.tend([station_id], session)
 
         await self._commit(work)
-        return await self._stored(created[0])
+        return await self.stored(created[0])
+
+    async def _typed(self, request: CommandRequested) -> tuple[CommandRequested, bool]:
+        """The request with its token's type; and whether that could be found out."""
+        if not wants_type(request):
+            return request, True
+        value = request.payload["id_token"]
+        found = await self._shell.tokens.find(request.station_id, value, None)
+        return with_type(request, found), found is not None
+
+    async def _is_16(self, station_id: str, session: Session) -> bool:
+        """Whether the station was last there with 1.6, which has no types."""
+        presence = await self._shell.store.presence.one(station_id, session)
+        connection = None if presence is None else presence.connection
+        return connection is not None and connection.protocol is Protocol.OCPP16
 
     async def cancel(self, command_id: str) -> Command:
         """Cancel; 409 for one that was sent, is over, or brings a setting."""
@@ -131,7 +192,9 @@ class Commands:
             if found.status is CommandStatus.CANCELLED:
                 return
             if found.purpose is not Purpose.OPERATOR:
-                raise Problem(409, "not-cancellable", "Change the setting that it brings instead.")
+                raise Problem(
+                    409, "not-cancellable", "Change the setting or the reservation behind it."
+                )
             if found.status is not CommandStatus.QUEUED:
                 raise Problem(409, "not-cancellable", f"The command is {found.status.value}.")
             over = life.ended(found, CommandStatus.CANCELLED, now)
@@ -140,7 +203,7 @@ class Commands:
             await self._tending.tend([found.station_id], session)
 
         await self._commit(work)
-        return await self._stored(command_id)
+        return await self.stored(command_id)
 
     async def _earlier(self, request: CommandRequested, session: Session) -> Command | None:
         """The command that this idempotency key stands for; 422 when it asked for another."""
@@ -157,7 +220,8 @@ class Commands:
             )
         return found
 
-    async def _stored(self, command_id: str) -> Command:
+    async def stored(self, command_id: str) -> Command:
+        """The command; 404 when there is none."""
         with self._shell.store.reachable.watching():
             found = await self._shell.store.commands.one(command_id)
         if found is None:

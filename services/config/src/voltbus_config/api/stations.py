@@ -20,6 +20,7 @@ from voltbus_config.api.bodies import NewStation, StationChange
 from voltbus_config.domain.emissions import Emission, registration_changed
 from voltbus_config.domain.stations import Registration, Station, standing
 from voltbus_config.handlers.records import Shell
+from voltbus_config.handlers.reservations import Reservations
 from voltbus_config.handlers.tending import Tending
 from voltbus_config.store import Session
 
@@ -183,6 +184,7 @@ class Stations:
             await shell.store.stations.remove([station_id], session)
             await shell.store.put_layer(f"station:{station_id}", None, session)
             await self._tell(before, None, session)
+            await Reservations(shell).remove_station(station_id, shell.now(), session)
             await self._tending.tend([station_id], session)
 
         await self._commit(work)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from voltbus_config.domain.connections import Contest, LastRefusal, Presence
     from voltbus_config.domain.desired import Desired, Item
     from voltbus_config.domain.layers import Settings
+    from voltbus_config.domain.reservations import Reservation
     from voltbus_config.domain.stations import Station
 
 HIDDEN = "(secret)"
@@ -53,6 +54,7 @@ def station(found: Station, presence: Presence | None, desired: Desired | None) 
                 "error_code": each.error_code,
                 "info": each.info,
                 "at": moment(each.at),
+                "received_at": moment(each.received_at),
             }
             for _, each in sorted(({} if presence is None else presence.connectors).items())
         ],
@@ -153,6 +155,7 @@ def command(found: Command) -> dict[str, Any]:
         "action": found.action,
         "status": found.status.value,
         "purpose": found.purpose.value,
+        "idempotency_key": found.idempotency_key if found.own_key else None,
         "created_at": moment(found.created_at),
         "expires_at": moment(found.expires_at),
         "timeout_s": found.timeout_s,
@@ -163,7 +166,30 @@ def command(found: Command) -> dict[str, Any]:
         "answer_status": found.answer_status,
         "error_code": found.error_code,
         "error_description": found.error_description,
+        "rejected_by": None if found.rejected_by is None else found.rejected_by.value,
         "repairs": list(found.repairs),
+    }
+
+
+def reservation(found: Reservation) -> dict[str, Any]:
+    """A reservation; whom it is for by reference only."""
+    return {
+        "id": found.id,
+        "reservation_id": found.number,
+        "station_id": found.station_id,
+        "evse_id": found.evse_id,
+        "connector_id": found.connector_id,
+        "token_ref": found.token_ref or None,
+        "state": found.state.value,
+        "reason": found.reason,
+        "expires_at": moment(found.expires_at),
+        "transaction_ref": found.transaction_ref,
+        "command_id": found.command_id,
+        "cancel_command_id": found.cancel_command_id,
+        "revision": found.revision,
+        "created_at": moment(found.created_at),
+        "updated_at": moment(found.updated_at),
+        "ended_at": moment(found.ended_at),
     }
 
 

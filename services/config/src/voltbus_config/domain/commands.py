@@ -14,7 +14,13 @@ from typing import Any
 
 import msgspec
 
-from voltbus_backbone.contract.config import CallEnded, CallOutcome, CommandRequested, CommandStatus
+from voltbus_backbone.contract.config import (
+    CallEnded,
+    CallOutcome,
+    CommandRequested,
+    CommandStatus,
+    RejectedBy,
+)
 from voltbus_backbone.contract.values import Message, Protocol
 from voltbus_config.domain import secrecy
 from voltbus_config.domain.connections import Connection
@@ -72,6 +78,7 @@ class Purpose(StrEnum):
     OPERATOR = "operator"
     SETTING = "setting"
     REGISTRATION = "registration"
+    RESERVATION = "reservation"
 
 
 class SettingRef(Message, frozen=True):
@@ -88,6 +95,8 @@ class Command(Message, frozen=True, rename={"id": "_id"}):
     ``settings``, ``notes`` and ``protocol`` are of a command that brings settings, compiled for
     that version. ``payload`` is dropped once the command has ended: it may hold an id token or
     a secret.
+    ``reservation_id`` is of a call behind a reservation.
+    ``own_key`` is false where the idempotency key is not the asker's, but the name of its record.
     ``repairs``: what did not fit the schema in an answer that is kept all the same.
     ``not_after``: its gateway does not send it later than this, lest a station does what was given
     up. ``give_up_at``: a sent command of which nothing was heard by then has timed out. ``late``:
@@ -106,8 +115,10 @@ class Command(Message, frozen=True, rename={"id": "_id"}):
     notes: tuple[Any, ...] = ()
     protocol: Protocol | None = None
     idempotency_key: str | None = None
+    own_key: bool = True
     fingerprint: str | None = None
     cause: str | None = None
+    reservation_id: str | None = None
     expires_at: datetime | None = None
     timeout_s: float = 30.0
     attempt: int = 0
@@ -121,6 +132,7 @@ class Command(Message, frozen=True, rename={"id": "_id"}):
     answer_status: str | None = None
     error_code: str | None = None
     error_description: str | None = None
+    rejected_by: RejectedBy | None = None
     repairs: tuple[str, ...] = ()
 
 
@@ -204,13 +216,16 @@ def ended(
     answer: dict[str, Any] | None = None,
     error_code: str | None = None,
     error_description: str | None = None,
+    rejected_by: RejectedBy | None = None,
+    unsent: bool = False,
     repairs: tuple[str, ...] = (),
 ) -> Command:
-    """The command in a final state, without its payload."""
+    """The command in a final state, without its payload. ``unsent``: it never left its gateway."""
     status_of_answer = _status_of(answer)
     secret = secrecy.carries_secret(command.action, command.payload)
     if secret:
-        error_description = None
+        if rejected_by is RejectedBy.STATION:
+            error_description = None  # stations repeat what they do not like
         status_of_answer = status_of_answer if secrecy.is_word(status_of_answer) else None
     return _moved(
         command,
@@ -221,6 +236,8 @@ def ended(
         answer_status=status_of_answer,
         error_code=error_code,
         error_description=error_description,
+        rejected_by=rejected_by,
+        sent_at=None if unsent else command.sent_at,
         repairs=repairs,
     )
 
@@ -248,20 +265,25 @@ def heard(command: Command, end: CallEnded, now: datetime) -> Command | None:
                 return None
             return _late(command, now) if end.late else requeued(command)
         case CallOutcome.TIMED_OUT:
-            return ended(
-                command, CommandStatus.TIMED_OUT, now, error_description=end.error_description
-            )
+            why = end.error_description or _unanswered(command)
+            return ended(command, CommandStatus.TIMED_OUT, now, error_description=why)
         case _:
-            code = end.error_code or (
-                "InvalidPayload" if end.outcome is CallOutcome.INVALID else "GenericError"
-            )
+            invalid = end.outcome is CallOutcome.INVALID
+            code = end.error_code or ("InvalidPayload" if invalid else "GenericError")
             return ended(
                 command,
                 CommandStatus.REJECTED,
                 now,
                 error_code=code,
                 error_description=end.error_description,
+                rejected_by=end.rejected_by
+                or (RejectedBy.GATEWAY if invalid else RejectedBy.STATION),
+                unsent=end.unsent or invalid,
             )
+
+
+def _unanswered(command: Command) -> str:
+    return f"The station did not answer within {command.timeout_s:g} s"
 
 
 def _of_earlier(command: Command, end: CallEnded) -> bool:
@@ -275,15 +297,17 @@ def _late(command: Command, now: datetime) -> Command:
     if late < _MOST_LATE:
         return msgspec.structs.replace(requeued(command), late=late)
     why = f"Never sent: it reached its gateway too late {late} times. Are the clocks apart?"
-    return ended(command, CommandStatus.TIMED_OUT, now, error_description=why)
+    return ended(command, CommandStatus.TIMED_OUT, now, error_description=why, unsent=True)
 
 
 def overdue(command: Command, now: datetime) -> Command | None:
     """The command ended by the clock: expired in the queue, or unanswered for too long."""
     if command.status is QUEUED and command.expires_at is not None and command.expires_at <= now:
-        return ended(command, CommandStatus.EXPIRED, now)
+        why = "The station could not be sent it in time"
+        return ended(command, CommandStatus.EXPIRED, now, error_description=why)
     if command.status is SENT and command.give_up_at is not None and command.give_up_at <= now:
-        return ended(command, CommandStatus.TIMED_OUT, now)
+        why = "Its gateway did not report what became of it"
+        return ended(command, CommandStatus.TIMED_OUT, now, error_description=why)
     return None
 
 

@@ -2,10 +2,14 @@
 
 `disconnected` counts only for the connection it names. A connection that was declared lost because
 its gateway fell silent comes back when the station is seen on it (the gateway was only slow).
+
+Everything is ordered by arrival: the order of the station's log, and the time at which a gateway
+received it. A station's own clock may be hours or years away: what it says is kept as data only.
 """
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import msgspec
 
@@ -21,6 +25,8 @@ from voltbus_backbone.contract.stations import (
 from voltbus_backbone.contract.values import Message, Protocol
 
 LOST = "gateway fell silent"
+# Connectors kept of one station; the largest that are sold have a few dozen.
+MOST_CONNECTORS = 200
 
 
 class Replaced(Message, frozen=True):
@@ -70,10 +76,16 @@ class Booted(Message, frozen=True):
 
 
 class Connector(Message, frozen=True):
-    """What a connector last said. In 1.6 there is no EVSE, and connector 0 is the station."""
+    """What a connector last said. In 1.6 there is no EVSE, and connector 0 is the station.
+
+    ``at`` is the station's own word. ``received_at`` is when a gateway received it, ``offset`` its
+    place in the log: what is delivered again from before it must not undo it.
+    """
 
     status: str
     at: datetime
+    received_at: datetime | None = None
+    offset: int = -1
     evse_id: int | None = None
     connector_id: int | None = None
     error_code: str | None = None
@@ -137,11 +149,13 @@ class Folded(Message, frozen=True):
     """A station's presence after some events, and what they cause.
 
     ``takeovers``: connections on other gateways to be closed. ``arrived``: it connected or is back.
+    ``dropped`` counts statuses of connectors beyond ``MOST_CONNECTORS``.
     """
 
     presence: Presence
     takeovers: tuple[Replaced, ...] = ()
     arrived: bool = False
+    dropped: int = 0
 
 
 Reported = (
@@ -157,20 +171,29 @@ Reported = (
 MOST_REPAIRS = 20
 
 
+class LogEntry(NamedTuple):
+    """An event in a station's log: its place there, and when a gateway (or config) wrote it."""
+
+    event: Reported
+    offset: int
+    received_at: datetime
+
+
 def fold(
     presence: Presence,
-    events: Iterable[tuple[Reported, int]],
+    entries: Iterable[LogEntry],
     now: datetime,
     settle: timedelta,
 ) -> Folded:
-    """Apply a station's events, each with its offset, in the order of its log."""
+    """Apply a station's events in the order of its log."""
     takeovers: list[Replaced] = []
     arrived = False
-    for event, offset in events:
+    dropped = 0
+    for event, offset, received_at in entries:
         if isinstance(event, StationRefused | DuplicateIdentity):
             presence = _noted(presence, event)  # it may be somebody else who was refused: not seen
             continue
-        presence = _seen(presence, event.at)
+        presence = _seen(presence, event, min(received_at, now))
         if isinstance(event, StationConnected):
             presence = _connected(presence, event, offset, now + settle)
             current = presence.connection
@@ -186,9 +209,11 @@ def fold(
             presence = back
         elif isinstance(event, StationRepaired):
             presence = _repaired(presence, event)
+        elif _has_room(presence, event):
+            presence = _reported(presence, event, offset, received_at)
         else:
-            presence = _reported(presence, event)
-    return Folded(presence=presence, takeovers=tuple(takeovers), arrived=arrived)
+            dropped += 1
+    return Folded(presence=presence, takeovers=tuple(takeovers), arrived=arrived, dropped=dropped)
 
 
 def _noted(presence: Presence, event: StationRefused | DuplicateIdentity) -> Presence:
@@ -213,7 +238,10 @@ def _is_old(presence: Presence, offset: int, at: datetime) -> bool:
     return offset <= presence.log_offset and presence.log_at is not None and at <= presence.log_at
 
 
-def _seen(presence: Presence, at: datetime) -> Presence:
+def _seen(presence: Presence, event: Reported, at: datetime) -> Presence:
+    """The station gave a sign of life; to be declared lost is none."""
+    if isinstance(event, StationDisconnected) and event.reason == LOST:
+        return presence
     if presence.last_seen is not None and presence.last_seen >= at:
         return presence
     return msgspec.structs.replace(presence, last_seen=at)
@@ -292,20 +320,40 @@ def _revived(presence: Presence, event: StationSeen) -> Presence:
     )
 
 
-def _reported(presence: Presence, event: StatusReported) -> Presence:
+def _has_room(presence: Presence, event: StatusReported) -> bool:
+    """Whether this connector is kept: a station that thinks up numbers harms nobody else."""
+    if len(presence.connectors) < MOST_CONNECTORS:
+        return True
+    return connector_name(event.evse_id, event.connector_id) in presence.connectors
+
+
+def _reported(
+    presence: Presence, event: StatusReported, offset: int, received_at: datetime
+) -> Presence:
     place = connector_name(event.evse_id, event.connector_id)
     known = presence.connectors.get(place)
-    if known is not None and known.at > event.at:
+    if known is not None and _precedes(known, offset, received_at):
         return presence
     connector = Connector(
         status=event.status,
         at=event.at,
+        received_at=received_at,
+        offset=offset,
         evse_id=event.evse_id,
         connector_id=event.connector_id,
         error_code=event.error_code,
         info=event.info,
     )
     return msgspec.structs.replace(presence, connectors={**presence.connectors, place: connector})
+
+
+def _precedes(known: Connector, offset: int, received_at: datetime) -> bool:
+    """Whether this was delivered before what is known, as ``_is_old`` tells of connections."""
+    return (
+        offset <= known.offset
+        and known.received_at is not None
+        and received_at <= known.received_at
+    )
 
 
 def _repaired(presence: Presence, event: StationRepaired) -> Presence:

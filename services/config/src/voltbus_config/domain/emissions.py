@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from voltbus_backbone.contract.config import CommandChanged
+from voltbus_backbone.contract.config import CommandChanged, ReservationChanged
 from voltbus_backbone.contract.gateway import CloseConnection, RegistrationChanged, SendCall
 from voltbus_backbone.contract.registry import (
     CLOSE_CONNECTION,
     COMMAND_CHANGED,
     REGISTRATION_CHANGED,
+    RESERVATION_CHANGED,
     SEND_CALL,
     MessageType,
 )
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from voltbus_backbone.contract.values import Message
     from voltbus_config.domain.commands import Command
     from voltbus_config.domain.connections import Connection, Presence, Replaced
+    from voltbus_config.domain.reservations import Reservation
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,31 @@ def changed(command: Command, at: datetime) -> Emission:
         cause=command.cause,
         told=told(command),
         connection_id=command.connection_id,
+        rejected_by=command.rejected_by,
     )
     return Emission(
         COMMAND_CHANGED, message, f"command:{command.id}:{command.status}:{command.attempt}"
     )
+
+
+def reservation_changed(reservation: Reservation, at: datetime) -> Emission:
+    """The reservation reached another state, or another call is behind it."""
+    message = ReservationChanged(
+        id=reservation.id,
+        reservation_id=reservation.number,
+        station_id=reservation.station_id,
+        state=reservation.state.value,
+        token_ref=reservation.token_ref,
+        expires_at=reservation.expires_at,
+        at=at,
+        revision=reservation.revision,
+        evse_id=reservation.evse_id,
+        connector_id=reservation.connector_id,
+        transaction_ref=reservation.transaction_ref,
+        reason=reservation.reason,
+    )
+    ident = f"reservation:{reservation.id}:{reservation.revision}"
+    return Emission(RESERVATION_CHANGED, message, ident)
 
 
 def send(

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from voltbus_backbone.bounds import COMMAND_BYTES, COMMAND_NAME_LENGTH
+from voltbus_config.domain.mistake import Mistake
 
 if TYPE_CHECKING:
     from voltbus_backbone.contract.config import CommandRequested
 
 
-def problem(request: CommandRequested) -> str | None:
+def problem(request: CommandRequested) -> Mistake | None:
     """What of a request is too large to be carried to a station, or None."""
     names = {
         "action": request.action,
@@ -21,10 +22,10 @@ def problem(request: CommandRequested) -> str | None:
     }
     for name, text in names.items():
         if text is not None and len(text) > COMMAND_NAME_LENGTH:
-            return f"{name} must have at most {COMMAND_NAME_LENGTH} characters"
+            return Mistake(name, f"must have at most {COMMAND_NAME_LENGTH} characters")
     size = json_bytes(request.payload)
     if size > COMMAND_BYTES:
-        return f"payload takes {size} bytes as JSON, {COMMAND_BYTES} are allowed"
+        return Mistake("payload", f"takes {size} bytes as JSON, {COMMAND_BYTES} are allowed")
     return None
 
 

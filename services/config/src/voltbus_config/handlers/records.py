@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from voltbus_backbone.outbox import Outbox
     from voltbus_config.domain.emissions import Emission
     from voltbus_config.domain.tending import Terms
+    from voltbus_config.handlers.tokens import Tokens
     from voltbus_config.settings import Settings
     from voltbus_config.store import Session, Store
 
 
 @dataclass(frozen=True)
 class Shell:
-    """The world of a handler: its store, its outbox, its clock and what was configured."""
+    """The world of a handler: store, outbox, clock, what was configured, and who knows tokens."""
 
     store: Store
     outbox: Outbox
@@ -29,6 +30,7 @@ class Shell:
     clock: Callable[[], datetime]
     settings: Settings
     terms: Terms
+    tokens: Tokens
 
     def now(self) -> datetime:
         """The time as the store keeps it: UTC, whole milliseconds."""

@@ -6,6 +6,7 @@ and their events commit; the replies follow. The same record twice finds its eff
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,8 @@ from voltbus_config.domain.emissions import Emission, changed
 from voltbus_config.domain.stations import Intervals, Station
 from voltbus_config.domain.tending import ended, setting_events
 from voltbus_config.handlers.acceptance import accept
+from voltbus_config.handlers.reservations import Reservations
+from voltbus_config.handlers.tokens import wants_type, with_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -73,6 +76,7 @@ class Requests:
     def __init__(self, shell: Shell, tending: Tending) -> None:
         self._shell = shell
         self._tending = tending
+        self._reservations = Reservations(shell)
         settings = shell.settings
         self._policy = settings.unknown_station
         self._intervals = Intervals(heartbeat_s=settings.heartbeat_s, retry_s=settings.boot_retry_s)
@@ -82,7 +86,10 @@ class Requests:
         if all(isinstance(event.message, Registration) for event in events):
             batch = await self._only_read(events)
         else:
-            batch = await self._shell.store.transact(lambda session: self._work(events, session))
+            typed = await self._typed(events)
+            batch = await self._shell.store.transact(
+                lambda session: self._work(events, typed, session)
+            )
             await self._calls_may_follow_words(events)
             await self._calls_may_follow(batch)
             self._shell.outbox.wake()
@@ -99,7 +106,31 @@ class Requests:
         await self._calls_may_follow_words(events)
         return batch
 
-    async def _work(self, events: Sequence[Event], session: Session) -> _Batch:
+    async def _typed(self, events: Sequence[Event]) -> dict[int, CommandRequested]:
+        """The remote starts that name no type, with that of their tokens, by their place.
+
+        Where nobody answers it stays as it is: whoever asks over Kafka may have gone by then.
+        """
+        asked = {
+            place: event.message
+            for place, event in enumerate(events)
+            if isinstance(event.message, CommandRequested)
+            and wants_type(event.message)
+            and sizes.problem(event.message) is None
+            and shapes.problem(event.message.action, event.message.payload) is None
+        }
+        find = self._shell.tokens.find
+        found = await asyncio.gather(
+            *(find(each.station_id, each.payload["id_token"], None) for each in asked.values())
+        )
+        return {
+            place: with_type(each, token)
+            for (place, each), token in zip(asked.items(), found, strict=True)
+        }
+
+    async def _work(
+        self, events: Sequence[Event], typed: dict[int, CommandRequested], session: Session
+    ) -> _Batch:
         batch, now, store = _Batch(), self._shell.now(), self._shell.store
         stations = await store.stations.get(_station_ids(events), session)
         touched: dict[str, Station] = {}
@@ -110,7 +141,7 @@ class Requests:
                 batch.answers[place] = self._standing(event.message, stations)
         await store.stations.put(touched.values(), session)
         await self._calls_ended(events, stations, batch, now, session)
-        await self._commands(events, stations, batch, now, session)
+        await self._commands(events, typed, stations, batch, session)
         await self._shell.tell(batch.emissions, now, session)
         await self._tending.tend(batch.tend, session)
         # A booted station is looked at after its answer had the time to reach it.
@@ -202,6 +233,7 @@ class Requests:
             if after.answer_status == boot_requests.REFUSED:
                 refused.append(command)
         await store.commands.put(over.values(), session)
+        await self._reservations.apply_commands(over.values(), now, session)
         await store.absent(absent, now, session)
         await self._brought(over.values(), batch, now, session)
         batch.emissions += await accept(refused, stations, self._shell, now, session)
@@ -239,9 +271,9 @@ class Requests:
     async def _commands(
         self,
         events: Sequence[Event],
+        typed: dict[int, CommandRequested],
         stations: dict[str, Station],
         batch: _Batch,
-        now: datetime,
         session: Session,
     ) -> None:
         asked = [
@@ -251,7 +283,7 @@ class Requests:
         ]
         if not asked:
             return
-        store = self._shell.store
+        store, now = self._shell.store, self._shell.now()
         keyed = [(place, _keyed(request, event)) for place, event, request in asked]
         earlier = await store.commands_by_key(
             [(request.station_id, request.idempotency_key or "") for _, request in keyed], session
@@ -269,10 +301,15 @@ class Requests:
                 or shapes.problem(request.action, request.payload)
             )
             if mistake is not None:
-                batch.answers[place] = Fault(code="InvalidCommand", detail=mistake)
+                batch.answers[place] = Fault(code="InvalidCommand", detail=str(mistake))
                 continue
             if known is None:
-                known = self._new_command(request, now)
+                # Its fingerprint is that of the request as it came.
+                known = msgspec.structs.replace(
+                    self._new_command(request, now),
+                    payload=typed.get(place, request).payload,
+                    own_key=events[place].message.idempotency_key is not None,
+                )
                 earlier[request.station_id, key] = known
                 new.append(known)
             elif known.fingerprint != fingerprint(key, request.action, request.payload):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections import OrderedDict
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import msgspec
+import structlog
+from prometheus_client import Counter
 
 from voltbus_backbone.contract.registry import (
     DUPLICATE_IDENTITY,
@@ -19,13 +22,18 @@ from voltbus_backbone.contract.registry import (
 )
 from voltbus_backbone.contract.stations import GatewayBeat
 from voltbus_backbone.errors import Unavailable
-from voltbus_config.domain.connections import Folded, Presence, Reported, fold
+from voltbus_config.domain.connections import (
+    MOST_CONNECTORS,
+    Folded,
+    LogEntry,
+    Presence,
+    fold,
+)
 from voltbus_config.domain.emissions import close
 from voltbus_config.handlers.records import stored_time
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
+    from collections.abc import Iterable, Sequence
 
     from voltbus_backbone.envelope import Event, Record
     from voltbus_config.handlers.records import Shell
@@ -43,7 +51,16 @@ _ROWS = (
 )
 TYPES = frozenset(row.name for row in _ROWS)
 
+log = structlog.get_logger(__name__)
+
 _TRIES = 10
+# How many stations are remembered to have been logged; a forgotten one is logged once more.
+_REMEMBERED = 10_000
+
+CONNECTORS_DROPPED = Counter(
+    "voltbus_config_connectors_dropped_total",
+    "Statuses of connectors beyond those that are kept of a station",
+)
 
 
 class StationEvents:
@@ -53,19 +70,21 @@ class StationEvents:
         self._shell = shell
         self._tending = tending
         self._boot_wait = timedelta(seconds=shell.settings.boot_wait_s)
+        self._logged: OrderedDict[str, None] = OrderedDict()
 
     async def handle(self, events: Sequence[Event]) -> list[Record]:
         """Handle a batch."""
         now, store = self._shell.now(), self._shell.store
         beats: dict[str, GatewayBeat] = {}
-        told: dict[str, list[tuple[Reported, int]]] = {}
+        told: dict[str, list[LogEntry]] = {}
         for event in events:
             message = event.message
             if isinstance(message, GatewayBeat):
                 beats[message.gateway_id] = message
             else:
                 timed = msgspec.structs.replace(message, at=stored_time(message.at))
-                told.setdefault(message.station_id, []).append((timed, event.offset))
+                entry = LogEntry(timed, event.offset, _received_at(event, now))
+                told.setdefault(message.station_id, []).append(entry)
         with store.reachable.watching():
             await store.gateways.heard(beats.values(), now)
             folded = await self._fold(told, now) if told else []
@@ -77,12 +96,11 @@ class StationEvents:
             await store.due.mark(arrived)
         if arrived:
             self._tending.wake(self._boot_wait.total_seconds())
+        self._report_dropped(folded)
         takeovers = [close(each.presence, old) for each in folded for old in each.takeovers]
         return self._shell.records(takeovers, now)
 
-    async def _fold(
-        self, told: dict[str, list[tuple[Reported, int]]], now: datetime
-    ) -> list[Folded]:
+    async def _fold(self, told: dict[str, list[LogEntry]], now: datetime) -> list[Folded]:
         """Read, fold, write; again if someone else wrote one of them in between."""
         shelf = self._shell.store.presence
         for _ in range(_TRIES):
@@ -98,3 +116,25 @@ class StationEvents:
             if await shelf.put_if_unchanged(writes):
                 return result
         raise Unavailable("too many changes of the same connections at once")
+
+    def _report_dropped(self, folded: Iterable[Folded]) -> None:
+        """Count what was beyond the bound of connectors; name each station once."""
+        for each in folded:
+            if not each.dropped:
+                continue
+            CONNECTORS_DROPPED.inc(each.dropped)
+            station_id = each.presence.id
+            if station_id in self._logged:
+                continue
+            log.warning("connectors.dropped", station_id=station_id, most=MOST_CONNECTORS)
+            self._logged[station_id] = None
+            if len(self._logged) > _REMEMBERED:
+                self._logged.popitem(last=False)
+
+
+def _received_at(event: Event, now: datetime) -> datetime:
+    """When its writer had it, by ``ce_time``; now, where that is no time or is yet to come."""
+    try:
+        return min(stored_time(datetime.fromisoformat(event.time)), now)
+    except (ValueError, OverflowError):
+        return now

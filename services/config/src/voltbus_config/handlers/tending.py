@@ -14,6 +14,7 @@ from voltbus_config.domain.commands import FINAL
 from voltbus_config.domain.connections import Presence
 from voltbus_config.domain.desired import Desired
 from voltbus_config.domain.tending import Case, Decision, decide
+from voltbus_config.handlers.reservations import Reservations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,6 +35,7 @@ class Tending:
 
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
+        self._reservations = Reservations(shell)
         self._lookout = Lookout("tending", self._look_at_due, every_s=_LOOK_EVERY_S)
 
     def wake(self, after_s: float = 0.0) -> None:
@@ -123,3 +125,4 @@ class Tending:
         await store.due.set({name: each.due for name, each in decisions.items()}, session)
         emissions = [one for decision in decisions.values() for one in decision.emissions]
         await self._shell.tell(emissions, now, session)
+        await self._reservations.apply_commands(commands, now, session)

@@ -6,6 +6,7 @@ desired    settings wanted and reported, by station
 layers     what the layers say that are stored here (default, model, group, site, station)
 agreements the projection of site-host agreements
 commands   with their life; at most one per station is out (a partial unique index sees to it)
+reservations, with their life
 gateways   when each was heard of
 due        when each station has to be looked at again
 outbox, idempotency keys
@@ -30,10 +31,11 @@ from voltbus_config.domain.layers import Settings, StationAgreement
 from voltbus_config.domain.stations import Station
 from voltbus_config.store.due import Due
 from voltbus_config.store.gateways import Gateways
+from voltbus_config.store.reservations import ReservationStore
 from voltbus_config.store.shelf import Shelf
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
     from datetime import datetime, timedelta
 
     from motor.motor_asyncio import AsyncIOMotorClientSession
@@ -70,6 +72,7 @@ class Store:
         self.desired = Shelf(database["desired"], Desired)
         self.commands = Shelf(database["commands"], Command)
         self.agreements = Shelf(database["agreements"], StationAgreement)
+        self.reservations = ReservationStore(database["reservations"], self.reachable)
         self._layers = Shelf(database["layers"], StoredLayer)
         self.gateways = Gateways(database["gateways"], self.reachable)
         self.due = Due(database["due"], self.reachable)
@@ -96,6 +99,7 @@ class Store:
             await commands.create_index(
                 "ended_at", expireAfterSeconds=int(commands_kept.total_seconds())
             )
+            await self.reservations.prepare(commands_kept)
             await self.due.prepare()
             await self.gateways.prepare()
             stations = self.stations.collection
@@ -226,6 +230,16 @@ class Store:
             for command in found
             if command.idempotency_key is not None
         }
+
+    async def ended_commands(self, ids: Collection[str]) -> list[str]:
+        """Which of these commands are over."""
+        query = {
+            "_id": {"$in": list(ids)},
+            "status": {"$nin": sorted(status.value for status in OPEN)},
+        }
+        with self.reachable.watching():
+            cursor = self.commands.collection.find(query, {"_id": 1})
+            return [found["_id"] for found in await cursor.to_list(None)]
 
     async def page_of_commands(
         self, query: dict[str, str], paging: Paging

@@ -5,91 +5,24 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from voltbus_backbone.contract.values import Protocol
+from voltbus_backbone.actions import BOTH_WAYS, TO_STATIONS
 from voltbus_gateway.domain.errors import CallFailed, ErrorCode
 from voltbus_gateway.domain.schemas import actions, check_request
 
 if TYPE_CHECKING:
+    from voltbus_backbone.contract.values import Protocol
     from voltbus_gateway.domain.frames import Payload
 
-# Either side may send these.
-BOTH_WAYS = frozenset({"DataTransfer"})
 
-_FROM_STATIONS_16 = frozenset(
-    {
-        "Authorize",
-        "BootNotification",
-        "DiagnosticsStatusNotification",
-        "FirmwareStatusNotification",
-        "Heartbeat",
-        "LogStatusNotification",
-        "MeterValues",
-        "SecurityEventNotification",
-        "SignCertificate",
-        "SignedFirmwareStatusNotification",
-        "StartTransaction",
-        "StatusNotification",
-        "StopTransaction",
-    }
-)
-_FROM_STATIONS_201 = frozenset(
-    {
-        "Authorize",
-        "BootNotification",
-        "ClearedChargingLimit",
-        "FirmwareStatusNotification",
-        "Get15118EVCertificate",
-        "GetCertificateStatus",
-        "Heartbeat",
-        "LogStatusNotification",
-        "MeterValues",
-        "NotifyChargingLimit",
-        "NotifyCustomerInformation",
-        "NotifyDisplayMessages",
-        "NotifyEVChargingNeeds",
-        "NotifyEVChargingSchedule",
-        "NotifyEvent",
-        "NotifyMonitoringReport",
-        "NotifyReport",
-        "PublishFirmwareStatusNotification",
-        "ReportChargingProfiles",
-        "ReservationStatusUpdate",
-        "SecurityEventNotification",
-        "SignCertificate",
-        "StatusNotification",
-        "TransactionEvent",
-    }
-)
-_FROM_STATIONS_21 = _FROM_STATIONS_201 | {
-    "BatterySwap",
-    "ClosePeriodicEventStream",
-    "GetCertificateChainStatus",
-    "NotifyDERAlarm",
-    "NotifyDERStartStop",
-    "NotifyPeriodicEventStream",
-    "NotifyPriorityCharging",
-    "NotifySettlement",
-    "OpenPeriodicEventStream",
-    "PullDynamicScheduleUpdate",
-    "ReportDERControl",
-    "VatNumberValidation",
-}
-_FROM_STATIONS = {
-    Protocol.OCPP16: _FROM_STATIONS_16,
-    Protocol.OCPP201: _FROM_STATIONS_201,
-    Protocol.OCPP21: _FROM_STATIONS_21,
-}
-
-
-def from_stations(protocol: Protocol) -> frozenset[str]:
-    """The actions that a station of this version may send us."""
-    return _FROM_STATIONS[protocol] | BOTH_WAYS
+def to_stations(protocol: Protocol) -> frozenset[str]:
+    """The actions that we may send a station of this version."""
+    return TO_STATIONS[protocol]
 
 
 @cache
-def to_stations(protocol: Protocol) -> frozenset[str]:
-    """The actions that we may send a station of this version."""
-    return actions(protocol) - _FROM_STATIONS[protocol]
+def from_stations(protocol: Protocol) -> frozenset[str]:
+    """The actions that a station of this version may send us."""
+    return (actions(protocol) - TO_STATIONS[protocol]) | BOTH_WAYS
 
 
 def check_call(protocol: Protocol, action: str, payload: Payload) -> None:

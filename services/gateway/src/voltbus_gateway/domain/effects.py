@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from voltbus_backbone.contract.config import CallOutcome
+    from voltbus_backbone.contract.config import CallOutcome, RejectedBy
     from voltbus_gateway.domain.frames import Call, Payload, Send
     from voltbus_gateway.domain.repairs.repair import Repair
 
@@ -54,6 +54,7 @@ class Ended(msgspec.Struct, frozen=True):
     known); TIMED_OUT when it was sent and no answer came that could be read (also when the
     connection closed meanwhile: the station may have done it); NOT_CONNECTED when it was never sent
     (``late``: its turn came too late); INVALID when it can't be sent.
+    ``unsent``: it was refused before it left; ``rejected_by``: who refused it.
     ``extras`` are the places of unknown properties in the answer that the policy let pass,
     ``repairs`` what did not fit the schema in an answer that is kept all the same.
     """
@@ -65,6 +66,8 @@ class Ended(msgspec.Struct, frozen=True):
     error_description: str | None = None
     extras: tuple[str, ...] = ()
     late: bool = False
+    unsent: bool = False
+    rejected_by: RejectedBy | None = None
     repairs: tuple[Repair, ...] = ()
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from voltbus_backbone.contract.config import CallOutcome
+from voltbus_backbone.contract.config import CallOutcome, RejectedBy
 from voltbus_backbone.contract.values import Protocol
 from voltbus_gateway.domain import commands, frames
 from voltbus_gateway.domain.effects import Effect, Effects, Ended, Write
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from voltbus_gateway.domain.frames import CallError, CallResult, Payload
 
 _CLOSED = "The connection is closed"
+_LOST = "The connection was lost before the answer"
 # How many timed-out ids are remembered, to tell a late answer from an unknown one.
 _REMEMBERED = 8
 
@@ -156,6 +157,7 @@ class Outbound:
             CallOutcome.REJECTED,
             error_code=(read_code(error.code) or error.code),
             error_description=error.description or None,
+            rejected_by=RejectedBy.STATION,
         )
         return self._end(waiting, ended, now)
 
@@ -209,7 +211,7 @@ class Outbound:
                 Ended(
                     self._outstanding.command_id,
                     CallOutcome.TIMED_OUT,
-                    error_description="The connection closed before the answer",
+                    error_description=_LOST,
                 )
             )
             self._outstanding = None
@@ -267,5 +269,10 @@ def _not_sent(command_id: str, why: str) -> Ended:
 
 def _invalid(command_id: str, code: ErrorCode, description: str) -> Ended:
     return Ended(
-        command_id, CallOutcome.INVALID, error_code=code.value, error_description=description
+        command_id,
+        CallOutcome.INVALID,
+        error_code=code.value,
+        error_description=description,
+        unsent=True,
+        rejected_by=RejectedBy.GATEWAY,
     )

@@ -21,6 +21,8 @@ from voltbus_gateway.domain.errors import CallFailed, ErrorCode
 from voltbus_gateway.domain.times import is_time
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from voltbus_gateway.domain.frames import Payload
 
 # The actions that are a SEND (2.1): their schemas have no response.
@@ -94,9 +96,10 @@ def _schema_name(protocol: Protocol, action: str, kind: Kind) -> str:
 class Validator:
     """One compiled schema."""
 
-    __slots__ = ("_compiled", "_is_valid")
+    __slots__ = ("_compiled", "_is_valid", "_names")
 
     def __init__(self, schema: dict[str, Any]) -> None:
+        self._names = frozenset(_names_in(schema))
         formats = {"date-time": is_time}
         self._compiled = jsonschema_rs.validator_for(schema, validate_formats=True, formats=formats)
         self._is_valid = self._compiled.is_valid
@@ -119,13 +122,13 @@ class Validator:
             try:
                 self._compiled.validate(payload)
             except jsonschema_rs.ValidationError as first:
-                raise _failure(first) from None
+                raise _failure(first, self._names) from None
             return ()
         passed: list[str] = []
         for error in self._compiled.iter_errors(payload):
             if error.kind.name != "additionalProperties":
-                raise _failure(error)
-            passed.append(_described(error))
+                raise _failure(error, self._names)
+            passed.append(_described(error, self._names))
         return tuple(passed)
 
 
@@ -185,18 +188,36 @@ def preload(protocol: Protocol) -> None:
             validator(protocol, action, kind)
 
 
-def _failure(error: jsonschema_rs.ValidationError) -> CallFailed:
-    return CallFailed(_CODES.get(error.kind.name, ErrorCode.FORMAT_VIOLATION), _described(error))
+def _names_in(schema: Any) -> Iterator[str]:
+    """Every member that a schema names, at any depth: these are OCPP's words, not a station's."""
+    if isinstance(schema, list):
+        for part in schema:
+            yield from _names_in(part)
+    elif isinstance(schema, dict):
+        properties = schema.get("properties")
+        if isinstance(properties, dict):
+            yield from properties
+        for part in schema.values():
+            yield from _names_in(part)
 
 
-def _described(error: jsonschema_rs.ValidationError) -> str:
-    """The place and the broken rule, never the value (it may be an id token)."""
+def _failure(error: jsonschema_rs.ValidationError, known: frozenset[str]) -> CallFailed:
+    code = _CODES.get(error.kind.name, ErrorCode.FORMAT_VIOLATION)
+    return CallFailed(code, _described(error, known))
+
+
+def _described(error: jsonschema_rs.ValidationError, known: frozenset[str]) -> str:
+    """The place and the broken rule, never the value (it may be an id token).
+
+    ``known``: the schema's own members.
+    """
     keyword, value = error.kind.name, error.kind.value
     match keyword:
         case "required":
-            rule = f"a required property is missing: {_spoken(value)}"
+            rule = f"a required property is missing: {_spoken(value, known)}"
         case "additionalProperties":
-            rule = f"unknown property: {', '.join(_spoken(name) for name in list(value)[:3])}"
+            names = ", ".join(_spoken(name, known) for name in list(value)[:3])
+            rule = f"unknown property: {names}"
         case "type":
             rule = f"must be of type {' or '.join(value)}"
         case "maxLength":
@@ -209,16 +230,18 @@ def _described(error: jsonschema_rs.ValidationError) -> str:
             rule = f"against {keyword} {value:g}"
         case _:
             rule = "against the schema"
-    return f"{_place(error.instance_path)}: {rule}"
+    return f"{_place(error.instance_path, known)}: {rule}"
 
 
-def _place(path: list[str | int]) -> str:
+def _place(path: list[str | int], known: frozenset[str]) -> str:
     text = ""
     for step in path:
-        text += f"[{step}]" if isinstance(step, int) else f".{_spoken(step)}"
+        text += f"[{step}]" if isinstance(step, int) else f".{_spoken(step, known)}"
     return text.lstrip(".") or "payload"
 
 
-def _spoken(name: object) -> str:
+def _spoken(name: object, known: frozenset[str]) -> str:
     # A property's name comes from the other side: only what looks like a name is repeated.
-    return name if isinstance(name, str) and _SPEAKABLE_NAME.fullmatch(name) else "(unreadable)"
+    if not isinstance(name, str):
+        return "(unreadable)"
+    return name if name in known or _SPEAKABLE_NAME.fullmatch(name) else "(unreadable)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 from pathlib import Path  # noqa: TC003 - typer reads annotations at run time
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +13,7 @@ import typer
 
 if TYPE_CHECKING:
     from voltbus.embedded import Plan, Stack
+    from voltbus.embedded.given import Given
     from voltbus.errors import PartCrashed
 
 INTERRUPTED = 130
@@ -48,12 +50,14 @@ def up(  # noqa: PLR0917 - one argument per flag; typer passes them by name
 ) -> int:
     """Start MongoDB, Kafka and the four services, and stop them on Ctrl-C or SIGTERM.
 
-    Stations connect to ws://127.0.0.1:9000/ocpp/STATION-ID.
+    Stations connect to ws://127.0.0.1:9000/ocpp/STATION-ID. The services' settings
+    (VOLTBUS_..., docs/operations.md) are taken from the environment.
 
     [bold]Examples[/bold]
 
       voltbus up
       voltbus up --fresh --ports-from 9100
+      VOLTBUS_HEARTBEAT_S=60 voltbus up
       voltbus up --kafka 127.0.0.1:9092 --mongo mongodb://127.0.0.1/
       voltbus up --json | jq -r .operator_token
     """
@@ -61,11 +65,13 @@ def up(  # noqa: PLR0917 - one argument per flag; typer passes them by name
     from voltbus.embedded import Plan, Ports  # noqa: PLC0415 - see above
     from voltbus.embedded.addresses import check_kafka, check_mongo  # noqa: PLC0415 - see above
     from voltbus.embedded.folders import default_home  # noqa: PLC0415 - see above
+    from voltbus.embedded.given import settings_given  # noqa: PLC0415 - see above
 
     if kafka is not None:
         check_kafka(kafka)
     if mongo is not None:
         check_mongo(mongo)
+    given = settings_given(os.environ, own_kafka=kafka is None)
     plan = Plan(
         home=home or default_home(),
         ports=Ports.consecutive(ports_from),
@@ -73,11 +79,12 @@ def up(  # noqa: PLR0917 - one argument per flag; typer passes them by name
         kafka=kafka,
         mongo=mongo,
         partitions=partitions,
+        environment=given.by_service,
     )
-    return asyncio.run(run_plan(plan, as_json=as_json))
+    return asyncio.run(run_plan(plan, as_json=as_json, given=given))
 
 
-async def run_plan(plan: Plan, *, as_json: bool) -> int:
+async def run_plan(plan: Plan, *, as_json: bool, given: Given | None = None) -> int:
     """Run a stack in the foreground until a signal; returns the exit code.
 
     Raises PartCrashed, after the rest was stopped, when one of its processes ends by itself.
@@ -86,6 +93,8 @@ async def run_plan(plan: Plan, *, as_json: bool) -> int:
     from voltbus.embedded.progress import OnStream  # noqa: PLC0415 - likewise
 
     reporter = OnStream()
+    for sentence in given.sentences() if given is not None else ():
+        reporter.note(sentence)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

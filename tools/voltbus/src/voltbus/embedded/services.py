@@ -24,6 +24,37 @@ if TYPE_CHECKING:
 
 SERVICES = ("gateway", "auth", "config", "agreements")
 TOPIC_PREFIX = "voltbus."
+# What a stack decides itself: addresses, identities, keys, and how long its processes may take.
+OWN_SETTINGS = frozenset(
+    f"VOLTBUS_{name}"
+    for name in (
+        "FIELD_KEY_FILE",
+        "GRACE_S",
+        "HTTP_HOST",
+        "HTTP_PORT",
+        "INSTANCE_ID",
+        "KAFKA_BOOTSTRAP",
+        "MONGO_DATABASE",
+        "MONGO_URI",
+        "OCPP_HOST",
+        "OCPP_MTLS_PORT",
+        "OCPP_PORT",
+        "OCPP_TLS_PORT",
+        "OPERATOR_AUDIENCE",
+        "OPERATOR_ISSUER",
+        "OPERATOR_JWKS_URL",
+        "OPERATOR_KEY_FILE",
+        "STATION_CA_CERT_FILE",
+        "STATION_CA_KEY_FILE",
+        "STATION_CA_ORGANIZATION",
+        "TLS_CERT_FILE",
+        "TLS_CLIENT_CA_FILE",
+        "TLS_KEY_FILE",
+        "TLS_ORGANIZATION",
+        "TOKEN_KEY_FILE",
+        "TOPIC_PREFIX",
+    )
+)
 GRACE_S = "4"  # and a little more, until a process has left Kafka: see Part.grace
 STOPPED_FIRST = 1  # services before the servers they use
 
@@ -122,8 +153,8 @@ def _tls(certificates: Certificates, ports: tuple[int, int]) -> dict[str, str]:
 def _inherited(*, own_kafka: bool) -> dict[str, str]:
     """Our own environment without settings of ours: a stack is told everything it uses.
 
-    But how to log in to a broker that exists (VOLTBUS_KAFKA_USERNAME and so on) only the person
-    who started us knows.
+    What a person sets for `voltbus up` comes by its plan (``embedded.given``). But how to log in to
+    a broker that exists (VOLTBUS_KAFKA_USERNAME and so on) only the person who started us knows.
     """
     kept = () if own_kafka else ("VOLTBUS_KAFKA_",)
     return {

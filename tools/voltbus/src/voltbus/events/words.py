@@ -171,6 +171,16 @@ def _command(data: Data) -> str:
     return f"{data['action']} {status}" + (f": {said}" if said else "")
 
 
+def _reservation(data: Data) -> str:
+    place = _place(data)
+    return _sentence(
+        f"reservation {data['reservation_id']}" + (f" on {place}" if place else ""),
+        str(data["state"]),
+        data.get("reason"),
+        f"token {_ref(data)}" if data.get("token_ref") else None,
+    )
+
+
 def _beat(data: Data) -> str:
     leaving = ", leaving" if data.get("leaving") else ""
     return f"{data['connections']} stations connected{leaving}"
@@ -217,6 +227,7 @@ _TABLE: dict[str, Callable[[Data], str]] = {
     "station.repaired": lambda data: f"{data['action']} mended: {'; '.join(data['repairs'])}",
     "station.reported": lambda data: str(data["action"]),
     "command.changed": _command,
+    "reservation.changed": _reservation,
     "gateway.beat": _beat,
     "agreement.created": _agreement,
     "agreement.updated": _agreement,

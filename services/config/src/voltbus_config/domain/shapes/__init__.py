@@ -11,15 +11,20 @@ from typing import Any
 
 import msgspec
 
-from voltbus_backbone import storable
+from voltbus_backbone import actions, storable
 from voltbus_backbone.contract.values import Protocol
 from voltbus_config.domain.commands import Command
 from voltbus_config.domain.compile import Unsupported
+from voltbus_config.domain.mistake import Mistake
+from voltbus_config.domain.reservations import CANCEL, RESERVE
 from voltbus_config.domain.shapes.control import (
+    UNREGISTERED,
+    CancelReservation,
     ChangeAvailability,
     ClearCache,
     RemoteStart,
     RemoteStop,
+    Reserve,
     Reset,
     SetPassword,
     Trigger,
@@ -28,10 +33,18 @@ from voltbus_config.domain.shapes.control import (
 from voltbus_config.domain.shapes.files import GetLog, UpdateFirmware
 from voltbus_config.domain.shapes.shape import Call, Shape
 
-__all__ = ["SHAPES", "as_call", "problem"]
+__all__ = [
+    "REMOTE_START",
+    "SHAPES",
+    "UNREGISTERED",
+    "as_call",
+    "problem",
+    "reservation_problem",
+]
 
+REMOTE_START = "remote_start"
 SHAPES: dict[str, type[Shape]] = {
-    "remote_start": RemoteStart,
+    REMOTE_START: RemoteStart,
     "remote_stop": RemoteStop,
     "reset": Reset,
     "unlock": Unlock,
@@ -43,41 +56,72 @@ SHAPES: dict[str, type[Shape]] = {
     "set_password": SetPassword,
 }
 
+# Behind resources of their own; nobody asks for them by name.
+_INTERNAL: dict[str, type[Shape]] = {RESERVE: Reserve, CANCEL: CancelReservation}
+
 
 class OutOfRangeError(Unsupported):
     """A value of the right type that no call can carry."""
 
 
 # msgspec quotes the value that is no member of an enumeration.
+# A member of a shape, an index; "..." stands for a key that came with the request.
+_PLACE = re.compile(r"(\.[a-z_0-9]+|\[[0-9]+\]|\[\.\.\.\])*")
 _QUOTED = re.compile(r" '.*'(?= - at |$)", re.DOTALL)
 
 
-def problem(action: str, payload: dict[str, Any]) -> str | None:
+def problem(action: str, payload: dict[str, Any]) -> Mistake | None:
     """What is wrong with a command as it was asked for, or None.
 
-    OCPP's own actions (CamelCase) are checked by the gateway, which has their schemas.
+    The payloads of OCPP's own actions (CamelCase) are checked by the gateway, which has their
+    schemas.
     """
     try:
         storable.check(payload)
     except storable.NotStorableError as error:
-        return str(error)
+        return Mistake("payload", str(error))
     shape = SHAPES.get(action)
-    if shape is None:
-        if action[:1].isupper():
-            return None
-        return f"no such action; ours are {', '.join(SHAPES)}, OCPP's begin with a capital"
+    return _unknown(action) if shape is None else _unfit(payload, shape)
+
+
+def reservation_problem(payload: dict[str, Any]) -> Mistake | None:
+    """What no station can be told of a reservation, or None."""
+    try:
+        storable.check(payload)
+    except storable.NotStorableError as error:
+        return Mistake("payload", str(error))
+    return _unfit(payload, Reserve)
+
+
+def _unfit(payload: dict[str, Any], shape: type[Shape]) -> Mistake | None:
     try:
         wanted = msgspec.convert(payload, shape)
     except msgspec.ValidationError as error:
-        return _QUOTED.sub("", str(error))
+        return _misfit(error)
     for protocol in Protocol:
         try:
             _made(wanted, protocol, 0)
         except OutOfRangeError as error:
-            return str(error)
+            return Mistake("payload", str(error))
         except Unsupported:
             continue  # it is told when it is certain which version the station speaks
     return None
+
+
+def _unknown(action: str) -> Mistake | None:
+    if actions.can_be_sent(action):
+        return None
+    if action[:1].isupper():
+        return Mistake("action", "no version of OCPP has such a call to a charging station")
+    names = ", ".join(SHAPES)
+    return Mistake("action", f"no such action; ours are {names}, OCPP's begin with a capital")
+
+
+def _misfit(error: msgspec.ValidationError) -> Mistake:
+    """Read msgspec's sentence, without what it quotes, and the member that it names at its end."""
+    message, _, place = _QUOTED.sub("", str(error)).partition(" - at `$")
+    place = place.rstrip("`")
+    return Mistake(f"payload{place}" if _PLACE.fullmatch(place) else "payload", message)
 
 
 def as_call(command: Command, protocol: Protocol) -> Call:
@@ -87,7 +131,7 @@ def as_call(command: Command, protocol: Protocol) -> Call:
         Unsupported: this version can't do it, or what was stored makes no call.
     """
     payload = command.payload or {}
-    kind = SHAPES.get(command.action)
+    kind = SHAPES.get(command.action) or _INTERNAL.get(command.action)
     if kind is None:
         return command.action, payload
     number = zlib.crc32(command.id.encode()) & 0x7FFFFFFF
@@ -109,4 +153,4 @@ def _made(shape: Shape, protocol: Protocol, number: int) -> Call:
     try:
         return shape.call(protocol, number)
     except (ValueError, OverflowError):
-        raise OutOfRangeError("payload: a number or a time is out of range") from None
+        raise OutOfRangeError("a number or a time is out of range") from None

@@ -1,36 +1,109 @@
 """Start, stop, reset, unlock, availability, trigger, cache, password."""
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
+from voltbus_backbone.contract.values import Protocol
 from voltbus_config.domain.compile.forms import Unsupported
-from voltbus_config.domain.shapes.shape import Call, Shape
+from voltbus_config.domain.shapes.profile import ChargingProfile
+from voltbus_config.domain.shapes.shape import Call, Shape, moment
+
+# What a token is in OCPP 2.x that nobody registered: one that we made (2.x C05).
+UNREGISTERED = "Central"
 
 
 class RemoteStart(Shape, frozen=True, kw_only=True):
     """Start charging for this token. ``type`` is OCPP 2.x's kind of token.
 
-    2.x starts at an EVSE: its connector is the driver's choice.
+    Without ``type`` it is that of the registered token with this value, as in 1.6, which has none.
+    2.x starts at an EVSE: its connector is the driver's choice. ``charging_profile``: how fast;
+    ``ocpp_charging_profile``: the same in the station's own words, ChargingProfile of its version.
     """
 
     id_token: str
-    type: str = "Central"
+    type: str | None = None
     evse_id: int | None = None
     connector_id: int | None = None
     remote_start_id: int | None = None
+    charging_profile: ChargingProfile | None = None
+    ocpp_charging_profile: dict[str, Any] | None = None
 
-    def _v16(self, _number: int) -> Call:
+    def __post_init__(self) -> None:
+        """There is one profile, and it is of this transaction (1.6 §5.11, 2.0.1 F01.FR.08)."""
+        own = self.ocpp_charging_profile
+        if own is None:
+            return
+        if self.charging_profile is not None:
+            raise ValueError("give charging_profile or ocpp_charging_profile, not both")
+        if own.get("chargingProfilePurpose") != "TxProfile" or "transactionId" in own:
+            raise ValueError(
+                "ocpp_charging_profile: chargingProfilePurpose is TxProfile, with no transactionId"
+            )
+
+    def _v16(self, number: int) -> Call:
         place = _connector(self.evse_id, self.connector_id)
-        return "RemoteStartTransaction", {"idTag": self.id_token, "connectorId": place}
+        return "RemoteStartTransaction", {
+            "idTag": self.id_token,
+            "connectorId": place,
+            "chargingProfile": self._profile(Protocol.OCPP16, number),
+        }
 
     def _v2(self, number: int) -> Call:
         _evse(self.evse_id, self.connector_id)
         return "RequestStartTransaction", {
-            "idToken": {"idToken": self.id_token, "type": self.type},
+            "idToken": {"idToken": self.id_token, "type": self.type or UNREGISTERED},
             "remoteStartId": number if self.remote_start_id is None else self.remote_start_id,
             "evseId": self.evse_id,
+            "chargingProfile": self._profile(Protocol.OCPP201, number),
         }
+
+    def _profile(self, protocol: Protocol, number: int) -> dict[str, Any] | None:
+        if self.charging_profile is None:
+            return self.ocpp_charging_profile
+        return self.charging_profile.ocpp(protocol, number)
+
+
+class Reserve(Shape, frozen=True, kw_only=True):
+    """Keep a place for this token: any at the station where none is named (1.6 connector 0)."""
+
+    id_token: str
+    number: int
+    expires_at: datetime
+    type: str | None = None
+    evse_id: int | None = None
+    connector_id: int | None = None
+
+    def _v16(self, _number: int) -> Call:
+        place = _connector(self.evse_id, self.connector_id)
+        return "ReserveNow", {
+            "connectorId": 0 if place is None else place,
+            "expiryDate": moment(self.expires_at),
+            "idTag": self.id_token,
+            "reservationId": self.number,
+        }
+
+    def _v2(self, _number: int) -> Call:
+        _evse(self.evse_id, self.connector_id)
+        return "ReserveNow", {
+            "id": self.number,
+            "expiryDateTime": moment(self.expires_at),
+            "idToken": {"idToken": self.id_token, "type": self.type or UNREGISTERED},
+            "evseId": self.evse_id,
+        }
+
+
+class CancelReservation(Shape, frozen=True, kw_only=True):
+    """Give a reserved place back."""
+
+    number: int
+
+    def _v16(self, _number: int) -> Call:
+        return "CancelReservation", {"reservationId": self.number}
+
+    def _v2(self, _number: int) -> Call:
+        return "CancelReservation", {"reservationId": self.number}
 
 
 class RemoteStop(Shape, frozen=True, kw_only=True):

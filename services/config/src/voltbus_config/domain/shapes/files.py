@@ -1,10 +1,10 @@
 """What makes a station fetch or deliver a file."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 
 from voltbus_config.domain.compile.forms import Unsupported
-from voltbus_config.domain.shapes.shape import Call, Shape
+from voltbus_config.domain.shapes.shape import Call, Shape, moment
 
 
 class GetLog(Shape, frozen=True, kw_only=True):
@@ -22,8 +22,8 @@ class GetLog(Shape, frozen=True, kw_only=True):
             return self._v2(number)  # the security extension has 2.x's message
         return "GetDiagnostics", {
             "location": self.location,
-            "startTime": _time(self.since),
-            "stopTime": _time(self.until),
+            "startTime": moment(self.since),
+            "stopTime": moment(self.until),
             "retries": self.retries,
             "retryInterval": self.retry_interval_s,
         }
@@ -34,8 +34,8 @@ class GetLog(Shape, frozen=True, kw_only=True):
             "requestId": number,
             "log": {
                 "remoteLocation": self.location,
-                "oldestTimestamp": _time(self.since),
-                "latestTimestamp": _time(self.until),
+                "oldestTimestamp": moment(self.since),
+                "latestTimestamp": moment(self.until),
             },
             "retries": self.retries,
             "retryInterval": self.retry_interval_s,
@@ -65,7 +65,7 @@ class UpdateFirmware(Shape, frozen=True, kw_only=True):
             raise Unsupported("OCPP 1.6 takes install_at only for signed firmware")
         return "UpdateFirmware", {
             "location": self.location,
-            "retrieveDate": _time(self.retrieve_at),
+            "retrieveDate": moment(self.retrieve_at),
             "retries": self.retries,
             "retryInterval": self.retry_interval_s,
         }
@@ -78,19 +78,11 @@ class UpdateFirmware(Shape, frozen=True, kw_only=True):
             "requestId": number,
             "firmware": {
                 "location": self.location,
-                "retrieveDateTime": _time(self.retrieve_at),
-                "installDateTime": _time(self.install_at),
+                "retrieveDateTime": moment(self.retrieve_at),
+                "installDateTime": moment(self.install_at),
                 "signature": self.signature,
                 "signingCertificate": self.signing_certificate,
             },
             "retries": self.retries,
             "retryInterval": self.retry_interval_s,
         }
-
-
-def _time(moment: datetime | None) -> str | None:
-    if moment is None:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

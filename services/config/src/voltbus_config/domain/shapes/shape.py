@@ -1,5 +1,6 @@
 """What the shapes have in common."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -32,4 +33,15 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 def _without_nones(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_nones(each) for key, each in value.items() if each is not None}
+    if isinstance(value, list):
+        return [_without_nones(each) for each in value]
     return value
+
+
+def moment(time: datetime | None) -> str | None:
+    """RFC 3339 in UTC, whole seconds; a time without an offset is UTC."""
+    if time is None:
+        return None
+    if time.tzinfo is None:
+        time = time.replace(tzinfo=UTC)
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

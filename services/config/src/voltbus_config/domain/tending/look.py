@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from voltbus_backbone.contract.config import CommandStatus
+from voltbus_backbone.contract.config import CommandStatus, RejectedBy
 from voltbus_backbone.contract.registry import STATION_STATE
 from voltbus_backbone.contract.values import OpeningHours, Protocol
 from voltbus_backbone.hours import is_open, next_change
@@ -262,6 +262,7 @@ class Look:
                         self._now,
                         error_code="NotSupported",
                         error_description=str(error),
+                        rejected_by=RejectedBy.CONFIG,
                     )
                 )
                 continue

@@ -7,7 +7,6 @@ shell's history and in the list of processes. Its reference is no secret.
 from __future__ import annotations
 
 import re
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +14,7 @@ import typer
 from voltbus.commands.token.files import export_tokens, import_tokens
 from voltbus.errors import CommandError
 from voltbus.rest.services import Home, Url, open_service
+from voltbus.rest.typed import read_token_value
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -148,7 +148,7 @@ def explain(
     if _is_ref(ref):
         body["token_ref"] = ref
     else:
-        body |= {"id_token": _value(), "type": kind}
+        body |= {"id_token": read_token_value(), "type": kind}
     with open_service("auth", url, home) as client:
         said = client.ask("POST", "/v1/authorizations/explain", body)
     show_one({name: one for name, one in said.items() if one not in (None, [])})
@@ -170,7 +170,7 @@ def _found(client: Client, ref: str | None, kind: str) -> Body:
     """Find the token that a reference names, or a value that is typed."""
     if _is_ref(ref):
         return client.ask("GET", f"/v1/tokens/{ref}")
-    wanted = {"id_token": _value(), "type": kind}
+    wanted = {"id_token": read_token_value(), "type": kind}
     found: list[Body] = client.ask("POST", "/v1/tokens/search", wanted)["data"]
     if not found:
         raise CommandError("no such token is registered.")
@@ -188,14 +188,3 @@ def _is_ref(ref: str | None) -> bool:
             "which does not belong on the command line."
         )
     return ref is not None
-
-
-def _value() -> str:
-    """Ask for a token's value without echo, or read the first line of stdin."""
-    if sys.stdin.isatty():
-        value = str(typer.prompt("Token's value", hide_input=True, err=True))
-    else:
-        value = sys.stdin.readline()
-    if not value.strip():
-        raise CommandError("no token's value was given on stdin.")
-    return value.strip()

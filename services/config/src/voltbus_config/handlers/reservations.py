@@ -1,0 +1,177 @@
+"""What becomes of reservations: by the ends of their calls, by facts, and by the clock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from voltbus_backbone.contract.auth import TransactionChanged
+from voltbus_backbone.contract.config import CommandStatus
+from voltbus_backbone.contract.registry import (
+    STATION_REPORTED,
+    TOKEN_ERASED,
+    TRANSACTION_CORRECTED,
+    TRANSACTION_ENDED,
+    TRANSACTION_STARTED,
+    TRANSACTION_UPDATED,
+)
+from voltbus_backbone.contract.stations import StationReported
+from voltbus_backbone.lookout import Lookout
+from voltbus_config.domain import reservations as life
+from voltbus_config.domain.commands import FINAL, Command, Purpose
+from voltbus_config.domain.emissions import changed, reservation_changed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from voltbus_backbone.envelope import Event, Record
+    from voltbus_config.domain.reservations import Reservation
+    from voltbus_config.handlers.records import Shell
+    from voltbus_config.store import Session
+
+TYPES = frozenset(
+    row.name
+    for row in (
+        TRANSACTION_STARTED,
+        TRANSACTION_UPDATED,
+        TRANSACTION_ENDED,
+        TRANSACTION_CORRECTED,
+        STATION_REPORTED,
+        TOKEN_ERASED,
+    )
+)
+_STATUS = "ReservationStatusUpdate"
+_LOOK_EVERY_S = 1.0
+_MOST = 200
+
+
+class Reservations:
+    """Moves reservations, within the transaction of their cause."""
+
+    def __init__(self, shell: Shell) -> None:
+        self._shell = shell
+        self._lookout = Lookout("reservations", self.expire_due, every_s=_LOOK_EVERY_S)
+
+    # The ends of their calls.
+
+    async def apply_commands(
+        self, commands: Iterable[Command], now: datetime, session: Session
+    ) -> None:
+        """Commands changed: those that ended move their reservations."""
+        ended = [each for each in commands if each.reservation_id and each.status in FINAL]
+        if not ended:
+            return
+        store = self._shell.store
+        known = await store.reservations.get([each.reservation_id or "" for each in ended], session)
+        before = dict(known)
+        for command in ended:
+            name = command.reservation_id or ""
+            found = known.get(name)
+            if found is None:
+                continue
+            known[name] = life.apply_command(found, command, now) or found
+            if life.is_uncertain(command):
+                await self.queue([self.cancelling(found, now)], now, session)
+        await self.write(before, known, now, session)
+
+    def cancelling(self, reservation: Reservation, now: datetime) -> Command:
+        """The call that takes a reservation back; useless once its time is over."""
+        return Command(
+            id=self._shell.terms.new_id(now),
+            station_id=reservation.station_id,
+            action=life.CANCEL,
+            status=CommandStatus.QUEUED,
+            purpose=Purpose.RESERVATION,
+            created_at=now,
+            payload={"number": reservation.number},
+            expires_at=reservation.expires_at,
+            reservation_id=reservation.id,
+        )
+
+    async def queue(self, commands: Sequence[Command], now: datetime, session: Session) -> None:
+        """Queue calls of reservations; their stations are looked at next."""
+        store = self._shell.store
+        await store.commands.put(commands, session)
+        await self._shell.tell([changed(each, now) for each in commands], now, session)
+        await store.due.mark({each.station_id: now for each in commands}, session)
+
+    async def write(
+        self,
+        before: dict[str, Reservation],
+        after: dict[str, Reservation],
+        now: datetime,
+        session: Session,
+    ) -> None:
+        """Store and tell those that changed."""
+        moved = [each for name, each in after.items() if before.get(name) != each]
+        await self._shell.store.reservations.put(moved, session)
+        await self._shell.tell([reservation_changed(each, now) for each in moved], now, session)
+
+    async def remove_station(self, station_id: str, now: datetime, session: Session) -> None:
+        """A station is registered no more: what it held is let go."""
+        found = await self._shell.store.reservations.open_of(station_id, session)
+        after = {name: life.withdraw(each, now) or each for name, each in found.items()}
+        await self.write(found, after, now, session)
+
+    # Stations' facts.
+
+    async def handle(self, events: Sequence[Event]) -> list[Record]:
+        """Transactions that began with a reservation, 2.x's status updates, erased tokens."""
+        erased = [each.message.token_ref for each in events if each.type == TOKEN_ERASED.name]
+        if erased:
+            await self._shell.store.reservations.forget_tokens(erased)
+        facts = [fact for fact in map(_fact, events) if fact is not None]
+        if facts:
+            await self._shell.store.transact(lambda session: self._apply(facts, session))
+            self._shell.outbox.wake()
+        return []
+
+    async def _apply(self, facts: Sequence[_Fact], session: Session) -> None:
+        now = self._shell.now()
+        places = {(station_id, number) for station_id, number, _ in facts}
+        found = await self._shell.store.reservations.at(places, session)
+        known = {(each.station_id, each.number): each for each in found.values()}
+        for station_id, number, fact in facts:
+            before = known.get((station_id, number))
+            if before is None:
+                continue
+            if isinstance(fact, TransactionChanged):
+                after = life.use(before, fact.transaction_ref, now)
+            else:
+                after = life.apply_status(before, fact.payload.get("reservationUpdateStatus"), now)
+            known[station_id, number] = after or before
+        await self.write(found, {each.id: each for each in known.values()}, now, session)
+
+    # The clock.
+
+    async def run(self) -> None:
+        """Let what is over expire, for the life of the process."""
+        await self._lookout.run()
+
+    async def expire_due(self) -> int:
+        """Expire some of those whose time is over; how many there were."""
+        store, now = self._shell.store, self._shell.now()
+        due = await store.reservations.due(now, _MOST)
+        if due:
+            await store.transact(lambda session: self._expire(due, now, session))
+            self._shell.outbox.wake()
+        return len(due)
+
+    async def _expire(self, due: Sequence[str], now: datetime, session: Session) -> None:
+        before = await self._shell.store.reservations.get(due, session)
+        after = {name: life.expire(each, now) or each for name, each in before.items()}
+        await self.write(before, after, now, session)
+
+
+_Fact = tuple[str, int, TransactionChanged | StationReported]
+
+
+def _fact(event: Event) -> _Fact | None:
+    """A station, the number of a reservation there, and what was said of it."""
+    message = event.message
+    if isinstance(message, TransactionChanged) and message.reservation_id is not None:
+        return message.station_id, message.reservation_id, message
+    if isinstance(message, StationReported) and message.action == _STATUS:
+        number = message.payload.get("reservationId")
+        return None if type(number) is not int else (message.station_id, number, message)
+    return None
