@@ -123,7 +123,7 @@ def test_every_answer_is_one_that_the_document_has(
         assert 401 not in statuses
         assert sum(statuses[status] for status in (200, 201, 202, 204)) >= len(statuses)
     else:
-        assert statuses[422] > statuses[401]
+        assert statuses[422] > len(statuses)
 
 
 def attempt(
