@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 EVERY = 2000  # runs from one line of progress to the next
 NEWEST = 64  # records: half of all tries vary one of these
 _HOME = str(Path(voltbus_backbone.__file__).parent)
-WATCHED = tuple(
-    f"{_HOME}/{name}.py"
-    for name in ("envelope", "intake", "rpc", "dead_letters", "replies", "refusals")
+WATCHED = (
+    f"{_HOME}/envelope/",
+    *(f"{_HOME}/{name}.py" for name in ("intake", "rpc", "dead_letters", "replies", "refusals")),
 )
 
 
