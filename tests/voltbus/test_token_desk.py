@@ -16,7 +16,8 @@ import pytest_asyncio
 
 from operating import operating, until
 from voltbus.__main__ import run
-from voltbus.rest.services import TOKEN, Service
+from voltbus.rest.service import Service
+from voltbus.rest.services import TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -12,7 +12,7 @@ from voltbus_backbone.tls import create_client_context
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from voltbus.rest.services import Service
+    from voltbus.rest.service import Service
 
 Body = dict[str, Any]
 PATIENCE_S = 30.0

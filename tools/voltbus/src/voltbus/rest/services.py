@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 import typer
 
 from voltbus.errors import CommandError
+from voltbus.rest.service import Service
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,18 +35,6 @@ Url = Annotated[
         show_default=False,
     ),
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """One service's address and the bearer token for it."""
-
-    url: str
-    token: str
-
-    def __repr__(self) -> str:
-        """Show no token."""
-        return f"Service({self.url!r})"
 
 
 def find_service(name: str, url: str | None, home: Path | None) -> Service:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from io import BufferedReader
 
-    from voltbus.rest.services import Service
+    from voltbus.rest.service import Service
 
 _PIECE = 64 * 1024
 _PATIENCE_S = 120.0

@@ -26,9 +26,8 @@ from voltbus.simulator.errors import (
 from voltbus.simulator.link import Sent
 from voltbus.simulator.options import SUBPROTOCOLS, Backoff, Options, Protocol, Surroundings
 from voltbus.simulator.station import Authorized, Boot, Station
+from voltbus.simulator.stations import Station2, Station16, make_station
 from voltbus.simulator.transactions import Transaction
-from voltbus.simulator.v2 import Station2
-from voltbus.simulator.v16 import Station16
 
 __all__ = [
     "SUBPROTOCOLS",
@@ -54,14 +53,3 @@ __all__ = [
     "UnreachableError",
     "make_station",
 ]
-
-
-def make_station(
-    protocol: Protocol,
-    options: Options | None = None,
-    surroundings: Surroundings | None = None,
-) -> Station16 | Station2:
-    """Return an unconnected station that speaks ``protocol``."""
-    if protocol == "1.6":
-        return Station16(options, surroundings)
-    return Station2(protocol, options, surroundings)

@@ -12,7 +12,7 @@ from voltbus.simulator.charging import STATION_WIDE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from voltbus.simulator.v16 import Station16
+    from voltbus.simulator.v16 import Messages16
     from voltbus.simulator.wire import Payload
 
 ACCEPTED: Payload = {"status": "Accepted"}
@@ -23,7 +23,7 @@ FIRMWARE_STEPS = ("Downloading", "Downloaded", "Installing", "Installed")
 class Answers16:
     """The table from action to answer; anything else is NotImplemented, as on real stations."""
 
-    def __init__(self, station: Station16) -> None:
+    def __init__(self, station: Messages16) -> None:
         self._station = station
         self._table: dict[str, Callable[[Payload], Payload]] = {
             "CancelReservation": self._cancel_reservation,

@@ -13,8 +13,9 @@ from voltbus.simulator.settings2 import SettingsAnswers2
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from voltbus.simulator.monitoring2 import MonitoringAnswers2
     from voltbus.simulator.transactions import Transaction
-    from voltbus.simulator.v2 import Station2
+    from voltbus.simulator.v2 import Messages2
     from voltbus.simulator.wire import Payload
 
 ACCEPTED: Payload = {"status": "Accepted"}
@@ -25,7 +26,7 @@ FIRMWARE_STEPS = ("Downloading", "Downloaded", "Installing", "Installed")
 class Answers2:
     """The table from action to answer; anything else is NotImplemented, as on real stations."""
 
-    def __init__(self, station: Station2) -> None:
+    def __init__(self, station: Messages2, monitoring: MonitoringAnswers2) -> None:
         self._station = station
         self._table: dict[str, Callable[[Payload], Payload]] = {
             "CancelReservation": self._cancel_reservation,
@@ -44,7 +45,7 @@ class Answers2:
             "UnlockConnector": self._unlock_connector,
             "UpdateFirmware": self._update_firmware,
         } | SettingsAnswers2(station).table
-        self._table |= station.monitoring.table
+        self._table |= monitoring.table
         self._table |= certificate_answers(station.certificates, chained=True)
         self.reservations: dict[int, int] = {}
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from voltbus.simulator.v2 import Station2
+    from voltbus.simulator.v2 import Messages2
     from voltbus.simulator.wire import Payload
 
 ACCEPTED: Payload = {"status": "Accepted"}
@@ -18,7 +18,7 @@ LEVELS = range(10)
 class MonitoringAnswers2:
     """Monitors by id (N02-N06), the severity that is still reported, and messages by id (O)."""
 
-    def __init__(self, station: Station2) -> None:
+    def __init__(self, station: Messages2) -> None:
         self._station = station
         self.monitors: dict[int, Payload] = {}
         self.messages: dict[int, Payload] = {}

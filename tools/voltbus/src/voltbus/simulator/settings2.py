@@ -12,7 +12,7 @@ from voltbus.simulator.device2 import BASE_REPORTS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from voltbus.simulator.v2 import Station2
+    from voltbus.simulator.v2 import Messages2
     from voltbus.simulator.wire import Payload
 
 ACCEPTED: Payload = {"status": "Accepted"}
@@ -23,7 +23,7 @@ REPORT_PART = 10
 class SettingsAnswers2:
     """Answers for everything that changes or reads how the station is set."""
 
-    def __init__(self, station: Station2) -> None:
+    def __init__(self, station: Messages2) -> None:
         self._station = station
         self.table: dict[str, Callable[[Payload], Payload]] = {
             "ClearChargingProfile": self._clear_charging_profile,

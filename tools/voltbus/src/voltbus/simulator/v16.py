@@ -1,33 +1,26 @@
-"""The simulated OCPP 1.6 station."""
+"""What a simulated OCPP 1.6 station says: its own calls, and what it holds."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from voltbus.simulator.answers16 import Answers16
 from voltbus.simulator.device16 import Configuration
 from voltbus.simulator.station import Authorized, Boot, Station
 from voltbus.simulator.transactions import Transaction, Undelivered
 
 if TYPE_CHECKING:
     from voltbus.simulator.options import Options, Surroundings
-    from voltbus.simulator.wire import Answering, Payload
+    from voltbus.simulator.wire import Payload
 
 
-class Station16(Station):
-    """A station that speaks ocpp1.6."""
+class Messages16(Station):
+    """The calls of a station that speaks ocpp1.6; `stations.Station16` answers too."""
 
     def __init__(
         self, options: Options | None = None, surroundings: Surroundings | None = None
     ) -> None:
         super().__init__("1.6", options, surroundings)
         self.configuration = Configuration(self.options.connectors)
-        self._answers16 = Answers16(self)
-
-    @property
-    def answering(self) -> Answering:
-        """See Station."""
-        return self._answers16.answer
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -1,18 +1,16 @@
-"""The simulated OCPP 2.0.1 and 2.1 station."""
+"""What a simulated OCPP 2.0.1 or 2.1 station says: its own calls, and what it holds."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from voltbus.simulator.answers2 import Answers2
 from voltbus.simulator.device2 import DeviceModel, standard_variables
-from voltbus.simulator.monitoring2 import MonitoringAnswers2
 from voltbus.simulator.station import Authorized, Boot, Station
 from voltbus.simulator.transactions import Transaction, Undelivered
 
 if TYPE_CHECKING:
     from voltbus.simulator.options import Options, Surroundings
-    from voltbus.simulator.wire import Answering, Payload
+    from voltbus.simulator.wire import Payload
 
 # 2.x shows only that a connector is in use (StatusNotification, ConnectorStatusEnumType).
 OCCUPIED = frozenset({"Preparing", "Charging", "SuspendedEV", "SuspendedEVSE", "Finishing"})
@@ -31,8 +29,11 @@ TRIGGERS = {
 }
 
 
-class Station2(Station):
-    """A station that speaks ocpp2.0.1 or ocpp2.1; ``connector`` n is EVSE n, connector 1."""
+class Messages2(Station):
+    """The calls of a station that speaks ocpp2.0.1 or ocpp2.1; `stations.Station2` answers too.
+
+    ``connector`` n is EVSE n, connector 1.
+    """
 
     def __init__(
         self,
@@ -44,13 +45,6 @@ class Station2(Station):
         self.device = DeviceModel()
         self.device.add(*standard_variables(self.options.connectors, payments=protocol == "2.1"))
         self.network_profiles: dict[int, Payload] = {}
-        self.monitoring = MonitoringAnswers2(self)
-        self._answers2 = Answers2(self)
-
-    @property
-    def answering(self) -> Answering:
-        """See Station."""
-        return self._answers2.answer
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -70,12 +64,6 @@ class Station2(Station):
         )
         payload = {"csr": request, "certificateType": use}
         return str((await self.call("SignCertificate", payload))["status"])
-
-    async def change_variable(self, component: str, name: str, value: str) -> None:
-        """Change a variable at the station itself, as an installer does; monitors notice."""
-        place = (component.lower(), "", 0, name.lower(), "")
-        self.device.variables[place].value = value
-        await self.monitoring.changed(component, name, value)
 
     async def boot(self, reason: str = "PowerUp") -> Boot:
         """See Station."""
