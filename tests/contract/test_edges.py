@@ -30,12 +30,12 @@ from voltbus_backbone.contract.stations import StationReported
 from voltbus_backbone.contract.values import Protocol
 from voltbus_config.domain import commands, emissions, sizes
 from voltbus_config.domain.connections import Connection
-from voltbus_gateway.domain.errors import CallFailed
-from voltbus_gateway.domain.fitting import fitted, shrunk
-from voltbus_gateway.domain.frames import Call, decode
-from voltbus_gateway.domain.route import Context, Mode, fact_id
-from voltbus_gateway.domain.routes import route_of
-from voltbus_gateway.domain.schemas import check_request
+from voltbus_gateway.domain.session.errors import CallFailed
+from voltbus_gateway.domain.session.frames import Call, decode
+from voltbus_gateway.domain.session.schemas import check_request
+from voltbus_gateway.domain.translation.fitting import fitted, shrunk
+from voltbus_gateway.domain.translation.route import Context, Mode, fact_id
+from voltbus_gateway.domain.translation.routes import route_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

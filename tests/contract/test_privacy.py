@@ -20,7 +20,7 @@ WORDS = ("password", "secret", "verifier", "id_tag", "id_token", "pin", "card_nu
 
 # Fields of any shape on public topics: each one is a decision. What a station reports passes as it
 # came, so the gateway must not send an action through it whose payload holds an identifier. A
-# transaction's details are the members of OCPP 2.x that `voltbus_gateway.domain.v201` names.
+# transaction's details are the members of OCPP 2.x that `domain.translation.v201` names.
 OPEN_FIELDS = {
     "StationReported.payload",
     "AgreementSnapshot.metadata",

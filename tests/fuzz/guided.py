@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from fuzz.arcs import watched
 from fuzz.cases import Case, judge, seeds, varied
 from voltbus_backbone.contract.values import Protocol
-from voltbus_gateway.domain.session import Session
+from voltbus_gateway.domain.session.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -9,10 +9,10 @@ import pytest
 from fuzz.cases import Act, Case, judge
 from fuzz.guided import fuzz, main
 from voltbus_backbone.contract.values import Protocol
-from voltbus_gateway.domain.session import Session
+from voltbus_gateway.domain.session.session import Session
 
 if TYPE_CHECKING:
-    from voltbus_gateway.domain.effects import Effects
+    from voltbus_gateway.domain.session.effects import Effects
 
 RUNS = 2000
 SEED = 20260301

@@ -23,7 +23,7 @@ from voltbus_backbone.rpc import Requester
 from voltbus_backbone.testing import MemoryBus
 from voltbus_gateway.gateway import Gateway
 from voltbus_gateway.settings import Settings
-from voltbus_gateway.station_socket import StationSocket
+from voltbus_gateway.sockets.station_socket import StationSocket
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence

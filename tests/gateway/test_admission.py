@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voltbus_gateway.admission import Admission, FailedLogins, Place, sender, shared_address
+from voltbus_gateway.door.admission import Admission, FailedLogins, Place, sender, shared_address
 
 
 class Arrivals:

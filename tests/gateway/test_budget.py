@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voltbus_gateway.budget import Budget, Memory
-from voltbus_gateway.flow import LARGE, Flow
+from voltbus_gateway.connection.budget import Budget, Memory
+from voltbus_gateway.connection.flow import LARGE, Flow
 
 MIB = 1024 * 1024
 

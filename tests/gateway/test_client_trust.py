@@ -19,7 +19,7 @@ from gateway.stage import Station, known_station
 from gateway.test_tls import MUTUAL, REFUSED_BY_TLS, Secured, serves
 from voltbus_backbone.contract import registry
 from voltbus_backbone.errors import SettingsError
-from voltbus_gateway.tls import KeyPair, ServerTls
+from voltbus_gateway.door.tls import KeyPair, ServerTls
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from voltbus_backbone.contract.config import CallEnded
-    from voltbus_gateway.connection import Connection
+    from voltbus_gateway.connection.connection import Connection
 
 RESET = {"type": "Soft"}
 

@@ -26,8 +26,8 @@ from gateway.stage import (
 from voltbus_backbone.contract import registry
 from voltbus_backbone.contract.auth import PasswordVerifier
 from voltbus_backbone.contract.values import Protocol
-from voltbus_gateway.door import Door, Knock
-from voltbus_gateway.door_answers import Refused
+from voltbus_gateway.door.answers import Refused
+from voltbus_gateway.door.login import Door, Knock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

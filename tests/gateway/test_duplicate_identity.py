@@ -12,7 +12,7 @@ from websockets.exceptions import InvalidStatus
 
 from gateway.stage import DEADLINE_S, GATEWAY_ID, Stage, Station, known_station, soon
 from voltbus_backbone.contract import gateway, registry
-from voltbus_gateway.domain.contests import TAKEOVERS
+from voltbus_gateway.domain.door.contests import TAKEOVERS
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection

@@ -12,7 +12,7 @@ from voltbus_backbone.contract.registry import Topic
 from voltbus_gateway.domain.repairs.reading import Facts
 from voltbus_gateway.domain.repairs.repair import Kind, Repair
 from voltbus_gateway.metrics import REPAIRS
-from voltbus_gateway.repair_reports import ToldPlaces
+from voltbus_gateway.reports.repairs import ToldPlaces
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

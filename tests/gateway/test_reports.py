@@ -13,7 +13,7 @@ from voltbus_backbone.contract.registry import Topic
 from voltbus_backbone.dead_letters import letter_of
 from voltbus_backbone.envelope import Record
 from voltbus_backbone.testing import MemoryBus
-from voltbus_gateway.reports import Reports
+from voltbus_gateway.reports.reports import Reports
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,7 @@ from gateway.certificates import Authority, strict_context
 from gateway.stage import PASSWORD, Stage, Station, basic, known_station
 from voltbus_backbone.contract import registry
 from voltbus_backbone.errors import SettingsError
-from voltbus_gateway.tls import KeyPair, ServerTls
+from voltbus_gateway.door.tls import KeyPair, ServerTls
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

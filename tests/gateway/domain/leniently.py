@@ -9,11 +9,11 @@ import orjson
 
 from voltbus_gateway.domain.repairs.reading import Facts
 from voltbus_gateway.domain.repairs.repair import sentences
-from voltbus_gateway.domain.route import Context
-from voltbus_gateway.domain.routes import route_of
-from voltbus_gateway.domain.session import Dispatch, Session, Write
-from voltbus_gateway.domain.times import parse_time
-from voltbus_gateway.domain.translation import translate
+from voltbus_gateway.domain.session.session import Dispatch, Session, Write
+from voltbus_gateway.domain.translation.route import Context
+from voltbus_gateway.domain.translation.routes import route_of
+from voltbus_gateway.domain.translation.times import parse_time
+from voltbus_gateway.domain.translation.translation import translate
 
 if TYPE_CHECKING:
     from voltbus_backbone.contract.values import Protocol

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voltbus_gateway.domain.contests import (
+from voltbus_gateway.domain.door.contests import (
     FIRST_PAUSE_S,
     FORGET_S,
     LONGEST_PAUSE_ELSEWHERE_S,

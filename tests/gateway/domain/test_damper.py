@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voltbus_gateway.domain.damper import Damper
+from voltbus_gateway.domain.door.damper import Damper
 
 
 def damper(remembered: int = 10, forget_s: float = 3600.0) -> Damper[str, int]:

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voltbus_backbone.contract.values import Protocol
-from voltbus_gateway.domain import frames
-from voltbus_gateway.domain.errors import ErrorCode
-from voltbus_gateway.domain.frames import (
+from voltbus_gateway.domain.session import frames
+from voltbus_gateway.domain.session.errors import ErrorCode
+from voltbus_gateway.domain.session.frames import (
     Call,
     CallError,
     CallResult,

@@ -15,10 +15,10 @@ import orjson
 import pytest
 
 from voltbus_backbone.contract.values import Protocol
-from voltbus_gateway.domain.commands import from_stations
-from voltbus_gateway.domain.route import Context
-from voltbus_gateway.domain.routes import route_of
-from voltbus_gateway.domain.schemas import check_request
+from voltbus_gateway.domain.session.commands import from_stations
+from voltbus_gateway.domain.session.schemas import check_request
+from voltbus_gateway.domain.translation.route import Context
+from voltbus_gateway.domain.translation.routes import route_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,9 +10,9 @@ import orjson
 import pytest
 
 from voltbus_backbone.contract.values import Protocol
-from voltbus_gateway.domain.route import Context
-from voltbus_gateway.domain.routes import route_of
-from voltbus_gateway.domain.times import parse_time
+from voltbus_gateway.domain.translation.route import Context
+from voltbus_gateway.domain.translation.routes import route_of
+from voltbus_gateway.domain.translation.times import parse_time
 
 GOLDEN = Path(__file__).parent / "golden"
 NAMES = {"idTag", "idToken", "additionalIdToken"}

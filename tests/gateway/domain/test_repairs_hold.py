@@ -18,20 +18,20 @@ from gateway.domain.test_translation_holds import MESSAGES, places
 from relaxed import relaxed_validator
 from voltbus_backbone.contract.config import CallOutcome
 from voltbus_backbone.contract.values import Protocol
-from voltbus_gateway.domain.commands import to_stations
-from voltbus_gateway.domain.errors import CallFailed, ErrorCode
-from voltbus_gateway.domain.limits import storable
 from voltbus_gateway.domain.repairs.fields import join
 from voltbus_gateway.domain.repairs.mending import mend
 from voltbus_gateway.domain.repairs.reading import read_answer, read_fact
 from voltbus_gateway.domain.repairs.table import fact_rules, facts
-from voltbus_gateway.domain.schemas import Kind, check_request, load_schema
-from voltbus_gateway.domain.session import Ended, Session
+from voltbus_gateway.domain.session.commands import to_stations
+from voltbus_gateway.domain.session.errors import CallFailed, ErrorCode
+from voltbus_gateway.domain.session.schemas import Kind, check_request, load_schema
+from voltbus_gateway.domain.session.session import Ended, Session
+from voltbus_gateway.domain.translation.limits import storable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from voltbus_gateway.domain.frames import Payload
+    from voltbus_gateway.domain.session.frames import Payload
 
     Draw = Callable[[st.SearchStrategy[Any]], Any]
 

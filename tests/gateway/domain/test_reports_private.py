@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from voltbus_backbone.contract.values import Protocol
-from voltbus_gateway.domain.route import Context
-from voltbus_gateway.domain.routes import route_of
+from voltbus_gateway.domain.translation.route import Context
+from voltbus_gateway.domain.translation.routes import route_of
 
 MOMENT = "2026-03-04T12:00:00Z"
 VALUE = "04A1B2C3D4E5F6"

@@ -10,12 +10,12 @@ import msgspec
 import pytest
 
 from voltbus_backbone.contract.values import Protocol
-from voltbus_gateway.domain.errors import CallFailed, ErrorCode
-from voltbus_gateway.domain.frames import Call
-from voltbus_gateway.domain.route import Context, Mode, fact_id
-from voltbus_gateway.domain.routes import ROUTES, route_of
-from voltbus_gateway.domain.routes_page import page
-from voltbus_gateway.domain.schemas import check_request
+from voltbus_gateway.domain.session.errors import CallFailed, ErrorCode
+from voltbus_gateway.domain.session.frames import Call
+from voltbus_gateway.domain.session.schemas import check_request
+from voltbus_gateway.domain.translation.route import Context, Mode, fact_id
+from voltbus_gateway.domain.translation.routes import ROUTES, route_of
+from voltbus_gateway.domain.translation.routes_page import page
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from voltbus_gateway.domain.samples import samples_2x, samples_16
+from voltbus_gateway.domain.translation.samples import samples_2x, samples_16
 
 AT = "2026-03-01T12:00:00Z"
 NOW = datetime(2026, 3, 1, 13, tzinfo=UTC)

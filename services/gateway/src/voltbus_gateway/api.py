@@ -13,9 +13,9 @@ from voltbus_backbone.http import Router, scope
 from voltbus_backbone.rest import Paging
 
 if TYPE_CHECKING:
-    from voltbus_gateway.connection import Connection
-    from voltbus_gateway.connections import Connections
-    from voltbus_gateway.refusals import Refusals
+    from voltbus_gateway.connection.connection import Connection
+    from voltbus_gateway.reports.refusals import Refusals
+    from voltbus_gateway.sockets.connections import Connections
 
 
 class ConnectionView(BaseModel):

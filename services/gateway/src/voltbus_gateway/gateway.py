@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Protocol
 from voltbus_backbone.bus import Publishing
 from voltbus_backbone.contract import values
 from voltbus_backbone.errors import Unavailable
-from voltbus_gateway.connection import GOING_AWAY, SERVICE_RESTART
-from voltbus_gateway.connections import Connections
-from voltbus_gateway.contests import Contests
-from voltbus_gateway.domain.schemas import preload
-from voltbus_gateway.door import Door
-from voltbus_gateway.flow import Flow
-from voltbus_gateway.handlers import Handlers
-from voltbus_gateway.outgoing import OutgoingCalls
+from voltbus_gateway.calls.handlers import Handlers
+from voltbus_gateway.commands.outgoing import OutgoingCalls
+from voltbus_gateway.connection.connection import GOING_AWAY, SERVICE_RESTART
+from voltbus_gateway.connection.flow import Flow
+from voltbus_gateway.domain.session.schemas import preload
+from voltbus_gateway.door.login import Door
 from voltbus_gateway.pulse import Pulse
-from voltbus_gateway.refusals import Refusals
-from voltbus_gateway.repair_reports import RepairReports
-from voltbus_gateway.reports import Reports
-from voltbus_gateway.sockets import Sockets
-from voltbus_gateway.unknown_properties import UnknownProperties
+from voltbus_gateway.reports.contests import Contests
+from voltbus_gateway.reports.refusals import Refusals
+from voltbus_gateway.reports.repairs import RepairReports
+from voltbus_gateway.reports.reports import Reports
+from voltbus_gateway.reports.unknown_properties import UnknownProperties
+from voltbus_gateway.sockets.connections import Connections
+from voltbus_gateway.sockets.listeners import Sockets
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

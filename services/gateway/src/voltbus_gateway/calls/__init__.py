@@ -1,0 +1,1 @@
+"""Calls of stations: which service answers, and what a station hears."""

@@ -1,0 +1,1 @@
+"""Calls to stations, and the reports of their ends."""

@@ -1,0 +1,153 @@
+"""Calls to stations on config's behalf: ``SendCall`` in, exactly one ``CallEnded`` out for each."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from math import inf
+from typing import TYPE_CHECKING
+
+from voltbus_backbone import envelope
+from voltbus_backbone.bounds import CORE_BYTES, FACT_BYTES
+from voltbus_backbone.contract.config import CallEnded, CallOutcome, RejectedBy
+from voltbus_backbone.contract.registry import CALL_ENDED
+from voltbus_gateway.domain.repairs.repair import sentences
+from voltbus_gateway.domain.session import registration
+from voltbus_gateway.domain.session.effects import Ended
+from voltbus_gateway.domain.session.errors import ErrorCode
+from voltbus_gateway.domain.translation.fitting import shrunk
+from voltbus_gateway.metrics import COMMANDS
+from voltbus_gateway.reports.reports import size_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from voltbus_backbone.contract.gateway import SendCall
+    from voltbus_backbone.envelope import Record
+    from voltbus_gateway.connection.connection import Connection
+    from voltbus_gateway.reports.repairs import RepairReports
+    from voltbus_gateway.reports.reports import Reports
+    from voltbus_gateway.reports.unknown_properties import UnknownProperties
+
+# So many reports of calls that the station had are kept, and of so many bytes together.
+_REMEMBERED = 10_000
+_REMEMBERED_BYTES = 16 * 1024 * 1024
+_MOST_ANSWER = FACT_BYTES - CORE_BYTES
+
+
+class OutgoingCalls:
+    """Sends commands through connections and reports their ends.
+
+    A SendCall that comes again while its call is on its way does nothing; one that comes after the
+    station had the call gets the same report again: no connector is unlocked twice.
+    """
+
+    def __init__(
+        self,
+        *,
+        reports: Reports,
+        unknown_properties: UnknownProperties,
+        repair_reports: RepairReports,
+        source: str,
+        longest_timeout_s: float,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._reports = reports
+        self._unknown_properties = unknown_properties
+        self._repair_reports = repair_reports
+        self._source = source
+        self._longest_timeout_s = longest_timeout_s
+        self._now = now
+        self._on_their_way: dict[str, SendCall] = {}
+        self._reported: OrderedDict[str, Record] = OrderedDict()
+        self._remembered = 0  # bytes
+
+    def send(self, command: SendCall, connection: Connection | None) -> None:
+        """Send a call to a station, or report why not."""
+        if command.command_id in self._on_their_way:
+            return
+        reported = self._reported.get(command.command_id)
+        if reported is not None:
+            self._reports.tell(reported)
+            return
+        if connection is None or connection.leaving:
+            # config sends it again on the station's next connection.
+            ended = Ended(command.command_id, CallOutcome.NOT_CONNECTED)
+            self._report(command, command.connection_id, ended)
+            return
+        state = None if connection.registering else connection.registration
+        # While we do not know, config, which sent this, does.
+        if state is not None and not registration.may_send(command.action, state):
+            self._report(command, connection.connection_id, _refused(command, state))
+            return
+        asked = registration.asked_by(command.action, command.payload)
+        if asked is not None:
+            connection.asked_for.add(asked)
+        self._on_their_way[command.command_id] = command
+        connection.call(
+            command, min(command.timeout_s, self._longest_timeout_s), self._left(command)
+        )
+
+    def ended(self, connection: Connection, ended: Ended) -> None:
+        """A session says what became of a call."""
+        command = self._on_their_way.pop(ended.command_id, None)
+        if command is not None:
+            self._unknown_properties.passed(connection, command.action, ended.extras)
+            self._repair_reports.report(connection, command.action, ended.repairs)
+            self._report(command, connection.connection_id, ended)
+
+    def _left(self, command: SendCall) -> float:
+        """Seconds in which the call may still be sent; less than 0 when it came too late."""
+        until = command.not_after
+        return inf if until is None else (until - self._now()).total_seconds()
+
+    def _report(self, command: SendCall, connection_id: str, ended: Ended) -> None:
+        now = self._now()
+        # An answer as large as a frame may come to more than a record holds.
+        payload, repairs = (
+            (None, ()) if ended.payload is None else shrunk(ended.payload, _MOST_ANSWER)
+        )
+        message = CallEnded(
+            command_id=command.command_id,
+            station_id=command.station_id,
+            connection_id=connection_id,
+            outcome=ended.outcome,
+            at=now,
+            payload=payload,
+            error_code=ended.error_code,
+            error_description=ended.error_description,
+            attempt=command.attempt,
+            late=ended.late,
+            unsent=ended.unsent,
+            rejected_by=ended.rejected_by,
+            repairs=(*sentences(ended.repairs), *repairs),
+        )
+        record = envelope.event(
+            CALL_ENDED,
+            message,
+            id=f"{command.command_id}/{command.attempt}/{connection_id}/{ended.outcome}",
+            source=self._source,
+            now=now,
+        )
+        COMMANDS.labels(ended.outcome.value).inc()
+        if ended.outcome is not CallOutcome.NOT_CONNECTED:
+            self._remember(command.command_id, record)
+        self._reports.tell(record)
+
+    def _remember(self, command_id: str, record: Record) -> None:
+        self._reported[command_id] = record
+        self._remembered += size_of(record)
+        while len(self._reported) > _REMEMBERED or self._remembered > _REMEMBERED_BYTES:
+            _, oldest = self._reported.popitem(last=False)
+            self._remembered -= size_of(oldest)
+
+
+def _refused(command: SendCall, state: str) -> Ended:
+    return Ended(
+        command.command_id,
+        CallOutcome.REJECTED,
+        error_code=ErrorCode.SECURITY_ERROR.value,
+        error_description=f"Not sent: the station's registration is {state}",
+        unsent=True,
+        rejected_by=RejectedBy.GATEWAY,
+    )

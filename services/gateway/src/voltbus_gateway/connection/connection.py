@@ -1,0 +1,297 @@
+"""One open connection of a station: its session, its one timer, and where its effects go.
+
+Everything here runs in callbacks of the event loop and returns at once: no task and no wait per
+message. ``Link`` is what it needs of a socket, ``Carrier`` of the rest of the gateway.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from voltbus_backbone.timers import Timer
+from voltbus_gateway.domain.session.effects import Dispatch, Ended, Write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from voltbus_backbone.contract import values
+    from voltbus_backbone.contract.gateway import SendCall
+    from voltbus_gateway.domain.session.effects import Effects, Refusal
+    from voltbus_gateway.domain.session.errors import CallFailed
+    from voltbus_gateway.domain.session.frames import Call, Payload, Send
+    from voltbus_gateway.domain.session.session import Session
+    from voltbus_gateway.door.tls import ClientCertificate
+
+
+class Link(Protocol):
+    """The socket under a connection."""
+
+    def write(self, text: bytes) -> bool:
+        """Send one text message; False, and nothing happens, when the socket is closing."""
+        ...
+
+    def close(self, code: int, reason: str) -> None:
+        """Begin to close."""
+        ...
+
+    async def lives(self, within_s: float) -> bool:
+        """Ask the peer for a sign of life; False when there is none within so many seconds."""
+        ...
+
+
+class Carrier(Protocol):
+    """Who carries out what a session wants."""
+
+    def dispatch(self, connection: Connection, dispatch: Dispatch) -> None:
+        """Handle a message of the station that can be used."""
+        ...
+
+    def ended(self, connection: Connection, ended: Ended) -> None:
+        """A call to the station has ended."""
+        ...
+
+    def refused(self, connection: Connection, refusal: Refusal) -> None:
+        """A message of the station was refused."""
+        ...
+
+
+class Displaced(NamedTuple):
+    """The newer connection that took a connection's place: from where, and at another gateway?"""
+
+    address: str
+    elsewhere: bool
+
+
+# Close codes of RFC 6455 §7.4.1 and its registry (A19).
+GOING_AWAY = 1001
+POLICY_VIOLATION = 1008
+SERVICE_RESTART = 1012
+
+# A timer that is armed a little late saves arming one for each call.
+_SLACK_S = 0.05
+# So many messages of a station that are never answered are in hand at once; then it is not read.
+_SENDS = 16
+
+
+class Connection:
+    """A station's socket from its upgrade to its end.
+
+    ``registration`` is Accepted, Pending, Rejected, or None while this process does not know.
+    ``asked_for`` are the actions that our commands made a pending station send (B02.FR.09).
+    ``address`` is of the other end. ``displaced``: a newer connection took its place.
+    ``sends`` are its SENDs in hand. ``on_change`` is told of what ends, while the session has calls
+    that wait or it last said that the next end matters too.
+    """
+
+    __slots__ = (
+        "_carrier",
+        "_clock",
+        "_closing",
+        "_leaving",
+        "_link",
+        "_loop",
+        "_session",
+        "_timer",
+        "_watched",
+        "address",
+        "asked_for",
+        "certificate",
+        "closed",
+        "connected_at",
+        "connection_id",
+        "displaced",
+        "on_change",
+        "provisional_until",
+        "registering",
+        "registration",
+        "security_profile",
+        "seen_told_at",
+        "sends",
+        "station_id",
+    )
+
+    def __init__(
+        self,
+        *,
+        station_id: str,
+        connection_id: str,
+        session: Session,
+        link: Link,
+        carrier: Carrier,
+        connected_at: datetime,
+        security_profile: int,
+        clock: Callable[[], float],
+        certificate: ClientCertificate | None = None,
+        address: str = "",
+    ) -> None:
+        self.station_id = station_id
+        self.connection_id = connection_id
+        self.connected_at = connected_at
+        self.security_profile = security_profile
+        self.certificate = certificate
+        self.address = address
+        self.displaced: Displaced | None = None
+        self.registration: str | None = None
+        self.registering = 0
+        self.provisional_until = float("-inf")
+        self.asked_for: set[str] = set()
+        self.seen_told_at = float("-inf")
+        self.closed = False
+        self._session = session
+        self._link = link
+        self._carrier = carrier
+        self._clock = clock
+        self._timer = Timer()
+        self._watched = False
+        self.on_change: Callable[[], bool] | None = None
+        self.sends = 0
+        self._leaving: tuple[int, str] | None = None
+        self._closing = False
+
+    @property
+    def protocol(self) -> values.Protocol:
+        """The OCPP version."""
+        return self._session.protocol
+
+    @property
+    def certificate_cn(self) -> str | None:
+        """The common name of the certificate that it logged in with (profile 3)."""
+        return self.certificate.common_name if self.certificate is not None else None
+
+    @property
+    def wants_input(self) -> bool:
+        """False while the station has sent too far ahead."""
+        return self._session.wants_input and self.sends < _SENDS
+
+    @property
+    def free(self) -> bool:
+        """Nothing of the station is in hand."""
+        return self._session.free and not self.sends
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of the station's calls that wait for their turn."""
+        return self._session.waiting_bytes
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is in flight in either direction."""
+        return self._session.idle
+
+    @property
+    def leaving(self) -> bool:
+        """The socket closes, at once or as soon as it is idle: nothing new is begun."""
+        return self._closing or self._leaving is not None
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """How many messages were dropped or refused, by reason."""
+        return self._session.counts
+
+    def watch(self) -> None:
+        """Tell ``on_change`` of the next end."""
+        self._watched = True
+
+    def receive(self, text: str | bytes) -> None:
+        """A message came from the station."""
+        self._carry_out(self._session.receive(text, self._clock()))
+
+    def answer(self, call: Call, payload: Payload) -> None:
+        """A call of the station was handled."""
+        self._carry_out(self._session.answer(call, payload, self._clock()))
+
+    def fail(self, call: Call, failure: CallFailed) -> None:
+        """A call of the station gets a CALLERROR."""
+        self._carry_out(self._session.fail(call, failure, self._clock()))
+
+    def drop(self, message: Send, failure: CallFailed) -> None:
+        """A message that is never answered was not taken."""
+        self._session.drop(message, failure)
+        self._carry_out(())
+
+    def call(self, command: SendCall, timeout_s: float, within_s: float) -> None:
+        """Send a call to the station, if its turn comes within so many seconds."""
+        now = self._clock()
+        self._carry_out(
+            self._session.call(
+                command.command_id,
+                command.action,
+                command.payload,
+                now,
+                timeout_s,
+                not_after=now + within_s,
+            )
+        )
+
+    def close(self, code: int, reason: str) -> None:
+        """Close the socket now. Commands end at once: a peer that hangs may take its time."""
+        self._leaving = None
+        self._closing = True
+        self._link.close(code, reason)
+        self._carry_out(self._session.end_calls())
+
+    async def lives(self, within_s: float) -> bool:
+        """Ask the station for a sign of life; False when there is none within so many seconds."""
+        return not self.leaving and await self._link.lives(within_s)
+
+    def leave(self, code: int, reason: str) -> None:
+        """Close the socket as soon as no call is in flight."""
+        self._leaving = (code, reason)
+        self._leave_if_idle()
+
+    def lost(self) -> None:
+        """The socket is gone: commands in flight end, nothing is written any more."""
+        if self.closed:
+            return
+        self.closed = True
+        self._leaving = None
+        self._timer.cancel()
+        self._carry_out(self._session.close())
+
+    def sent(self) -> None:
+        """A SEND of the station is done."""
+        self.sends -= 1
+        if self._watched:
+            self._tell_change()
+
+    def _tell_change(self) -> None:
+        if self.on_change is not None:
+            self._watched = self.on_change()
+
+    def _carry_out(self, effects: Effects) -> None:
+        for effect in effects:
+            if type(effect) is Write:
+                if not self._link.write(effect.text) and effect.command_id is not None:
+                    self._carry_out(self._session.unsent(effect.command_id))
+            elif type(effect) is Dispatch:
+                self._carrier.dispatch(self, effect)
+            elif type(effect) is Ended:
+                self._carrier.ended(self, effect)
+        if self._session.refusals:
+            self._tell_refusals()
+        if self.closed:
+            return
+        self._arm()
+        if self._watched or self._session.waiting_bytes:
+            self._tell_change()
+        if self._leaving is not None:
+            self._leave_if_idle()
+
+    def _tell_refusals(self) -> None:
+        for refusal in self._session.refusals:
+            self._carrier.refused(self, refusal)
+        self._session.refusals.clear()
+
+    def _arm(self) -> None:
+        deadline = self._session.deadline
+        if deadline is not None:
+            self._timer.set(deadline, self._tick, _SLACK_S)
+
+    def _tick(self) -> None:
+        self._carry_out(self._session.tick(self._clock()))
+
+    def _leave_if_idle(self) -> None:
+        if self._leaving is not None and self._session.idle:
+            code, reason = self._leaving
+            self.close(code, reason)

@@ -1,0 +1,39 @@
+"""The calls towards stations: which actions each version has, and their check before sending."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from voltbus_backbone.actions import BOTH_WAYS, TO_STATIONS
+from voltbus_gateway.domain.session.errors import CallFailed, ErrorCode
+from voltbus_gateway.domain.session.schemas import actions, check_request
+
+if TYPE_CHECKING:
+    from voltbus_backbone.contract.values import Protocol
+    from voltbus_gateway.domain.session.frames import Payload
+
+
+def to_stations(protocol: Protocol) -> frozenset[str]:
+    """The actions that we may send a station of this version."""
+    return TO_STATIONS[protocol]
+
+
+@cache
+def from_stations(protocol: Protocol) -> frozenset[str]:
+    """The actions that a station of this version may send us."""
+    return (actions(protocol) - TO_STATIONS[protocol]) | BOTH_WAYS
+
+
+def check_call(protocol: Protocol, action: str, payload: Payload) -> None:
+    """Check a call before it leaves; unknown properties are always refused here.
+
+    Raises:
+        CallFailed: NotImplemented for an action that the version doesn't send to stations,
+            otherwise what the schema says.
+    """
+    if action not in to_stations(protocol):
+        raise CallFailed(
+            ErrorCode.NOT_IMPLEMENTED, f"{protocol} has no such call to a charging station"
+        )
+    check_request(protocol, action, payload)

@@ -1,0 +1,225 @@
+"""The station's calls: one in flight, the rest waiting in order of arrival (A13)."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from typing import TYPE_CHECKING
+
+from voltbus_gateway.domain.repairs.reading import Facts, read_fact
+from voltbus_gateway.domain.session import frames
+from voltbus_gateway.domain.session.effects import Dispatch, Effect, Effects, Refusal, Write
+from voltbus_gateway.domain.session.errors import CallFailed, ErrorCode
+from voltbus_gateway.domain.session.frames import Call, FrameError
+from voltbus_gateway.domain.session.schemas import (
+    UNANSWERED,
+    Extras,
+    actions,
+    check_request,
+    check_response,
+)
+
+if TYPE_CHECKING:
+    from voltbus_backbone.contract.values import Protocol
+    from voltbus_gateway.domain.session.frames import Payload, Send
+
+
+class Inbound:
+    """The half of a session that answers.
+
+    ``current`` is the call in flight, ``deadline`` when it is given up (monotonic seconds),
+    ``waiting_bytes`` the size of what waits for its turn: a call is parsed when its turn comes, for
+    a parsed one takes some twenty times its bytes. ``refusals``: what was refused is added to it.
+    """
+
+    __slots__ = (
+        "_counts",
+        "_extras",
+        "_facts",
+        "_protocol",
+        "_queue",
+        "_refusals",
+        "_within",
+        "current",
+        "deadline",
+        "waiting_bytes",
+    )
+
+    def __init__(
+        self,
+        protocol: Protocol,
+        counts: Counter[str],
+        refusals: list[Refusal],
+        extras: Extras,
+        facts: Facts,
+        *,
+        answer_within: float,
+    ) -> None:
+        self._protocol = protocol
+        self._counts = counts
+        self._refusals = refusals
+        self._extras = extras
+        self._facts = facts
+        self._within = answer_within
+        # What waits for its turn: calls as they came, and errors that are owed in that order.
+        self._queue: deque[bytes | Write] = deque()
+        self.waiting_bytes = 0
+        self.current: Call | None = None
+        self.deadline: float | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many calls the station has sent ahead."""
+        return len(self._queue)
+
+    def keep(self, text: bytes) -> None:
+        """A call came whose turn has not come."""
+        self._queue.append(text)
+        self.waiting_bytes += len(text)
+
+    def called(self, call: Call, text: bytes, now: float) -> Effects:
+        """A call came and it is its turn, or it is wrong: an error waits for its turn."""
+        try:
+            dispatch = self._read(call, len(text))
+        except CallFailed as failure:
+            self._counts["invalid_call"] += 1
+            return self.refuse(self._error(call, failure))
+        if self.current is not None:
+            self.keep(text)
+            return ()
+        assert type(dispatch.call) is Call  # noqa: S101 - made of one
+        self.current = dispatch.call
+        self.deadline = now + self._within
+        return (dispatch,)
+
+    def _read(self, call: Call, size: int) -> Dispatch:
+        """A call that fits its schema, or a fact that was mended until it can be used.
+
+        Raises:
+            CallFailed: it is neither.
+        """
+        try:
+            extras = check_request(self._protocol, call.action, call.payload, self._extras)
+        except CallFailed as failure:
+            if self._facts is Facts.STRICT:
+                raise
+            reading = read_fact(self._protocol, call.action, call.payload, failure)
+            mended = Call(call.id, call.action, reading.payload)
+            return Dispatch(mended, repairs=reading.repairs, size=size)
+        if call.action in UNANSWERED:
+            raise _not_a_call()
+        return Dispatch(call, extras, size=size)
+
+    def refuse(self, error: Write) -> Effects:
+        """A call came that gets this error, when it is its turn."""
+        if self.current is None:
+            return (error,)
+        self._queue.append(error)
+        self.waiting_bytes += len(error.text)
+        return ()
+
+    def sent(self, message: Send, size: int) -> Effects:
+        """A SEND came (2.1): it waits for nothing and is never answered, also when wrong (A17)."""
+        try:
+            extras = check_request(self._protocol, message.action, message.payload, self._extras)
+            if message.action not in UNANSWERED:
+                raise _no_send()
+        except CallFailed as failure:
+            self._counts["invalid_send"] += 1
+            self._refusals.append(refusal(self._protocol, message.action, failure.code))
+            return ()
+        return (Dispatch(message, extras, size=size),)
+
+    def answer(self, call: Call, payload: Payload, now: float) -> Effects:
+        """The call was handled; ignored when it is no longer in flight."""
+        if not self._finishes(call):
+            return ()
+        try:
+            text = frames.encode_result(call.id, payload)
+            check_response(self._protocol, call.action, payload)
+        except (CallFailed, TypeError):
+            # Our fault, never the station's; its engineer must not see our internals.
+            self._counts["invalid_own_answer"] += 1
+            return self.fail(
+                call, CallFailed(ErrorCode.INTERNAL_ERROR, "The answer could not be made"), now
+            )
+        return (Write(text), *self._next(now))
+
+    def fail(self, call: Call, failure: CallFailed, now: float) -> Effects:
+        """The call gets a CALLERROR; ignored when it is no longer in flight."""
+        if not self._finishes(call):
+            return ()
+        return (self._error(call, failure), *self._next(now))
+
+    def tick(self, now: float) -> Effects:
+        """Give up a call that nobody answered, so that those behind it get their turn."""
+        call = self.current
+        if call is None or self.deadline is None or now < self.deadline:
+            return ()
+        self._counts["overdue_own_answer"] += 1
+        late = CallFailed(ErrorCode.INTERNAL_ERROR, "No answer in time, try again")
+        return self.fail(call, late, now)
+
+    def close(self) -> None:
+        """Nobody is left to answer."""
+        self.current = None
+        self.deadline = None
+        self._queue.clear()
+        self.waiting_bytes = 0
+
+    def _finishes(self, call: Call) -> bool:
+        if call is self.current:
+            return True
+        self._counts["late_own_answer"] += 1
+        return False
+
+    def _next(self, now: float) -> Effects:
+        """Answer what waits with an error, then begin the first call that is sound."""
+        self.current = None
+        self.deadline = None
+        if not self._queue:
+            return ()
+        effects: list[Effect] = []
+        while self._queue and self.current is None:
+            waiting = self._queue.popleft()
+            if isinstance(waiting, Write):
+                self.waiting_bytes -= len(waiting.text)
+                effects.append(waiting)
+            else:
+                self.waiting_bytes -= len(waiting)
+                effects.extend(self._take_up(waiting, now))
+        return tuple(effects)
+
+    def _take_up(self, text: bytes, now: float) -> Effects:
+        """Parse a call whose turn has come."""
+        try:
+            frame = frames.decode(text, self._protocol)
+        except FrameError as error:
+            self._counts["malformed"] += 1
+            if error.answer is None:
+                return ()
+            self._refusals.append(Refusal("", error.answer.code))
+            return (Write(frames.encode_refusal(error.answer)),)
+        assert type(frame) is Call  # noqa: S101 - it begins as one
+        return self.called(frame, text, now)
+
+    def _error(self, call: Call, failure: CallFailed) -> Write:
+        # That we could not decide says nothing about the station.
+        if failure.code is not ErrorCode.INTERNAL_ERROR:
+            self._refusals.append(refusal(self._protocol, call.action, failure.code))
+        return Write(
+            frames.encode_error(call.id, failure.code, failure.description, self._protocol)
+        )
+
+
+def refusal(protocol: Protocol, action: str, code: ErrorCode) -> Refusal:
+    """What is told of a refusal: an action that the version does not know may be any text."""
+    known = action if action in actions(protocol) else ""
+    return Refusal(known, code.spelled(protocol))
+
+
+def _no_send() -> CallFailed:
+    return CallFailed(ErrorCode.MESSAGE_TYPE_NOT_SUPPORTED, "This action is no SEND")
+
+
+def _not_a_call() -> CallFailed:
+    return CallFailed(ErrorCode.PROTOCOL_ERROR, "This action is a SEND, not a CALL")

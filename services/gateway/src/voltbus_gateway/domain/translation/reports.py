@@ -1,0 +1,84 @@
+"""Facts that are told under their OCPP action with their OCPP payload (``StationReported``).
+
+Events are public and kept for days, so what identifies a person or opens a door is left out here:
+id tokens, customer data, contract requests, and the values of variables that hold secrets.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from voltbus_backbone.contract.stations import StationReported
+from voltbus_backbone.hidden import is_hidden
+from voltbus_gateway.domain.translation.limits import storable
+from voltbus_gateway.domain.translation.times import parse_time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from voltbus_gateway.domain.session.frames import Payload
+    from voltbus_gateway.domain.translation.route import Context, ToContract
+
+
+def reported(
+    action: str, moment: str | None = None, told: Callable[[Payload], Payload] | None = None
+) -> ToContract:
+    """The translation of ``action``: ``moment`` names its timestamp, ``told`` says what is left."""
+
+    def translate(payload: Payload, context: Context) -> StationReported:
+        text = payload.get(moment) if moment is not None else None
+        return StationReported(
+            station_id=context.station_id,
+            protocol=context.protocol,
+            action=action,
+            at=parse_time(text) if text is not None else context.now,
+            payload=storable(told(payload) if told is not None else payload),
+        )
+
+    return translate
+
+
+def only(*names: str) -> Callable[[Payload], Payload]:
+    """Keep these properties."""
+
+    def told(payload: Payload) -> Payload:
+        return {name: payload[name] for name in names if name in payload}
+
+    return told
+
+
+def without(*names: str) -> Callable[[Payload], Payload]:
+    """Leave these properties out."""
+
+    def told(payload: Payload) -> Payload:
+        return {name: value for name, value in payload.items() if name not in names}
+
+    return told
+
+
+def report_told(payload: Payload) -> Payload:
+    """NotifyReport without the values of secrets (a WriteOnly one has none anyway, B06.FR.09)."""
+    data = payload.get("reportData")
+    if not data:
+        return payload
+    return {**payload, "reportData": [_variable_told(one) for one in data]}
+
+
+def _variable_told(entry: dict[str, Any]) -> dict[str, Any]:
+    hidden = is_hidden(entry["variable"]["name"])
+    attributes = [
+        {name: value for name, value in attribute.items() if name != "value"}
+        if hidden or attribute.get("mutability") == "WriteOnly"
+        else attribute
+        for attribute in entry["variableAttribute"]
+    ]
+    return {**entry, "variableAttribute": attributes}
+
+
+def event_told(payload: Payload) -> Payload:
+    """NotifyEvent without the values of secrets, tokens and vehicles."""
+    events = [
+        {**one, "actualValue": ""} if is_hidden(one["variable"]["name"]) else one
+        for one in payload["eventData"]
+    ]
+    return {**payload, "eventData": events}

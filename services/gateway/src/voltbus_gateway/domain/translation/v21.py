@@ -1,0 +1,99 @@
+"""OCPP 2.1: what differs from 2.0.1."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from voltbus_backbone.contract import registry
+from voltbus_backbone.contract.values import Protocol
+from voltbus_gateway.domain.translation import certificates, every_version, v201
+from voltbus_gateway.domain.translation.reports import without
+from voltbus_gateway.domain.translation.route import Mode, Route, whole
+
+if TYPE_CHECKING:
+    from voltbus_backbone.contract.auth import TransactionAnswer
+    from voltbus_gateway.domain.session.frames import Payload
+    from voltbus_gateway.domain.translation.route import Context
+
+
+def transaction_answer(answer: TransactionAnswer, payload: Payload, context: Context) -> Payload:
+    """TransactionEventResponse, with the credit that is left as a limit (C17)."""
+    response = v201.transaction_answer(answer, payload, context)
+    decision = answer.decision
+    if decision is not None and decision.max_cost is not None:
+        response["transactionLimit"] = {"maxCost": decision.max_cost}
+    return response
+
+
+def no_schedule(_answer: Any, _payload: Payload, _context: Context) -> Payload:
+    """NotifyEVChargingNeedsResponse: 2.1 has a word for it."""
+    return {"status": "NoChargingProfile"}
+
+
+def vat_number_unchecked(_answer: Any, payload: Payload, _context: Context) -> Payload:
+    """VatNumberValidationResponse: names the number and the EVSE that were asked about."""
+    response: Payload = {"status": "Rejected", "vatNumber": payload["vatNumber"]}
+    if "evseId" in payload:
+        response["evseId"] = payload["evseId"]
+    return response
+
+
+def _in_21(route: Route) -> Route:
+    if route.action == "TransactionEvent":
+        return replace(route, protocol=Protocol.OCPP21, to_ocpp=transaction_answer)
+    if route.action == "NotifyEVChargingNeeds":
+        return replace(
+            route,
+            protocol=Protocol.OCPP21,
+            to_ocpp=no_schedule,
+            reason="NoChargingProfile: no schedule is made for a car (K15)",
+        )
+    return replace(route, protocol=Protocol.OCPP21)
+
+
+def _fact(action: str, **parts: Any) -> Route:
+    return every_version.fact(Protocol.OCPP21, action, **parts)
+
+
+ROUTES: tuple[Route, ...] = (
+    *(_in_21(route) for route in v201.ROUTES),
+    _fact(
+        "BatterySwap",
+        told=without("idToken"),
+        reason="the id token stays out of the event",
+    ),
+    Route(
+        Protocol.OCPP21,
+        "GetCertificateChainStatus",
+        Mode.ANSWERED,
+        row=registry.CERTIFICATE_STATUS,
+        to_contract=certificates.chain_status,
+        to_ocpp=certificates.chain_status_answer,
+        on_silence=certificates.chain_status_silence,
+        keys=whole,
+        reason="Failed for a certificate that no OCSP responder can be asked about; no CRL is read",
+    ),
+    _fact("NotifyDERAlarm", moment="timestamp"),
+    _fact("NotifyDERStartStop", moment="timestamp"),
+    _fact("NotifyPeriodicEventStream", moment="basetime", one_way=True),
+    _fact("OpenPeriodicEventStream", to_ocpp=every_version.accepted),
+    _fact("ClosePeriodicEventStream"),
+    _fact("NotifyPriorityCharging"),
+    _fact("NotifySettlement", moment="settlementTime"),
+    Route(
+        Protocol.OCPP21,
+        "PullDynamicScheduleUpdate",
+        Mode.LOCAL,
+        to_ocpp=every_version.rejected,
+        reason="Rejected: no dynamic schedules are kept",
+    ),
+    _fact("ReportDERControl"),
+    Route(
+        Protocol.OCPP21,
+        "VatNumberValidation",
+        Mode.LOCAL,
+        to_ocpp=vat_number_unchecked,
+        reason="Rejected: no register of VAT numbers is asked",
+    ),
+)

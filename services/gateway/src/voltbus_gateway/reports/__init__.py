@@ -1,0 +1,1 @@
+"""What the gateway reports on its own: refusals, repairs, contested identities."""

@@ -1,0 +1,119 @@
+"""Messages that were mended: counted each time, and told at their station once an hour."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+import structlog
+
+from voltbus_backbone import envelope
+from voltbus_backbone.contract.registry import STATION_REPAIRED
+from voltbus_backbone.contract.stations import StationRepaired
+from voltbus_gateway.domain.repairs.repair import sentences
+from voltbus_gateway.metrics import REPAIRS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from voltbus_gateway.connection.connection import Connection
+    from voltbus_gateway.domain.repairs.repair import Repair
+    from voltbus_gateway.reports.reports import Reports
+
+log = structlog.get_logger(__name__)
+
+_EVERY_S = 3600.0
+# So many stations are remembered, each with so many places: what comes on top is only counted.
+_STATIONS = 20_000
+_PLACES = 100
+
+Place = tuple[str, str]
+
+
+class ToldPlaces:
+    """Which places of a station's messages were told of within the hour. Bounded memory.
+
+    Each station has its own room, so that none makes us repeat what was told of another.
+    """
+
+    def __init__(self, *, stations: int = _STATIONS, places: int = _PLACES) -> None:
+        self._most_stations = stations
+        self._most_places = places
+        self._told: OrderedDict[str, dict[Place, float]] = OrderedDict()
+
+    def fresh(
+        self, station_id: str, action: str, repairs: Sequence[Repair], now: float
+    ) -> tuple[Repair, ...]:
+        """Those that are to be told now (monotonic seconds); from now on they count as told."""
+        told = self._told.setdefault(station_id, {})
+        self._told.move_to_end(station_id)
+        if len(self._told) > self._most_stations:
+            self._told.popitem(last=False)
+        for place in [place for place, at in told.items() if at + _EVERY_S <= now]:
+            del told[place]
+        fresh = [repair for repair in repairs if (action, repair.place) not in told]
+        room = max(self._most_places - len(told), 0)
+        places = dict.fromkeys((action, repair.place) for repair in fresh)
+        told |= dict.fromkeys(list(places)[:room], now)
+        return tuple(repair for repair in fresh if (action, repair.place) in told)
+
+
+class RepairReports:
+    """A log line and an event for what is new: one an hour per station, action and place.
+
+    ``clock`` gives monotonic seconds, ``now`` aware moments.
+    """
+
+    def __init__(
+        self,
+        *,
+        reports: Reports,
+        source: str,
+        now: Callable[[], datetime],
+        clock: Callable[[], float],
+    ) -> None:
+        self._reports = reports
+        self._source = source
+        self._now = now
+        self._clock = clock
+        self._count = 0
+        self._told = ToldPlaces()
+
+    def report(self, connection: Connection, action: str, repairs: Sequence[Repair]) -> None:
+        """A message of this action was mended so."""
+        if not repairs:
+            return
+        for repair in repairs:
+            REPAIRS.labels(connection.protocol.value, action, repair.kind.value).inc()
+        fresh = self._told.fresh(connection.station_id, action, repairs, self._clock())
+        if not fresh:
+            return
+        said = sentences(fresh)
+        log.warning(
+            "message.repaired",
+            station=connection.station_id,
+            protocol=connection.protocol.value,
+            action=action,
+            repairs=list(said),
+        )
+        self._tell(connection, action, said)
+
+    def _tell(self, connection: Connection, action: str, repairs: tuple[str, ...]) -> None:
+        now = self._now()
+        self._count += 1
+        message = StationRepaired(
+            station_id=connection.station_id,
+            protocol=connection.protocol,
+            action=action,
+            at=now,
+            repairs=repairs,
+        )
+        record = envelope.event(
+            STATION_REPAIRED,
+            message,
+            id=f"{connection.connection_id}/repaired/{self._count}",
+            source=self._source,
+            now=now,
+        )
+        self._reports.tell(record)

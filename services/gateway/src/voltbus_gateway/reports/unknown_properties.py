@@ -1,0 +1,53 @@
+"""Unknown properties that were let pass: counted, and told in the log without flooding it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+import structlog
+
+from voltbus_gateway.metrics import DROPPED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from voltbus_gateway.connection.connection import Connection
+
+log = structlog.get_logger(__name__)
+
+_EVERY_S = 3600.0
+_REMEMBERED = 1000
+
+
+class UnknownProperties:
+    """What makers send beyond the schema: one line an hour for the same thing, whoever sends it.
+
+    A fleet of one maker sends the same property with every message; the line names one station.
+    ``clock`` gives monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._told: OrderedDict[tuple[str, str, tuple[str, ...]], float] = OrderedDict()
+
+    def passed(self, connection: Connection, action: str, places: Sequence[str]) -> None:
+        """A message of this action had unknown properties; ``places`` say where, and no values."""
+        if not places:
+            return
+        DROPPED.labels("unknown_property_passed").inc(len(places))
+        what = (connection.protocol.value, action, tuple(places))
+        now = self._clock()
+        if now < self._told.get(what, float("-inf")) + _EVERY_S:
+            return
+        self._told[what] = now
+        self._told.move_to_end(what)
+        if len(self._told) > _REMEMBERED:
+            self._told.popitem(last=False)
+        log.info(
+            "message.unknown_properties",
+            station=connection.station_id,
+            protocol=connection.protocol.value,
+            action=action,
+            places=list(places),
+        )

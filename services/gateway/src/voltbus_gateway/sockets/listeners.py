@@ -1,0 +1,367 @@
+"""OCPP-J over WebSockets: with ``station_socket`` the only module that knows ``websockets``.
+
+A socket hands each message to its ``Connection`` as it comes, and answers are written from
+callbacks, without a task or a wait for each; one task per socket waits for its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, cast
+
+import structlog
+from websockets.asyncio.server import broadcast, serve
+from websockets.exceptions import InvalidHeader
+from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
+from websockets.headers import parse_subprotocol
+from websockets.protocol import State
+from websockets.typing import Subprotocol
+
+from voltbus_backbone.errors import SettingsError
+from voltbus_gateway.connection.budget import Crowd, Memory
+from voltbus_gateway.connection.intake import Intake
+from voltbus_gateway.domain.door import handshake
+from voltbus_gateway.door import login as door
+from voltbus_gateway.door.admission import sender
+from voltbus_gateway.door.answers import Refused, no_common_subprotocol, no_websocket, nobody
+from voltbus_gateway.door.login import Knock
+from voltbus_gateway.door.tls import KeyPair, Reloaded, ServerTls, client_certificate
+from voltbus_gateway.metrics import REFUSALS
+from voltbus_gateway.sockets.listening import BACKLOG, bound_at
+from voltbus_gateway.sockets.station_socket import StationSocket
+
+if TYPE_CHECKING:
+    import socket as network
+    from collections.abc import Callable, Sequence
+
+    from websockets.asyncio.server import Server, ServerConnection
+    from websockets.http11 import Request, Response
+
+    from voltbus_gateway.connection.flow import Flow
+    from voltbus_gateway.door.client_trust import ClientTrust
+    from voltbus_gateway.door.login import Door
+    from voltbus_gateway.door.tls import ClientCertificate
+    from voltbus_gateway.reports.refusals import Refusals
+    from voltbus_gateway.settings import Settings
+    from voltbus_gateway.sockets.connections import Connections
+
+log = structlog.get_logger(__name__)
+
+# What the library would log holds values of the wire; close codes and metrics tell enough.
+_quiet = logging.getLogger("voltbus.websockets")
+_quiet.setLevel(logging.CRITICAL)
+
+_PORT_NAMES = {
+    door.NO_PASSWORD: "OCPP_PORT",
+    door.BASIC: "OCPP_PORT",
+    door.TLS_BASIC: "OCPP_TLS_PORT",
+    door.MUTUAL_TLS: "OCPP_MTLS_PORT",
+}
+
+_PROTOCOL_ERROR = 1002
+_ABNORMAL = 1006
+
+
+class SocketLink:
+    """A ``Link`` on a socket. Writing never waits: the peer's input does while it is slow."""
+
+    __slots__ = ("_closing", "_one", "_socket")
+
+    def __init__(self, socket: StationSocket) -> None:
+        self._socket = socket
+        self._one = (socket,)
+        self._closing: asyncio.Task[None] | None = None
+
+    def write(self, text: bytes) -> bool:
+        """Send one text message; False when the socket is closing."""
+        if self._socket.state is not State.OPEN:
+            return False
+        broadcast(self._one, text, text=True)  # unlike send(), this neither waits nor raises
+        return True
+
+    def close(self, code: int, reason: str) -> None:
+        """Begin the closing handshake; a peer that does not answer is cut off."""
+        if self._closing is None:
+            self._closing = self._socket.leave(code, reason)
+
+    async def lives(self, within_s: float) -> bool:
+        """Ask the peer for a sign of life; False when there is none within so many seconds."""
+        return await self._socket.answers(within_s)
+
+
+@dataclass(slots=True)
+class _Listener:
+    """Bound sockets, one for each address of the host, and who accepts on each now."""
+
+    bound: list[network.socket]
+    tls: ServerTls | None
+    servers: list[Server]
+
+
+class Sockets:
+    """The listeners for stations, one per security profile."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        door: Door,
+        connections: Connections,
+        flow: Flow,
+        refusals: Refusals,
+        clock: Callable[[], float],
+    ) -> None:
+        self._settings = settings
+        self._door = door
+        self._connections = connections
+        self._flow = flow
+        self._refusals = refusals
+        self._memory = Memory(settings.max_held_bytes)
+        self._crowd = Crowd(settings.loop_share)
+        self._clock = clock
+        self._listeners: dict[int, _Listener] = {}
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            SettingsError: an address cannot be listened on, or a TLS file cannot be used.
+        """
+        settings = self._settings
+        if settings.ocpp_port is not None:
+            profile = door.NO_PASSWORD if settings.allow_no_password else door.BASIC
+            await self._listen(profile, settings.ocpp_port, None)
+        pairs = _key_pairs(settings)
+        if settings.ocpp_tls_port is not None:
+            await self._listen(door.TLS_BASIC, settings.ocpp_tls_port, ServerTls(pairs))
+        if settings.ocpp_mtls_port is not None:
+            tls = ServerTls(pairs, settings.tls_client_ca_file, settings.tls_client_crl_file)
+            await self._listen(door.MUTUAL_TLS, settings.ocpp_mtls_port, tls)
+
+    async def _listen(self, profile: int, port: int, tls: ServerTls | None) -> None:
+        settings = self._settings
+        try:
+            bound = await bound_at(settings.ocpp_host, port, settings.socket_buffer_bytes)
+        except OSError as error:
+            raise SettingsError(
+                f"cannot listen on {settings.ocpp_host}:{port} ({error.strerror}): "
+                f"set VOLTBUS_{_PORT_NAMES[profile]} to a free port"
+            ) from None
+        servers = [await self._serve(profile, one, tls) for one in bound]
+        self._listeners[profile] = _Listener(bound, tls, servers)
+        log.info("gateway.listening", port=self.port(profile), security_profile=profile)
+
+    async def _serve(self, profile: int, bound: network.socket, tls: ServerTls | None) -> Server:
+        """Accept on the socket, in this listener's TLS context as it is now."""
+        settings = self._settings
+        return await serve(
+            self._converse,
+            sock=bound.dup(),
+            ssl=tls.context if tls is not None else None,
+            create_connection=cast(
+                "type[ServerConnection]",  # the library only calls it
+                partial(
+                    StationSocket,
+                    limits=settings,
+                    memory=self._memory,
+                    crowd=self._crowd,
+                    clock=self._clock,
+                ),
+            ),
+            process_request=partial(self._open, profile),
+            process_response=self._opened,
+            server_header=None,
+            compression=None,
+            extensions=[_frugal_deflate()] if settings.compression else None,
+            max_size=settings.max_frame_bytes,
+            write_limit=settings.write_limit_bytes,
+            open_timeout=settings.open_timeout_s,
+            close_timeout=settings.close_timeout_s,
+            ping_interval=None,  # StationSocket.keep_alive
+            backlog=BACKLOG,
+            logger=_quiet,
+        )
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that all sockets hold unread, waiting and unsent."""
+        return self._memory.total
+
+    def port(self, profile: int | None = None) -> int:
+        """The port of a security profile's listener (default: the first one)."""
+        first = next(iter(self._listeners))
+        bound = self._listeners[first if profile is None else profile].bound[0]
+        number: int = bound.getsockname()[1]
+        return number
+
+    async def reload_tls(self) -> ClientTrust | None:
+        """Take up new files; whom to believe from now on, where that has changed.
+
+        A server cannot change its context, so another one accepts on the same socket: what waits
+        there is not lost. A handshake that is under way at that moment gets 503.
+        """
+        changed = None
+        for profile, listener in self._listeners.items():
+            if listener.tls is not None and listener.tls.reload() is Reloaded.TRUST:
+                older = listener.servers
+                listener.servers = [
+                    await self._serve(profile, one, listener.tls) for one in listener.bound
+                ]
+                for server in older:
+                    server.close(close_connections=False)
+                changed = listener.tls.trust
+        return changed
+
+    def stop_accepting(self) -> None:
+        """Take no new socket; open ones stay."""
+        for listener in self._listeners.values():
+            for server in listener.servers:
+                server.close(close_connections=False)
+            for bound in listener.bound:
+                bound.close()
+
+    async def _open(
+        self, profile: int, socket: ServerConnection, request: Request
+    ) -> Response | None:
+        """Before the upgrade: let the station in, or say why not."""
+        assert isinstance(socket, StationSocket)  # noqa: S101 - create_connection makes them
+        station_id = handshake.station_id(request.path, self._settings.ocpp_path)
+        try:
+            knock = self._knock(profile, socket, request, station_id)
+            if knock is not None:
+                socket.credential_id = await self._door.admit(knock)
+                socket.knock, socket.name = knock, knock.station_id
+                # The door has chosen. The library's select_subprotocol would tie each socket into a
+                # cycle, and dead sockets would wait for the garbage collector.
+                socket.protocol.available_subprotocols = [Subprotocol(knock.subprotocol)]
+        except Refused as refused:
+            self._refusals.login(request.path, station_id, self._address(socket, request), refused)
+            response = socket.respond(refused.status, refused.text)
+            for name, value in refused.headers.items():
+                response.headers[name] = value
+            return response
+        except Exception:
+            REFUSALS.labels("broken").inc()
+            log.exception("login.broke")
+            return socket.respond(HTTPStatus.INTERNAL_SERVER_ERROR, "This failed. Try again.\n")
+        return None
+
+    def _opened(self, socket: ServerConnection, request: Request, response: Response) -> None:
+        """Tell of whom the door let in and the library did not: what came is no WebSocket."""
+        assert isinstance(socket, StationSocket)  # noqa: S101 - create_connection makes them
+        knock = socket.knock
+        if knock is not None and response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+            refused = no_websocket(HTTPStatus(response.status_code))
+            self._refusals.login(request.path, knock.station_id, knock.address, refused)
+
+    def _knock(
+        self, profile: int, socket: StationSocket, request: Request, station_id: str | None
+    ) -> Knock | None:
+        """What the station shows; None: upgrade it only to close it (the A3 switch)."""
+        if station_id is None:
+            raise nobody()
+        chosen = handshake.preferred(_offered(request))
+        if chosen is None:
+            if self._settings.upgrade_without_subprotocol:
+                return None
+            raise no_common_subprotocol()
+        protocol, subprotocol = chosen
+        return Knock(
+            station_id=station_id,
+            protocol=protocol,
+            subprotocol=subprotocol,
+            address=self._address(socket, request),
+            security_profile=profile,
+            authorization=request.headers.get_all("Authorization"),
+            certificate=self._certificate(profile, socket),
+        )
+
+    def _address(self, socket: StationSocket, request: Request) -> str:
+        """The other end's address; a proxy's, where one is between that is not trusted."""
+        address = str((socket.remote_address or ("",))[0])
+        forwarded = request.headers.get_all("X-Forwarded-For")
+        return sender(address, forwarded, self._settings.trusted_proxies)
+
+    def _certificate(self, profile: int, socket: StationSocket) -> ClientCertificate | None:
+        listener = self._listeners[profile]
+        trust = listener.tls.trust if listener.tls is not None else None
+        return client_certificate(socket.transport, trust)
+
+    async def _converse(self, socket: ServerConnection) -> None:
+        """The life of an open socket."""
+        assert isinstance(socket, StationSocket)  # noqa: S101 - create_connection makes them
+        knock = socket.knock
+        if knock is None:
+            await socket.close(_PROTOCOL_ERROR, "No common subprotocol")
+            return
+        connection = self._connections.opened(
+            station_id=knock.station_id,
+            protocol=knock.protocol,
+            link=SocketLink(socket),
+            security_profile=knock.security_profile,
+            credential_id=socket.credential_id,
+            certificate=knock.certificate,
+            address=knock.address,
+        )
+        pings = None
+        if self._settings.ping_interval_s > 0:
+            pings = asyncio.create_task(socket.keep_alive(self._settings))
+        connection.on_change = socket.changed
+        socket.open(Intake(connection, self._flow, socket.wake))
+        try:
+            await socket.wait_closed()
+        finally:
+            if pings is not None:
+                pings.cancel()
+            # Or socket and connection would wait for the garbage collector.
+            socket.release()
+            connection.on_change = None
+            # Its close frame came behind ours: it lived.
+            closing = socket.protocol
+            answered = closing.close_rcvd is not None and closing.close_rcvd_then_sent is False
+            self._connections.lost(connection, *_how(socket), answered=answered)
+
+
+def _key_pairs(settings: Settings) -> tuple[KeyPair, ...]:
+    files = (
+        (settings.tls_cert_file, settings.tls_key_file),
+        (settings.tls_second_cert_file, settings.tls_second_key_file),
+    )
+    return tuple(KeyPair(cert, key) for cert, key in files if cert is not None and key is not None)
+
+
+def _offered(request: Request) -> Sequence[str]:
+    offered: list[Any] = []
+    try:
+        for value in request.headers.get_all("Sec-WebSocket-Protocol"):
+            offered.extend(parse_subprotocol(value))
+    except InvalidHeader:
+        return ()
+    return offered
+
+
+def _how(socket: StationSocket) -> tuple[int, str]:
+    """Close code and reason of whoever closed first; 1006 when there was no close frame."""
+    if socket.state is not State.CLOSED:
+        return _ABNORMAL, ""  # we end while it is open
+    closed = socket.protocol.close_exc
+    first = closed.rcvd if closed.rcvd_then_sent else closed.sent
+    if first is None or closed.rcvd is None:
+        # Also a peer that never answered our close: the socket was cut.
+        return (first.code if first is not None else _ABNORMAL), ""
+    return first.code, first.reason if closed.rcvd_then_sent is False else ""
+
+
+def _frugal_deflate() -> ServerPerMessageDeflateFactory:
+    """Compression without memory between messages (2.x Part 4: RFC 7692 is mandatory)."""
+    return ServerPerMessageDeflateFactory(
+        server_no_context_takeover=True,
+        client_no_context_takeover=True,
+        server_max_window_bits=11,
+        client_max_window_bits=11,
+        compress_settings={"memLevel": 4, "level": 1},
+    )
