@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from voltbus_backbone.consumption import Consumption
+from voltbus_backbone.bus.consumption import Consumption
 from voltbus_backbone.contract.registry import STATION_LOGIN, Topic
 from voltbus_backbone.service import Parts, main
 from voltbus_backbone.settings import ServiceSettings
@@ -16,7 +16,7 @@ from voltbus_backbone.settings import ServiceSettings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from voltbus_backbone.envelope import Event, Record
+    from voltbus_backbone.bus.envelope import Event, Record
     from voltbus_backbone.service import Runtime
 
 BREAKS = 2

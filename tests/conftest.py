@@ -12,7 +12,7 @@ import structlog
 
 from mongod_clock import forget_by_itself
 from voltbus.embedded.stack import Stack, temporary_stack
-from voltbus_backbone.kafka import ensure_topics
+from voltbus_backbone.bus.kafka import ensure_topics
 from voltbus_backbone.observability import hide, shorten
 from voltbus_backbone.settings import KafkaSettings
 

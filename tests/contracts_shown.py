@@ -6,7 +6,7 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 from auth.plug_and_charge.pki import pem
-from voltbus_backbone import emaid
+from voltbus_backbone.values import emaid
 
 if TYPE_CHECKING:
     from auth.plug_and_charge.pki import Made

@@ -8,7 +8,7 @@ from bson.timestamp import Timestamp
 from pymongo import AsyncMongoClient
 
 if TYPE_CHECKING:
-    from voltbus_backbone.store import Collection
+    from voltbus_backbone.mongo.store import Collection
 
 
 async def forget_by_itself(uri: str, *, on: bool) -> None:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import httpx
 
 from voltbus.simulator import Options, RefusedError, make_station
+from voltbus_backbone.bus.kafka import Tail
 from voltbus_backbone.contract.registry import Topic
-from voltbus_backbone.kafka import Tail
 from voltbus_backbone.settings import KafkaSettings
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from voltbus.embedded.stack import Stack
     from voltbus.simulator import Protocol, Station2, Station16, Surroundings
-    from voltbus_backbone.envelope import Event
+    from voltbus_backbone.bus.envelope import Event
 
 T = TypeVar("T")
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]

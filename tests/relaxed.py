@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from voltbus_gateway.domain.repairs.fields import Rule
 from voltbus_gateway.domain.repairs.table import fact_rules
-from voltbus_gateway.domain.session.schemas import Kind, Validator, load_schema
+from voltbus_gateway.domain.wire.schemas import Kind, Validator, load_schema
 
 if TYPE_CHECKING:
     from voltbus_backbone.contract.values import Protocol

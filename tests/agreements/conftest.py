@@ -21,20 +21,20 @@ from voltbus_agreements.domain.agreement import Policy
 from voltbus_agreements.handlers import Handlers
 from voltbus_agreements.settings import Settings
 from voltbus_agreements.store import Store
-from voltbus_backbone import http
-from voltbus_backbone.access import Operators
+from voltbus_backbone import rest as http
+from voltbus_backbone.bus.testing import MemoryBus
 from voltbus_backbone.contract.registry import Topic
-from voltbus_backbone.outbox import Outbox
-from voltbus_backbone.rest_store import RestStore
-from voltbus_backbone.store import open_database
-from voltbus_backbone.testing import MemoryBus
+from voltbus_backbone.mongo.outbox import Outbox
+from voltbus_backbone.mongo.rest_store import RestStore
+from voltbus_backbone.mongo.store import open_database
+from voltbus_backbone.rest.access import Operators
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
-    from voltbus_backbone.envelope import Event
-    from voltbus_backbone.store import Database
+    from voltbus_backbone.bus.envelope import Event
+    from voltbus_backbone.mongo.store import Database
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TOPIC = "agreements.events"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agreements.conftest import NOW, TOPIC
-from voltbus_backbone import envelope
+from voltbus_backbone.bus import envelope
 from voltbus_backbone.contract.auth import TransactionChanged
 from voltbus_backbone.contract.registry import TRANSACTION_CORRECTED, TRANSACTION_ENDED
 from voltbus_backbone.contract.values import Protocol
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from agreements.conftest import Replica
-    from voltbus_backbone.envelope import Event
+    from voltbus_backbone.bus.envelope import Event
 
 pytestmark = pytest.mark.stack
 

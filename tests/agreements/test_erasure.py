@@ -11,7 +11,7 @@ import pytest
 from agreements.agreement_examples import NOW, after, draft
 from voltbus_agreements.domain import lifecycle
 from voltbus_agreements.domain.agreement import Command, Happening
-from voltbus_backbone import envelope
+from voltbus_backbone.bus import envelope
 from voltbus_backbone.contract import registry
 from voltbus_backbone.contract.agreements import AgreementToken
 from voltbus_backbone.contract.auth import TokenChanged
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from agreements.conftest import Replica
-    from voltbus_backbone.envelope import Event
+    from voltbus_backbone.bus.envelope import Event
 
 REF, OTHER = "a" * 64, "b" * 64
 TOKENS = [{"ref": REF, "type": "ISO14443"}, {"ref": OTHER, "type": "ISO14443"}]

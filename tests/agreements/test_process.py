@@ -16,13 +16,13 @@ import pytest_asyncio
 
 from agreements.conftest import body
 from voltbus.embedded.keys import make_keys, operator_token
-from voltbus_backbone import envelope
+from voltbus_backbone.bus import envelope
+from voltbus_backbone.bus.kafka import PartitionReader, Publisher, Tail
+from voltbus_backbone.bus.rpc import Requester
 from voltbus_backbone.contract.agreements import RetrieveAgreement
 from voltbus_backbone.contract.auth import TransactionChanged
 from voltbus_backbone.contract.registry import RETRIEVE_AGREEMENT, TRANSACTION_ENDED
 from voltbus_backbone.contract.values import Protocol
-from voltbus_backbone.kafka import PartitionReader, Publisher, Tail
-from voltbus_backbone.rpc import Requester
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

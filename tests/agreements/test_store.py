@@ -17,7 +17,7 @@ from mongod_clock import place_earlier
 from voltbus_agreements.domain import lifecycle
 from voltbus_agreements.domain.agreement import Command, Policy
 from voltbus_agreements.store import Store
-from voltbus_backbone import envelope
+from voltbus_backbone.bus import envelope
 from voltbus_backbone.contract.agreements import RetrieveAgreement
 from voltbus_backbone.contract.registry import RETRIEVE_AGREEMENT, RETRIEVE_AGREEMENT_ANSWER
 from voltbus_backbone.errors import Unavailable

@@ -156,11 +156,13 @@ def test_modules_are_named_after_what_they_own() -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_every_service_has_the_same_shape(service: str) -> None:
-    """Knowing one service is knowing all; the gateway has sockets where others have a store."""
+    """Knowing one service is knowing all; the gateway has its rooms where others have a store."""
     folder = ROOT / "services" / service / "src" / f"voltbus_{service}"
     own = {path.stem for path in folder.iterdir() if path.suffix == ".py" or path.is_dir()}
-    middle = {"sockets"} if service == "gateway" else {"store"}
-    assert {"__main__", "settings", "domain", "handlers", "api"} | middle <= own
+    middle = (
+        {"calls", "commands", "door", "sockets"} if service == "gateway" else {"handlers", "store"}
+    )
+    assert {"__main__", "settings", "domain", "api"} | middle <= own
 
 
 def test_every_service_is_under_the_import_contracts() -> None:

@@ -13,6 +13,7 @@ from voltbus_auth.domain.identifiers import TokenKey
 from voltbus_auth.domain.places import Place, place_of
 from voltbus_auth.domain.tokens import Token
 from voltbus_auth.domain.verdict import Policy
+from voltbus_backbone.bus.envelope import Asking, Event
 from voltbus_backbone.contract.agreements import AgreementSnapshot, AgreementStatus, AgreementToken
 from voltbus_backbone.contract.auth import (
     Authorize,
@@ -38,7 +39,6 @@ from voltbus_backbone.contract.stations import (
     StatusReported,
 )
 from voltbus_backbone.contract.values import IdToken, OpeningHours, Protocol, Sample
-from voltbus_backbone.envelope import Asking, Event
 
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)  # a Wednesday
 MINUTE = timedelta(minutes=1)

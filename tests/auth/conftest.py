@@ -39,11 +39,11 @@ from voltbus_auth.handlers.superseding import SupersededMarker
 from voltbus_auth.settings import Settings, Way
 from voltbus_auth.store import Store, Value
 from voltbus_auth.store.transaction_documents import record_of
-from voltbus_backbone import http
-from voltbus_backbone.access import Operators
+from voltbus_backbone import rest as http
+from voltbus_backbone.bus.testing import MemoryBus
 from voltbus_backbone.contract.registry import TYPES, Topic
-from voltbus_backbone.store import open_database
-from voltbus_backbone.testing import MemoryBus
+from voltbus_backbone.mongo.store import open_database
+from voltbus_backbone.rest.access import Operators
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -53,10 +53,10 @@ if TYPE_CHECKING:
     from voltbus_auth.domain.identifiers import TokenKey
     from voltbus_auth.domain.record import Record
     from voltbus_auth.domain.verdict import Policy
+    from voltbus_backbone.bus.envelope import Event
+    from voltbus_backbone.bus.envelope import Record as Outgoing
     from voltbus_backbone.contract.providers import ProviderAuthorize
-    from voltbus_backbone.envelope import Event
-    from voltbus_backbone.envelope import Record as Outgoing
-    from voltbus_backbone.store import Database
+    from voltbus_backbone.mongo.store import Database
 
 
 class Shelf(Knowing, Doors, Projections, Remembering, Protocol):

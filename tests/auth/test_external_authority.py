@@ -21,6 +21,8 @@ from voltbus_auth.handlers.following import Following
 from voltbus_auth.handlers.renewing import Renewing
 from voltbus_auth.handlers.signers import External
 from voltbus_auth.handlers.station_certificates import StationCertificates
+from voltbus_backbone.bus.envelope import Event
+from voltbus_backbone.bus.testing import MemoryBus
 from voltbus_backbone.contract.auth import OcspHash, SignCertificate
 from voltbus_backbone.contract.certificates import CertificateMade
 from voltbus_backbone.contract.config import CommandChanged, CommandStatus
@@ -33,8 +35,6 @@ from voltbus_backbone.contract.registry import (
 )
 from voltbus_backbone.contract.stations import StationConnected
 from voltbus_backbone.contract.values import Protocol
-from voltbus_backbone.envelope import Event
-from voltbus_backbone.testing import MemoryBus
 
 if TYPE_CHECKING:
     from auth.conftest import Clock, Served, Told

@@ -40,7 +40,7 @@ from voltbus_auth.domain.station_certificates.requests import (
     fingerprint,
     read_request,
 )
-from voltbus_backbone.foreign import refuse_unreadable
+from voltbus_backbone.values.foreign import refuse_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

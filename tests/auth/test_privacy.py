@@ -29,10 +29,10 @@ from voltbus_auth.domain.tokens import Token
 from voltbus_auth.rotate import rotate
 from voltbus_auth.settings import Settings
 from voltbus_auth.store import Store, Value
+from voltbus_backbone.bus.testing import MemoryBus
 from voltbus_backbone.contract.auth import Phase
 from voltbus_backbone.contract.values import Protocol
 from voltbus_backbone.errors import SettingsError
-from voltbus_backbone.testing import MemoryBus
 
 if TYPE_CHECKING:
     from auth.conftest import Clock, Served

@@ -15,9 +15,9 @@ from voltbus_backbone.contract.values import OpeningHours
 
 if TYPE_CHECKING:
     from auth.conftest import Shelf
+    from voltbus_backbone.bus.envelope import Event
     from voltbus_backbone.contract.registry import MessageType
     from voltbus_backbone.contract.stations import StationState
-    from voltbus_backbone.envelope import Event
 
 
 def of(message: AgreementSnapshot | StationState, row: MessageType[AgreementSnapshot]) -> Event:

@@ -22,7 +22,10 @@ from voltbus_auth.domain.identifiers import TokenKey
 from voltbus_auth.domain.pushed import Done, Outcome, Overtaken, put, remove
 from voltbus_auth.domain.tokens import Token, TokenStatus
 from voltbus_auth.handlers.pushed_tokens import PushedTokens, Rules
-from voltbus_backbone import dead_letters
+from voltbus_backbone.bus import dead_letters
+from voltbus_backbone.bus.dead_letters import again, letter_of
+from voltbus_backbone.bus.envelope import Asking, Event, parse
+from voltbus_backbone.bus.testing import MemoryRecord
 from voltbus_backbone.contract.pushed import (
     PutToken,
     PutTokenAnswer,
@@ -36,17 +39,14 @@ from voltbus_backbone.contract.registry import (
     Fault,
     Topic,
 )
-from voltbus_backbone.dead_letters import again, letter_of
-from voltbus_backbone.envelope import Asking, Event, parse
 from voltbus_backbone.errors import InvalidRecord, Unavailable
-from voltbus_backbone.testing import MemoryRecord
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from auth.conftest import Clock, Served
     from voltbus_auth.store import Value
-    from voltbus_backbone.envelope import Record
+    from voltbus_backbone.bus.envelope import Record
 
 RULES = Rules(
     token=partial(token_bodies.pushed, key=KEY), names=partial(token_bodies.named, key=KEY)

@@ -37,6 +37,7 @@ from voltbus_auth.domain.superseding import (
     evidence,
     mark,
 )
+from voltbus_backbone.bus.envelope import timestamp
 from voltbus_backbone.contract.auth import Phase
 from voltbus_backbone.contract.registry import METER_VALUES, STATION_BOOTED, STATUS_REPORTED
 from voltbus_backbone.contract.stations import (
@@ -45,7 +46,6 @@ from voltbus_backbone.contract.stations import (
     StatusReported,
 )
 from voltbus_backbone.contract.values import AuthorizationStatus, Protocol
-from voltbus_backbone.envelope import timestamp
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -53,8 +53,8 @@ if TYPE_CHECKING:
     from auth.conftest import Clock, Replica, Served, Shelf
     from auth.memory_store import MemoryStore
     from voltbus_auth.domain.record import Record
+    from voltbus_backbone.bus.envelope import Event
     from voltbus_backbone.contract.auth import TransactionMessage
-    from voltbus_backbone.envelope import Event
 
 S = AuthorizationStatus
 OTHER = "CS-2"

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from auth.conftest import Clock, Replica, Shelf
+    from voltbus_backbone.bus.envelope import Event
     from voltbus_backbone.contract.values import Sample
-    from voltbus_backbone.envelope import Event
 
 S = AuthorizationStatus
 OTHER = "CS-2"

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from auth.conftest import Clock, Replica, Shelf
-    from voltbus_backbone.envelope import Event
+    from voltbus_backbone.bus.envelope import Event
 
 S = AuthorizationStatus
 FELL = ("register_backwards",)

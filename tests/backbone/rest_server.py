@@ -16,8 +16,8 @@ from typing import Any
 
 import uvloop
 
-from voltbus_backbone.access import Operators
-from voltbus_backbone.http import Router, bodies, build_app, include, scope, server
+from voltbus_backbone.rest import Router, bodies, build_app, include, scope, server
+from voltbus_backbone.rest.access import Operators
 from voltbus_backbone.settings import ServiceSettings
 
 router = Router()

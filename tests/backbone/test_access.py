@@ -13,8 +13,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
-from voltbus_backbone.access import Operators
 from voltbus_backbone.errors import Problem, Unavailable
+from voltbus_backbone.rest.access import Operators
 from voltbus_backbone.settings import ServiceSettings
 
 if TYPE_CHECKING:

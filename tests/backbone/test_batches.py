@@ -13,9 +13,8 @@ from aiokafka import TopicPartition
 from aiokafka.consumer import fetcher
 
 from raw_batches import ATTRIBUTES_AT, CODECS, HEAD, batch, compress, packed, placed, sealed, zeros
-from voltbus_backbone.bus import Consumed, Unreadable
-from voltbus_backbone.kafka import batches
-from voltbus_backbone.kafka.batches import (
+from voltbus_backbone.bus.kafka import batches
+from voltbus_backbone.bus.kafka.batches import (
     MOST_BATCH_BYTES,
     MOST_RECORD_BYTES,
     TAKE_BYTES,
@@ -23,6 +22,7 @@ from voltbus_backbone.kafka.batches import (
     PartitionRecords,
     RawBatches,
 )
+from voltbus_backbone.bus.ports import Consumed, Unreadable
 
 PLACE = TopicPartition("t", 3)
 

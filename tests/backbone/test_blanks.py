@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voltbus_backbone.blanks import trimmed
+from voltbus_backbone.values.blanks import trimmed
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field
 
-from voltbus_backbone.access import Operators
-from voltbus_backbone.bodies import checked
 from voltbus_backbone.errors import Problem
-from voltbus_backbone.http import build_app
+from voltbus_backbone.rest import build_app
+from voltbus_backbone.rest.access import Operators
+from voltbus_backbone.rest.validation import checked
 from voltbus_backbone.settings import ServiceSettings
 
 SECRET = "04A1B2C3D4E5F6"

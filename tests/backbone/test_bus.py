@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 import pytest_asyncio
 
-from voltbus_backbone import envelope
-from voltbus_backbone.consumption import Consumption, Loop
+from voltbus_backbone.bus import envelope
+from voltbus_backbone.bus.consumption import Consumption, Loop
+from voltbus_backbone.bus.kafka import GroupConsumer, PartitionReader, Publisher, Tail
+from voltbus_backbone.bus.replies import ReplyAddresses, reply_topics
+from voltbus_backbone.bus.rpc import Requester, inbox_partition
+from voltbus_backbone.bus.testing import MemoryBus, MemoryConsumer
 from voltbus_backbone.contract import registry
 from voltbus_backbone.contract.auth import (
     Authorize,
@@ -25,16 +29,12 @@ from voltbus_backbone.contract.auth import (
 from voltbus_backbone.contract.registry import Topic
 from voltbus_backbone.contract.values import AuthorizationStatus, IdToken, Protocol
 from voltbus_backbone.errors import DeadlineExceeded, Unavailable
-from voltbus_backbone.kafka import GroupConsumer, PartitionReader, Publisher, Tail
-from voltbus_backbone.replies import ReplyAddresses, reply_topics
-from voltbus_backbone.rpc import Requester, inbox_partition
-from voltbus_backbone.testing import MemoryBus, MemoryConsumer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
-    from voltbus_backbone.bus import Consuming, Inbox, Publishing
-    from voltbus_backbone.envelope import Event, Record
+    from voltbus_backbone.bus.envelope import Event, Record
+    from voltbus_backbone.bus.ports import Consuming, Inbox, Publishing
     from voltbus_backbone.settings import KafkaSettings
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

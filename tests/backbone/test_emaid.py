@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from voltbus_backbone.emaid import check_digit, is_hyphenated, normalise, same
+from voltbus_backbone.values.emaid import check_digit, is_hyphenated, normalise, same
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 bodies = st.from_regex(r"[A-Z]{2}[A-Z0-9]{12}", fullmatch=True)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from voltbus_backbone import envelope
-from voltbus_backbone.bus import Consumed
+from voltbus_backbone.bus import envelope
+from voltbus_backbone.bus.ports import Consumed
 from voltbus_backbone.contract import registry
 from voltbus_backbone.contract.auth import StationLogin, StationLoginAnswer
 from voltbus_backbone.contract.values import IdToken

@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from voltbus_backbone import envelope
 from voltbus_backbone.bounds import RECORD_BYTES, record_bytes
-from voltbus_backbone.consumption import Consumption, Loop
+from voltbus_backbone.bus import envelope
+from voltbus_backbone.bus.consumption import Consumption, Loop
+from voltbus_backbone.bus.dead_letters import NEVER_STORED, letter_of, unsent, written
+from voltbus_backbone.bus.envelope import Record
+from voltbus_backbone.bus.refusals import deliver
+from voltbus_backbone.bus.testing import MemoryBus, MemoryConsumer, MemoryRecord
 from voltbus_backbone.contract import registry
 from voltbus_backbone.contract.auth import (
     Authorize,
@@ -20,16 +24,12 @@ from voltbus_backbone.contract.auth import (
 )
 from voltbus_backbone.contract.registry import FAULT, Topic
 from voltbus_backbone.contract.values import IdToken, Protocol
-from voltbus_backbone.dead_letters import NEVER_STORED, letter_of, unsent, written
-from voltbus_backbone.envelope import Record
 from voltbus_backbone.errors import Refusal, RefusalReason
-from voltbus_backbone.refusals import deliver
-from voltbus_backbone.testing import MemoryBus, MemoryConsumer, MemoryRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from voltbus_backbone.envelope import Event
+    from voltbus_backbone.bus.envelope import Event
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 DEADLINE_S = 10.0

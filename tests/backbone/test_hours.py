@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voltbus_backbone.contract.values import OpeningHours
-from voltbus_backbone.hours import WEEKDAYS, is_open, next_change, validate
+from voltbus_backbone.values.hours import WEEKDAYS, is_open, next_change, validate
 
 STOCKHOLM = ZoneInfo("Europe/Stockholm")
 SHOP = OpeningHours(

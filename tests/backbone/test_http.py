@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from fastapi import Request  # noqa: TC002 - FastAPI reads annotations at run time
 from pydantic import BaseModel
 
-from voltbus_backbone.access import Operators
 from voltbus_backbone.errors import Problem, SettingsError, Unavailable, not_found
-from voltbus_backbone.http import Router, body_of, build_app, include, scope
 from voltbus_backbone.observability import READY
+from voltbus_backbone.rest import Router, body_of, build_app, include, scope
+from voltbus_backbone.rest.access import Operators
 from voltbus_backbone.service import _listen
 from voltbus_backbone.settings import ServiceSettings, StoreSettings, load
 

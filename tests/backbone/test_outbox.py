@@ -13,14 +13,14 @@ from pydantic import SecretStr
 
 from mongod_clock import place_earlier
 from voltbus_backbone.bounds import RECORD_BYTES
+from voltbus_backbone.bus.envelope import Record
+from voltbus_backbone.bus.testing import MemoryBus
 from voltbus_backbone.contract.registry import Topic
-from voltbus_backbone.envelope import Record
 from voltbus_backbone.errors import Unavailable
-from voltbus_backbone.outbox import Outbox
-from voltbus_backbone.rest import StoredAnswer
+from voltbus_backbone.mongo.outbox import Outbox
+from voltbus_backbone.mongo.store import MongoKeyStore, open_database, transaction
+from voltbus_backbone.rest.conventions import StoredAnswer
 from voltbus_backbone.settings import StoreSettings
-from voltbus_backbone.store import MongoKeyStore, open_database, transaction
-from voltbus_backbone.testing import MemoryBus
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -21,13 +21,13 @@ import pytest_asyncio
 from pydantic import SecretStr
 from pymongo import ReturnDocument
 
+from voltbus_backbone.mongo.store import PLAIN, open_database
 from voltbus_backbone.settings import StoreSettings
-from voltbus_backbone.store import PLAIN, open_database
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from voltbus_backbone.store import Database
+    from voltbus_backbone.mongo.store import Database
 
 LARGE = 4_296_944_685  # above 2^31-1: a meter of 4.3 GWh, an id that counts on
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from voltbus_backbone import dead_letters, envelope
-from voltbus_backbone.bus import Unreadable
-from voltbus_backbone.consumption import Consumption, Loop
+from voltbus_backbone.bus import dead_letters, envelope
+from voltbus_backbone.bus.consumption import Consumption, Loop
+from voltbus_backbone.bus.ports import Unreadable
+from voltbus_backbone.bus.rpc import Requester
+from voltbus_backbone.bus.testing import MemoryBus, MemoryConsumer, MemoryRecord
 from voltbus_backbone.contract import registry
 from voltbus_backbone.contract.auth import (
     Authorize,
@@ -24,13 +26,11 @@ from voltbus_backbone.contract.registry import Topic
 from voltbus_backbone.contract.values import IdToken, Protocol
 from voltbus_backbone.errors import Unavailable
 from voltbus_backbone.observability import RECORDS
-from voltbus_backbone.rpc import Requester
-from voltbus_backbone.testing import MemoryBus, MemoryConsumer, MemoryRecord
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
-    from voltbus_backbone.envelope import Event, Headers, Record
+    from voltbus_backbone.bus.envelope import Event, Headers, Record
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 WAIT_S = 30.0

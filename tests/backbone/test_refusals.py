@@ -14,17 +14,17 @@ import pytest_asyncio
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from voltbus_backbone.bounds import RECORD_BYTES, TOPIC_MESSAGE_BYTES, record_bytes
+from voltbus_backbone.bus.envelope import Record
+from voltbus_backbone.bus.kafka import Publisher, read_all
+from voltbus_backbone.bus.testing import MemoryBus
 from voltbus_backbone.contract.registry import Topic
-from voltbus_backbone.envelope import Record
 from voltbus_backbone.errors import RefusalReason, Refused, Unavailable
-from voltbus_backbone.kafka import Publisher, read_all
 from voltbus_backbone.observability import REFUSED
-from voltbus_backbone.testing import MemoryBus
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from voltbus_backbone.bus import Publishing
+    from voltbus_backbone.bus.ports import Publishing
     from voltbus_backbone.settings import KafkaSettings
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

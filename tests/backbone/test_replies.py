@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from voltbus_backbone.bus.envelope import Asking
+from voltbus_backbone.bus.replies import ReplyAddresses, reply_topics
 from voltbus_backbone.contract.registry import Topic
-from voltbus_backbone.envelope import Asking
 from voltbus_backbone.errors import SettingsError, Unavailable
-from voltbus_backbone.replies import ReplyAddresses, reply_topics
 
 INBOX = "voltbus.gateway.inbox"
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from voltbus_backbone.errors import Problem
-from voltbus_backbone.rest import (
+from voltbus_backbone.rest.conventions import (
     Idempotency,
     Paging,
     StoredAnswer,

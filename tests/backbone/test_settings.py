@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
+from voltbus_backbone.bus.kafka.client import client_options
 from voltbus_backbone.errors import SettingsError
-from voltbus_backbone.kafka.client import client_options
 from voltbus_backbone.settings import KafkaSettings, ServiceSettings, load
 
 

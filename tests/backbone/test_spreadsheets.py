@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voltbus_backbone.spreadsheets import guard_cell, read_cell
+from voltbus_backbone.values.spreadsheets import guard_cell, read_cell
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,10 @@ import pytest
 
 from breaking_service import BREAKS, HANGS
 from operating import until
-from voltbus_backbone import envelope
+from voltbus_backbone.bus import envelope
+from voltbus_backbone.bus.kafka import Publisher
 from voltbus_backbone.contract.auth import StationLogin
 from voltbus_backbone.contract.registry import STATION_LOGIN
-from voltbus_backbone.kafka import Publisher
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

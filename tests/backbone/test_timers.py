@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 import uvloop
 
+from voltbus_backbone.bus.rpc import Requester
+from voltbus_backbone.bus.testing import MemoryBus
 from voltbus_backbone.contract.auth import StationLogin
 from voltbus_backbone.contract.registry import STATION_LOGIN
 from voltbus_backbone.errors import DeadlineExceeded
-from voltbus_backbone.rpc import Requester
-from voltbus_backbone.testing import MemoryBus
 from voltbus_backbone.timers import Timer
 
 if TYPE_CHECKING:

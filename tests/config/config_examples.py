@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema_rs
 
-from voltbus_backbone import envelope
+from voltbus_backbone.bus import envelope
+from voltbus_backbone.bus.envelope import Asking
 from voltbus_backbone.contract.values import Protocol
-from voltbus_backbone.envelope import Asking
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from voltbus_backbone.bus.envelope import Event
     from voltbus_backbone.contract.registry import MessageType
     from voltbus_backbone.contract.values import Message
-    from voltbus_backbone.envelope import Event
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)  # a Monday; 14:00 in Stockholm
 EVERY_PROTOCOL = list(Protocol)

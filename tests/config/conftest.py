@@ -16,8 +16,9 @@ from pydantic import SecretStr
 
 from config.config_examples import NOW, event
 from voltbus.embedded.keys import make_keys, operator_token
-from voltbus_backbone import envelope, http
-from voltbus_backbone.access import Operators
+from voltbus_backbone import rest as http
+from voltbus_backbone.bus import envelope
+from voltbus_backbone.bus.testing import MemoryBus
 from voltbus_backbone.contract import registry
 from voltbus_backbone.contract.auth import TokenFound
 from voltbus_backbone.contract.config import Boot, BootAnswer, CallEnded, CallOutcome
@@ -25,9 +26,9 @@ from voltbus_backbone.contract.gateway import SendCall
 from voltbus_backbone.contract.registry import Topic
 from voltbus_backbone.contract.stations import StationConnected, StationDisconnected
 from voltbus_backbone.contract.values import Protocol
-from voltbus_backbone.outbox import Outbox
-from voltbus_backbone.store import open_database
-from voltbus_backbone.testing import MemoryBus
+from voltbus_backbone.mongo.outbox import Outbox
+from voltbus_backbone.mongo.store import open_database
+from voltbus_backbone.rest.access import Operators
 from voltbus_config import api
 from voltbus_config.__main__ import terms
 from voltbus_config.handlers.agreements import Agreements
@@ -44,9 +45,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from pathlib import Path
 
+    from voltbus_backbone.bus.envelope import Event
     from voltbus_backbone.contract.values import Message
-    from voltbus_backbone.envelope import Event
-    from voltbus_backbone.store import Database
+    from voltbus_backbone.mongo.store import Database
 
 SCOPES = "stations:read stations:write commands:read commands:write audit:read"
 

@@ -24,7 +24,7 @@ from voltbus_backbone.contract.config import (
 from voltbus_backbone.contract.gateway import SendCall
 from voltbus_backbone.contract.stations import StationState
 from voltbus_backbone.contract.values import OpeningHours, Protocol
-from voltbus_backbone.hours import is_open, next_change
+from voltbus_backbone.values.hours import is_open, next_change
 from voltbus_config.domain import commands as life
 from voltbus_config.domain.boot_requests import MOST_ATTEMPTS, owes_boot
 from voltbus_config.domain.commands import Purpose

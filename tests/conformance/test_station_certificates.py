@@ -19,8 +19,8 @@ from station_authority import AuthorityProcess, own_context
 from voltbus.embedded.ports import free_ports
 from voltbus.embedded.stack import temporary_stack
 from voltbus.simulator import RefusedError, make_station
+from voltbus_backbone.bus.kafka import Tail
 from voltbus_backbone.contract.registry import CERTIFICATE_MADE, Topic
-from voltbus_backbone.kafka import Tail
 from voltbus_backbone.settings import KafkaSettings
 
 if TYPE_CHECKING:

@@ -20,8 +20,9 @@ from voltbus_agreements.domain.agreement import Policy
 from voltbus_agreements.domain.refusals import InvalidTerms
 from voltbus_auth.domain import account
 from voltbus_auth.domain.record import fold, open_record
-from voltbus_backbone import bounds, envelope
+from voltbus_backbone import bounds
 from voltbus_backbone.bounds import RECORD_BYTES, record_bytes
+from voltbus_backbone.bus import envelope
 from voltbus_backbone.contract import registry
 from voltbus_backbone.contract.agreements import RetrieveAgreementAnswer
 from voltbus_backbone.contract.auth import Phase, TransactionMessage
@@ -30,12 +31,12 @@ from voltbus_backbone.contract.stations import StationReported
 from voltbus_backbone.contract.values import Protocol
 from voltbus_config.domain import commands, emissions, sizes
 from voltbus_config.domain.connections import Connection
-from voltbus_gateway.domain.session.errors import CallFailed
-from voltbus_gateway.domain.session.frames import Call, decode
-from voltbus_gateway.domain.session.schemas import check_request
 from voltbus_gateway.domain.translation.fitting import fitted, shrunk
 from voltbus_gateway.domain.translation.route import Context, Mode, fact_id
 from voltbus_gateway.domain.translation.routes import route_of
+from voltbus_gateway.domain.wire.errors import CallFailed
+from voltbus_gateway.domain.wire.frames import Call, decode
+from voltbus_gateway.domain.wire.schemas import check_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable

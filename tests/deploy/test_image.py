@@ -93,7 +93,7 @@ def test_the_image_has_all_that_its_commands_import() -> None:
             *(sys.executable, "-c", PROBE, ",".join(sorted(modules))),
             *(f"voltbus_{service}.__main__" for service in SERVICES),
             *("voltbus.__main__", "voltbus.embedded.topics", "voltbus.embedded.keys"),
-            "voltbus_backbone.kafka",
+            "voltbus_backbone.bus.kafka",
         ],
         capture_output=True,
         text=True,

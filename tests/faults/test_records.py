@@ -16,11 +16,11 @@ from fuzz.records_made import DEEP, seeds, varied
 from operating import until
 from raw_batches import CODECS, HEAD, batch, compress, packed, squeezed_zeros, store, zeros
 from voltbus.embedded.services import SERVICES
-from voltbus_backbone import envelope
+from voltbus_backbone.bus import envelope
+from voltbus_backbone.bus.dead_letters import letter_of
+from voltbus_backbone.bus.kafka import Tail, read_all
 from voltbus_backbone.contract.pushed import PutToken
 from voltbus_backbone.contract.registry import PUT_TOKEN, Topic
-from voltbus_backbone.dead_letters import letter_of
-from voltbus_backbone.kafka import Tail, read_all
 from voltbus_backbone.settings import KafkaSettings
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from operating import Operator
     from voltbus.embedded.stack import Stack
-    from voltbus_backbone.envelope import Headers
+    from voltbus_backbone.bus.envelope import Headers
 
 pytestmark = pytest.mark.stack
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from fuzz.frames_made import DEEP, GARBAGE, JUNK, PENDING, mutated, places, scratched, sound
 from fuzz.judging import Judge
 from voltbus_backbone.contract.values import Protocol
-from voltbus_gateway.domain.session.schemas import UNANSWERED, actions, preload
 from voltbus_gateway.domain.session.session import Session
+from voltbus_gateway.domain.wire.schemas import UNANSWERED, actions, preload
 
 if TYPE_CHECKING:
     import random

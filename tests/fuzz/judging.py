@@ -16,14 +16,14 @@ from relaxed import relaxed_validator
 from voltbus_backbone.contract.config import CallOutcome
 from voltbus_backbone.contract.values import Protocol
 from voltbus_gateway.domain.repairs.reading import Facts
-from voltbus_gateway.domain.session.errors import CallFailed, ErrorCode
-from voltbus_gateway.domain.session.frames import Call
-from voltbus_gateway.domain.session.schemas import check_request
 from voltbus_gateway.domain.session.session import Dispatch, Effects, Ended, Session, Write
-from voltbus_gateway.domain.translation.limits import storable
 from voltbus_gateway.domain.translation.route import Context, fact_id
 from voltbus_gateway.domain.translation.routes import route_of
 from voltbus_gateway.domain.translation.translation import translate
+from voltbus_gateway.domain.wire.errors import CallFailed, ErrorCode
+from voltbus_gateway.domain.wire.frames import Call
+from voltbus_gateway.domain.wire.limits import storable
+from voltbus_gateway.domain.wire.schemas import check_request
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TIME = {"currentTime": "2026-03-01T12:00:00.000Z"}

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from fuzz.records_made import FOREIGN, MINE, NOW, PREFIX, SECRET, Case
-from voltbus_backbone import dead_letters, envelope
 from voltbus_backbone.bounds import RECORD_BYTES, record_bytes
+from voltbus_backbone.bus import dead_letters, envelope
+from voltbus_backbone.bus.intake import Intake
+from voltbus_backbone.bus.replies import reply_topics
+from voltbus_backbone.bus.rpc import Requester
+from voltbus_backbone.bus.testing import PARTITIONS, MemoryBus, MemoryRecord
 from voltbus_backbone.contract.registry import FAULT, TYPES, Fault, Topic
 from voltbus_backbone.errors import VoltbusError
-from voltbus_backbone.intake import Intake
-from voltbus_backbone.replies import reply_topics
-from voltbus_backbone.rpc import Requester
-from voltbus_backbone.testing import PARTITIONS, MemoryBus, MemoryRecord
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
+    from voltbus_backbone.bus.envelope import Event, Record
     from voltbus_backbone.contract.values import Message
-    from voltbus_backbone.envelope import Event, Record
 
 _LETTERS = Topic.AUTH_DEAD_LETTER
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from fuzz.frames_made import JUNK, mutated, places
-from voltbus_backbone import envelope
+from voltbus_backbone.bus import envelope
 from voltbus_backbone.contract.registry import TYPES, Topic
 from voltbus_backbone.contract_docs.examples import example_of
 

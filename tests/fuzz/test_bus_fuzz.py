@@ -11,17 +11,17 @@ import pytest
 from fuzz.bus import fuzz, main
 from fuzz.records_judged import Judge
 from fuzz.records_made import NOW, Case, seeds, varied
-from voltbus_backbone import envelope
-from voltbus_backbone.consumption import Consumption, Loop
+from voltbus_backbone.bus import envelope
+from voltbus_backbone.bus.consumption import Consumption, Loop
+from voltbus_backbone.bus.testing import MemoryBus, MemoryConsumer, MemoryRecord
 from voltbus_backbone.contract import registry
 from voltbus_backbone.contract.auth import StationLogin
 from voltbus_backbone.contract.registry import Topic
-from voltbus_backbone.testing import MemoryBus, MemoryConsumer, MemoryRecord
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from voltbus_backbone.envelope import Event, Record
+    from voltbus_backbone.bus.envelope import Event, Record
 
 WAIT_S = 60.0
 REQUESTS = Topic.AUTH_REQUESTS

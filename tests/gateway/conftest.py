@@ -11,7 +11,7 @@ from gateway.stage import Stage
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from voltbus_backbone.testing import MemoryBus
+    from voltbus_backbone.bus.testing import MemoryBus
 
 
 @pytest_asyncio.fixture

@@ -15,12 +15,12 @@ from urllib.parse import quote
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from voltbus_backbone import envelope
+from voltbus_backbone.bus import envelope
+from voltbus_backbone.bus.rpc import Requester
+from voltbus_backbone.bus.testing import MemoryBus
 from voltbus_backbone.contract import auth, config, gateway, registry
 from voltbus_backbone.contract.registry import Topic
 from voltbus_backbone.contract.values import AuthorizationStatus
-from voltbus_backbone.rpc import Requester
-from voltbus_backbone.testing import MemoryBus
 from voltbus_gateway.gateway import Gateway
 from voltbus_gateway.settings import Settings
 from voltbus_gateway.sockets.station_socket import StationSocket
@@ -28,8 +28,8 @@ from voltbus_gateway.sockets.station_socket import StationSocket
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
+    from voltbus_backbone.bus.envelope import Event, Record
     from voltbus_backbone.contract.values import Message
-    from voltbus_backbone.envelope import Event, Record
 
 PASSWORD = "example-password-0001"
 SALT = "00112233"

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from voltbus_backbone.access import Caller
 from voltbus_backbone.errors import Problem
-from voltbus_backbone.http import build_app, include
+from voltbus_backbone.rest import build_app, include
+from voltbus_backbone.rest.access import Caller
 from voltbus_gateway import api
 
 if TYPE_CHECKING:
     from gateway.stage import Stage
-    from voltbus_backbone.access import Operators
+    from voltbus_backbone.rest.access import Operators
 
 
 class Scopes:

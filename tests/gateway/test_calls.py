@@ -17,7 +17,7 @@ from voltbus_backbone.contract.values import AuthorizationStatus
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from voltbus_backbone.envelope import Event
+    from voltbus_backbone.bus.envelope import Event
 
 BOOT_16 = {"chargePointVendor": "Acme", "chargePointModel": "One"}
 BOOT_2 = {

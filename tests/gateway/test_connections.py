@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.stage import GATEWAY_ID, Stage, known_station, soon
+from voltbus_backbone.bus.testing import MemoryBus
 from voltbus_backbone.contract import registry
 from voltbus_backbone.contract.config import CallOutcome
 from voltbus_backbone.contract.values import Protocol
 from voltbus_backbone.errors import Unavailable
-from voltbus_backbone.testing import MemoryBus
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from voltbus_backbone.bus.envelope import Record
     from voltbus_backbone.contract.stations import GatewayBeat
-    from voltbus_backbone.envelope import Record
 
 
 def log_of(stage: Stage, station_id: str) -> list[tuple[str, str]]:

@@ -19,21 +19,21 @@ from websockets.typing import Subprotocol
 
 from gateway.stage import PASSWORD, Services, Station, basic, known_station, soon
 from voltbus.embedded.ports import free_ports
-from voltbus_backbone.consumption import Consumption, Loop
+from voltbus_backbone.bus.consumption import Consumption, Loop
+from voltbus_backbone.bus.kafka import GroupConsumer, Publisher, Tail
+from voltbus_backbone.bus.replies import ReplyAddresses, reply_topics
+from voltbus_backbone.bus.testing import MemoryBus
 from voltbus_backbone.contract import registry
 from voltbus_backbone.contract.registry import Topic
 from voltbus_backbone.contract.values import AuthorizationStatus
 from voltbus_backbone.errors import SettingsError
-from voltbus_backbone.kafka import GroupConsumer, Publisher, Tail
-from voltbus_backbone.replies import ReplyAddresses, reply_topics
 from voltbus_backbone.settings import load
-from voltbus_backbone.testing import MemoryBus
 from voltbus_gateway.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from voltbus_backbone.envelope import Event, Record
+    from voltbus_backbone.bus.envelope import Event, Record
     from voltbus_backbone.settings import KafkaSettings
 
 DEADLINE_S = 90.0

@@ -15,7 +15,7 @@ from voltbus_gateway.pulse import OnTime, Pulse
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from voltbus_backbone.envelope import Record
+    from voltbus_backbone.bus.envelope import Record
 
 LOOK_S = 0.25
 OUTAGE_S = 5.0

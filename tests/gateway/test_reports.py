@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.stage import DEADLINE_S, Stage, soon
 from gateway.test_calls import START_16, STATUS_16, STOP_16
-from voltbus_backbone import envelope
+from voltbus_backbone.bus import envelope
+from voltbus_backbone.bus.dead_letters import letter_of
+from voltbus_backbone.bus.envelope import Record
+from voltbus_backbone.bus.testing import MemoryBus
 from voltbus_backbone.contract import registry
 from voltbus_backbone.contract.registry import Topic
-from voltbus_backbone.dead_letters import letter_of
-from voltbus_backbone.envelope import Record
-from voltbus_backbone.testing import MemoryBus
 from voltbus_gateway.reports.reports import Reports
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from voltbus_backbone.dead_letters import Letter
+    from voltbus_backbone.bus.dead_letters import Letter
 
 
 class Counting(MemoryBus):

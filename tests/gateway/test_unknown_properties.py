@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
-from voltbus_gateway.domain.session.schemas import Extras
+from voltbus_gateway.domain.wire.schemas import Extras
 from voltbus_gateway.metrics import DROPPED
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient
 
 from voltbus.embedded.services import SERVICES
-from voltbus_backbone.kafka import read_all
+from voltbus_backbone.bus.kafka import read_all
+from voltbus_backbone.bus.topics import HOUR_MS, PLANS
 from voltbus_backbone.settings import KafkaSettings
-from voltbus_backbone.topics import HOUR_MS, PLANS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -17,9 +17,9 @@ from websockets.typing import Subprotocol
 
 from operating import DEADLINE_S, until
 from voltbus.simulator import SUBPROTOCOLS, make_station
-from voltbus_backbone import envelope
+from voltbus_backbone.bus import envelope
+from voltbus_backbone.bus.kafka import Publisher, Tail
 from voltbus_backbone.contract.registry import Topic
-from voltbus_backbone.kafka import Publisher, Tail
 from voltbus_backbone.settings import KafkaSettings
 
 if TYPE_CHECKING:

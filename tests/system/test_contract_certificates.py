@@ -16,10 +16,10 @@ from auth.plug_and_charge.pki import Pki, pem
 from auth.plug_and_charge.responding import responding
 from contracts_shown import a_contract_id, authorize, contract, hash_data, trust
 from operating import until
-from voltbus_backbone import envelope
+from voltbus_backbone.bus import envelope
+from voltbus_backbone.bus.kafka import Publisher, Tail
 from voltbus_backbone.contract.auth import GetEvCertificateAnswer
 from voltbus_backbone.contract.registry import EV_CERTIFICATE_ANSWER, Topic
-from voltbus_backbone.kafka import Publisher, Tail
 from voltbus_backbone.settings import KafkaSettings
 
 if TYPE_CHECKING:

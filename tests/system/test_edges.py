@@ -26,8 +26,8 @@ from websockets.typing import Subprotocol
 from operating import DEADLINE_S, until
 from voltbus.simulator import SUBPROTOCOLS
 from voltbus_backbone.bounds import COMMAND_BYTES, FRAME_BYTES
+from voltbus_backbone.bus.kafka import Publisher
 from voltbus_backbone.contract.registry import Topic
-from voltbus_backbone.kafka import Publisher
 from voltbus_backbone.settings import KafkaSettings
 
 if TYPE_CHECKING:

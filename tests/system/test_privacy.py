@@ -18,9 +18,9 @@ from pymongo import MongoClient
 from system.hunting import SHORT_LIVED, Found, Hunt, places, spellings
 from system.whole_run import Life, Run, at_the_desk, on_the_bus
 from voltbus.embedded.stack import temporary_stack
+from voltbus_backbone.bus.envelope import Record
+from voltbus_backbone.bus.kafka import Publisher
 from voltbus_backbone.contract.registry import Topic
-from voltbus_backbone.envelope import Record
-from voltbus_backbone.kafka import Publisher
 from voltbus_backbone.settings import KafkaSettings
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from operating import until
+from voltbus_backbone.bus.kafka import PartitionReader, Publisher
+from voltbus_backbone.bus.rpc import Requester
 from voltbus_backbone.contract.pushed import PutToken, PutTokenAnswer, RemoveToken
 from voltbus_backbone.contract.registry import PUT_TOKEN, REMOVE_TOKEN
 from voltbus_backbone.errors import Unavailable
-from voltbus_backbone.kafka import PartitionReader, Publisher
-from voltbus_backbone.rpc import Requester
 from voltbus_backbone.settings import KafkaSettings
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from operating import PUBLIC, until
-from voltbus_backbone.kafka import read_all
+from voltbus_backbone.bus.kafka import read_all
 from voltbus_backbone.settings import KafkaSettings
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from ocpp.exceptions import InternalError
 
 from operating import PUBLIC, until
 from voltbus.simulator import Options
-from voltbus_backbone.kafka import read_all
+from voltbus_backbone.bus.kafka import read_all
 from voltbus_backbone.settings import KafkaSettings
 
 if TYPE_CHECKING:

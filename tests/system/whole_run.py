@@ -13,9 +13,9 @@ import pytest
 from auth.plug_and_charge.pki import Pki
 from operating import Method, Operator, until
 from voltbus.simulator import CallFailedError, RefusedError
+from voltbus_backbone.bus.envelope import Record
+from voltbus_backbone.bus.kafka import Publisher
 from voltbus_backbone.contract.registry import Topic
-from voltbus_backbone.envelope import Record
-from voltbus_backbone.kafka import Publisher
 from voltbus_backbone.settings import KafkaSettings
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 
-from voltbus_backbone import envelope
+from voltbus_backbone.bus import envelope
+from voltbus_backbone.bus.dead_letters import again, letter_of
+from voltbus_backbone.bus.kafka import Publisher, ensure_topics, read_all
 from voltbus_backbone.contract.registry import Topic
-from voltbus_backbone.dead_letters import again, letter_of
 from voltbus_backbone.errors import InvalidRecord
-from voltbus_backbone.kafka import Publisher, ensure_topics, read_all
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -18,8 +18,8 @@ from voltbus.demo.scenario import cast
 from voltbus.demo.summary import events_table, percentile, stations_table
 from voltbus.simulator import Transaction
 from voltbus.terminal import Console
-from voltbus_backbone import hours
 from voltbus_backbone.contract.values import OpeningHours
+from voltbus_backbone.values import hours
 
 YEAR = (datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 12, 31, tzinfo=UTC))
 

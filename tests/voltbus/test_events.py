@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from voltbus.__main__ import run
+from voltbus_backbone.bus.envelope import event
+from voltbus_backbone.bus.kafka import Publisher
 from voltbus_backbone.contract.registry import STATION_BOOTED
 from voltbus_backbone.contract.stations import StationBooted
 from voltbus_backbone.contract.values import Protocol
-from voltbus_backbone.envelope import event
-from voltbus_backbone.kafka import Publisher
 
 if TYPE_CHECKING:
     from pathlib import Path

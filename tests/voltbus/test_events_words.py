@@ -11,8 +11,8 @@ from voltbus.events.feed import PUBLIC_TOPICS, Choice, body, line, structured
 from voltbus.events.table import show_header, show_line
 from voltbus.events.words import _TABLE, short_type, words
 from voltbus.terminal import Console
+from voltbus_backbone.bus.envelope import Event
 from voltbus_backbone.contract.registry import TYPES
-from voltbus_backbone.envelope import Event
 
 
 def event(kind: str, subject: str = "CP-1", **data: object) -> Event:

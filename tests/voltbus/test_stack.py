@@ -19,7 +19,7 @@ from voltbus.embedded.mongod import ADMIN, check_replica_set
 from voltbus.embedded.services import SERVICES
 from voltbus.embedded.topics import make_topics
 from voltbus.errors import CommandError
-from voltbus_backbone.kafka import ensure_topics
+from voltbus_backbone.bus.kafka import ensure_topics
 from voltbus_backbone.settings import KafkaSettings
 from voltbus_watching import is_running
 

@@ -19,17 +19,17 @@ from voltbus_auth.domain.credentials import Credentials, fast_verifier
 from voltbus_auth.handlers.changes import Following
 from voltbus_auth.handlers.conductor import Conductor
 from voltbus_auth.store.changes import Move, OvertakenError
-from voltbus_backbone import envelope
+from voltbus_backbone.bus import envelope
 from voltbus_backbone.contract.config import CommandStatus
 from voltbus_backbone.contract.registry import COMMAND_CHANGED, STATION_CONNECTED, Topic
 from voltbus_backbone.errors import Unavailable
 
 if TYPE_CHECKING:
     from auth.conftest import Clock, Served
+    from voltbus_backbone.bus.envelope import Event
+    from voltbus_backbone.bus.testing import MemoryBus
     from voltbus_backbone.contract.registry import MessageType
     from voltbus_backbone.contract.values import Message
-    from voltbus_backbone.envelope import Event
-    from voltbus_backbone.testing import MemoryBus
 
 pytestmark = pytest.mark.stack
 

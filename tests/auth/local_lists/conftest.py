@@ -17,8 +17,8 @@ from voltbus_auth.domain.tokens import Token
 from voltbus_auth.handlers.local_lists.lists import LocalLists
 from voltbus_auth.handlers.projections import Projecting
 from voltbus_auth.store import Value
-from voltbus_backbone import http
-from voltbus_backbone.access import Operators
+from voltbus_backbone import rest as http
+from voltbus_backbone.bus.envelope import Event
 from voltbus_backbone.contract.config import CommandChanged, CommandRequested, CommandStatus
 from voltbus_backbone.contract.registry import (
     AGREEMENT_UPDATED,
@@ -40,7 +40,7 @@ from voltbus_backbone.contract.stations import (
     StationState,
 )
 from voltbus_backbone.contract.values import Protocol
-from voltbus_backbone.envelope import Event
+from voltbus_backbone.rest.access import Operators
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from voltbus_auth.domain.plug_and_charge.authorities import Authority
     from voltbus_auth.domain.plug_and_charge.revocation import Check, Told
     from voltbus_auth.handlers.knowledge import Knowledge
+    from voltbus_backbone.bus.envelope import Event
     from voltbus_backbone.contract.auth import Authorize, Decision
-    from voltbus_backbone.envelope import Event
 
 S = AuthorizationStatus
 PKI = Pki(NOW)

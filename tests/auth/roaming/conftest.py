@@ -14,7 +14,7 @@ from voltbus_backbone.contract.providers import Allowed, ProviderAuthorize, Prov
 
 if TYPE_CHECKING:
     from auth.conftest import Clock, Replica, Shelf
-    from voltbus_backbone.envelope import Event
+    from voltbus_backbone.bus.envelope import Event
 
 ROAMING = replace(POLICY, external=True)
 ALLOWED = ProviderAuthorizeAnswer(allowed=Allowed.ALLOWED)

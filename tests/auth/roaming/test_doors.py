@@ -19,6 +19,9 @@ from voltbus_auth.domain.breaker import LEFT_ALONE_S, MOST_FAILURES
 from voltbus_auth.external import Authorizer, Door
 from voltbus_auth.external.ocpi import OcpiDoor
 from voltbus_auth.external.topic import CertificateDoor, TopicDoor
+from voltbus_backbone.bus.envelope import reply
+from voltbus_backbone.bus.rpc import Requester
+from voltbus_backbone.bus.testing import MemoryBus
 from voltbus_backbone.contract.auth import GetEvCertificate, GetEvCertificateAnswer
 from voltbus_backbone.contract.providers import (
     Allowed,
@@ -35,15 +38,12 @@ from voltbus_backbone.contract.registry import (
     Topic,
 )
 from voltbus_backbone.contract.values import Protocol
-from voltbus_backbone.envelope import reply
 from voltbus_backbone.errors import Unavailable
-from voltbus_backbone.rpc import Requester
-from voltbus_backbone.testing import MemoryBus
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from voltbus_backbone.envelope import Event, Record
+    from voltbus_backbone.bus.envelope import Event, Record
 
 QUESTION = ProviderAuthorize(
     station_id=STATION,

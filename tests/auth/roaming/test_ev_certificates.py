@@ -19,7 +19,7 @@ from voltbus_backbone.errors import DeadlineExceeded
 if TYPE_CHECKING:
     from auth.conftest import Clock
     from auth.memory_store import MemoryStore
-    from voltbus_backbone.envelope import Event
+    from voltbus_backbone.bus.envelope import Event
 
 WISH = GetEvCertificate(
     station_id=STATION,

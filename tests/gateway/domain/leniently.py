@@ -12,8 +12,8 @@ from voltbus_gateway.domain.repairs.repair import sentences
 from voltbus_gateway.domain.session.session import Dispatch, Session, Write
 from voltbus_gateway.domain.translation.route import Context
 from voltbus_gateway.domain.translation.routes import route_of
-from voltbus_gateway.domain.translation.times import parse_time
 from voltbus_gateway.domain.translation.translation import translate
+from voltbus_gateway.domain.wire.times import parse_time
 
 if TYPE_CHECKING:
     from voltbus_backbone.contract.values import Protocol

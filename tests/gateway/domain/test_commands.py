@@ -7,15 +7,15 @@ from typing import Any
 import orjson
 import pytest
 
-from voltbus_backbone.actions import BOTH_WAYS
 from voltbus_backbone.contract.config import CallOutcome
 from voltbus_backbone.contract.values import Protocol
+from voltbus_backbone.values.actions import BOTH_WAYS
 from voltbus_gateway.domain.repairs.reading import Facts
 from voltbus_gateway.domain.session.commands import check_call, from_stations, to_stations
-from voltbus_gateway.domain.session.errors import CallFailed, ErrorCode
-from voltbus_gateway.domain.session.schemas import actions
 from voltbus_gateway.domain.session.session import Ended, Session, Write
-from voltbus_gateway.domain.translation.limits import storable
+from voltbus_gateway.domain.wire.errors import CallFailed, ErrorCode
+from voltbus_gateway.domain.wire.limits import storable
+from voltbus_gateway.domain.wire.schemas import actions
 
 V16, V201, V21 = Protocol.OCPP16, Protocol.OCPP201, Protocol.OCPP21
 

@@ -8,12 +8,12 @@ import pytest
 
 from voltbus_backbone.contract.auth import Decision, TransactionAnswer
 from voltbus_backbone.contract.values import AuthorizationStatus, IdToken, Protocol
-from voltbus_gateway.domain.session.errors import CallFailed, ErrorCode
-from voltbus_gateway.domain.session.schemas import check_response
 from voltbus_gateway.domain.translation import v16
 from voltbus_gateway.domain.translation.decisions import id_tag_info, id_token_info
 from voltbus_gateway.domain.translation.route import Context
-from voltbus_gateway.domain.translation.times import parse_time
+from voltbus_gateway.domain.wire.errors import CallFailed, ErrorCode
+from voltbus_gateway.domain.wire.schemas import check_response
+from voltbus_gateway.domain.wire.times import parse_time
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 S = AuthorizationStatus

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from voltbus_backbone.contract.values import Protocol
-from voltbus_gateway.domain.session.errors import CallFailed, ErrorCode, read_code
+from voltbus_gateway.domain.wire.errors import CallFailed, ErrorCode, read_code
 
 
 def test_16_spells_two_codes_otherwise() -> None:

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voltbus_backbone.contract.values import Protocol
-from voltbus_gateway.domain.session import frames
-from voltbus_gateway.domain.session.errors import ErrorCode
-from voltbus_gateway.domain.session.frames import (
+from voltbus_gateway.domain.wire import frames
+from voltbus_gateway.domain.wire.errors import ErrorCode
+from voltbus_gateway.domain.wire.frames import (
     Call,
     CallError,
     CallResult,

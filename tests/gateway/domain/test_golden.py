@@ -17,10 +17,10 @@ import pytest
 from voltbus_backbone.contract.registry import FAULT, TYPES
 from voltbus_backbone.contract.values import Protocol
 from voltbus_gateway.domain.session.commands import from_stations
-from voltbus_gateway.domain.session.frames import Call
-from voltbus_gateway.domain.session.schemas import check_request, check_response
 from voltbus_gateway.domain.translation.route import Context, Mode, fact_id
 from voltbus_gateway.domain.translation.routes import ROUTES, route_of
+from voltbus_gateway.domain.wire.frames import Call
+from voltbus_gateway.domain.wire.schemas import check_request, check_response
 
 GOLDEN = Path(__file__).parent / "golden"
 NOW = datetime(2026, 3, 1, 12, 0, 0, 500000, tzinfo=UTC)

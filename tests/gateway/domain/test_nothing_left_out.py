@@ -16,9 +16,9 @@ import pytest
 
 from voltbus_backbone.contract.values import Protocol
 from voltbus_gateway.domain.session.commands import from_stations
-from voltbus_gateway.domain.session.schemas import check_request
 from voltbus_gateway.domain.translation.route import Context
 from voltbus_gateway.domain.translation.routes import route_of
+from voltbus_gateway.domain.wire.schemas import check_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ import pytest
 from voltbus_backbone.contract.values import Protocol
 from voltbus_gateway.domain.translation.route import Context
 from voltbus_gateway.domain.translation.routes import route_of
-from voltbus_gateway.domain.translation.times import parse_time
+from voltbus_gateway.domain.wire.times import parse_time
 
 GOLDEN = Path(__file__).parent / "golden"
 NAMES = {"idTag", "idToken", "additionalIdToken"}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from voltbus_gateway.domain.session.errors import CallFailed, ErrorCode
 from voltbus_gateway.domain.session.registration import asked_by, check_call, may_send
+from voltbus_gateway.domain.wire.errors import CallFailed, ErrorCode
 
 
 @pytest.mark.parametrize("registration", ["Accepted", "Pending", "Rejected", None])

@@ -12,7 +12,7 @@ import pytest
 from gateway.domain.leniently import NOW, refusal, told
 from voltbus_backbone.contract.values import Protocol
 from voltbus_gateway.domain.repairs.reading import Facts
-from voltbus_gateway.domain.translation.times import parse_time
+from voltbus_gateway.domain.wire.times import parse_time
 
 V16, V201, V21 = Protocol.OCPP16, Protocol.OCPP201, Protocol.OCPP21
 AT = "2026-03-01T11:00:00Z"

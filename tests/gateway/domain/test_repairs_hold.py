@@ -23,15 +23,15 @@ from voltbus_gateway.domain.repairs.mending import mend
 from voltbus_gateway.domain.repairs.reading import read_answer, read_fact
 from voltbus_gateway.domain.repairs.table import fact_rules, facts
 from voltbus_gateway.domain.session.commands import to_stations
-from voltbus_gateway.domain.session.errors import CallFailed, ErrorCode
-from voltbus_gateway.domain.session.schemas import Kind, check_request, load_schema
 from voltbus_gateway.domain.session.session import Ended, Session
-from voltbus_gateway.domain.translation.limits import storable
+from voltbus_gateway.domain.wire.errors import CallFailed, ErrorCode
+from voltbus_gateway.domain.wire.limits import storable
+from voltbus_gateway.domain.wire.schemas import Kind, check_request, load_schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from voltbus_gateway.domain.session.frames import Payload
+    from voltbus_gateway.domain.wire.frames import Payload
 
     Draw = Callable[[st.SearchStrategy[Any]], Any]
 

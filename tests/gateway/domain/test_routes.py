@@ -10,12 +10,12 @@ import msgspec
 import pytest
 
 from voltbus_backbone.contract.values import Protocol
-from voltbus_gateway.domain.session.errors import CallFailed, ErrorCode
-from voltbus_gateway.domain.session.frames import Call
-from voltbus_gateway.domain.session.schemas import check_request
 from voltbus_gateway.domain.translation.route import Context, Mode, fact_id
 from voltbus_gateway.domain.translation.routes import ROUTES, route_of
 from voltbus_gateway.domain.translation.routes_page import page
+from voltbus_gateway.domain.wire.errors import CallFailed, ErrorCode
+from voltbus_gateway.domain.wire.frames import Call
+from voltbus_gateway.domain.wire.schemas import check_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable

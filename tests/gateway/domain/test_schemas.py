@@ -10,8 +10,8 @@ import orjson
 import pytest
 
 from voltbus_backbone.contract.values import Protocol
-from voltbus_gateway.domain.session.errors import CallFailed, ErrorCode
-from voltbus_gateway.domain.session.schemas import (
+from voltbus_gateway.domain.wire.errors import CallFailed, ErrorCode
+from voltbus_gateway.domain.wire.schemas import (
     UNANSWERED,
     Extras,
     Kind,

@@ -10,10 +10,10 @@ import pytest
 
 from voltbus_backbone.contract.config import CallOutcome, RejectedBy
 from voltbus_backbone.contract.values import Protocol
-from voltbus_gateway.domain.session.errors import CallFailed, ErrorCode
-from voltbus_gateway.domain.session.frames import Call, Send
-from voltbus_gateway.domain.session.schemas import Extras
 from voltbus_gateway.domain.session.session import Dispatch, Effects, Ended, Session, Write
+from voltbus_gateway.domain.wire.errors import CallFailed, ErrorCode
+from voltbus_gateway.domain.wire.frames import Call, Send
+from voltbus_gateway.domain.wire.schemas import Extras
 
 V16, V201, V21 = Protocol.OCPP16, Protocol.OCPP201, Protocol.OCPP21
 TIME = {"currentTime": "2026-03-01T12:00:00.000Z"}

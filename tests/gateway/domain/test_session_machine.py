@@ -17,9 +17,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from voltbus_backbone.contract.config import CallOutcome
 from voltbus_backbone.contract.values import Protocol
-from voltbus_gateway.domain.session.errors import CallFailed, ErrorCode
-from voltbus_gateway.domain.session.frames import Call
 from voltbus_gateway.domain.session.session import Dispatch, Effects, Ended, Session, Write
+from voltbus_gateway.domain.wire.errors import CallFailed, ErrorCode
+from voltbus_gateway.domain.wire.frames import Call
 
 TIME = {"currentTime": "2026-03-01T12:00:00.000Z"}
 ANSWER_WITHIN = 20.0

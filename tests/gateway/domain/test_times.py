@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voltbus_gateway.domain.translation.times import format_time, is_time, parse_time
+from voltbus_gateway.domain.wire.times import format_time, is_time, parse_time
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 

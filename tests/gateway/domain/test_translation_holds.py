@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voltbus_backbone.contract.values import Protocol
-from voltbus_gateway.domain.session.errors import CallFailed
-from voltbus_gateway.domain.session.frames import Call
-from voltbus_gateway.domain.session.schemas import Extras, check_request
 from voltbus_gateway.domain.session.session import Session
 from voltbus_gateway.domain.translation.route import Context, fact_id
 from voltbus_gateway.domain.translation.routes import route_of
-from voltbus_gateway.domain.translation.times import parse_time
+from voltbus_gateway.domain.wire.errors import CallFailed
+from voltbus_gateway.domain.wire.frames import Call
+from voltbus_gateway.domain.wire.schemas import Extras, check_request
+from voltbus_gateway.domain.wire.times import parse_time
 
 GOLDEN = Path(__file__).parent / "golden"
 NOW = parse_time("2026-03-01T12:00:00Z")

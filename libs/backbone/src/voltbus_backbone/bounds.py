@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from voltbus_backbone.envelope import Headers
+    from voltbus_backbone.bus.envelope import Headers
 
 # Kafka's own default (message.max.bytes), which our topics state as max.message.bytes, so that a
 # broker with another default keeps them alike. It counts a batch, as it is stored.

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from voltbus_backbone.envelope import Record
+    from voltbus_backbone.bus.envelope import Record
 
 
 class VoltbusError(Exception):

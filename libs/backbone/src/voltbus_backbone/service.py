@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import structlog
 import uvloop
 
-from voltbus_backbone import http
-from voltbus_backbone.access import Operators
-from voltbus_backbone.consumption import Consumption, Loop
+from voltbus_backbone import rest as http
+from voltbus_backbone.bus.consumption import Consumption, Loop
+from voltbus_backbone.bus.kafka import GroupConsumer, PartitionReader, Publisher
+from voltbus_backbone.bus.replies import ReplyAddresses, reply_topics
+from voltbus_backbone.bus.rpc import Requester
 from voltbus_backbone.contract.registry import Topic
 from voltbus_backbone.errors import SettingsError, Unavailable, VoltbusError
-from voltbus_backbone.http.server import make_server
-from voltbus_backbone.kafka import GroupConsumer, PartitionReader, Publisher
 from voltbus_backbone.observability import READY, log_to_stderr
-from voltbus_backbone.replies import ReplyAddresses, reply_topics
-from voltbus_backbone.rpc import Requester
+from voltbus_backbone.rest.access import Operators
+from voltbus_backbone.rest.server import make_server
 from voltbus_backbone.settings import ServiceSettings, load
 from voltbus_backbone.supervision import Supervised
 
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
     from fastapi import APIRouter
 
-    from voltbus_backbone.bus import Inbox
-    from voltbus_backbone.envelope import Event
-    from voltbus_backbone.http.app import RestKeeping
+    from voltbus_backbone.bus.envelope import Event
+    from voltbus_backbone.bus.ports import Inbox
+    from voltbus_backbone.rest.app import RestKeeping
 
 log = structlog.get_logger(__name__)
 

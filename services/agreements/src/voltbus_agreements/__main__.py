@@ -12,10 +12,10 @@ from voltbus_agreements.handlers import Handlers
 from voltbus_agreements.settings import Settings
 from voltbus_agreements.store import Store
 from voltbus_backbone.contract.registry import Topic
-from voltbus_backbone.outbox import Outbox
-from voltbus_backbone.rest_store import RestStore
+from voltbus_backbone.mongo.outbox import Outbox
+from voltbus_backbone.mongo.rest_store import RestStore
+from voltbus_backbone.mongo.store import open_database
 from voltbus_backbone.service import Parts, main
-from voltbus_backbone.store import open_database
 
 if TYPE_CHECKING:
     from voltbus_backbone.service import Runtime

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from voltbus_agreements.domain.agreement import Happening
-from voltbus_backbone import envelope
+from voltbus_backbone.bus import envelope
 from voltbus_backbone.contract import registry
 
 if TYPE_CHECKING:
     from voltbus_agreements.domain.agreement import Change
-    from voltbus_backbone.envelope import Record
+    from voltbus_backbone.bus.envelope import Record
 
 _ROWS = {
     Happening.CREATED: registry.AGREEMENT_CREATED,

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from voltbus_agreements.domain.usage import session_of
-from voltbus_backbone import envelope
-from voltbus_backbone.consumption import Consumption
+from voltbus_backbone.bus import envelope
+from voltbus_backbone.bus.consumption import Consumption
 from voltbus_backbone.contract.agreements import RetrieveAgreementAnswer
 from voltbus_backbone.contract.registry import (
     RETRIEVE_AGREEMENT,
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from voltbus_agreements.store import Store
-    from voltbus_backbone.envelope import Event, Record
+    from voltbus_backbone.bus.envelope import Event, Record
 
 
 @dataclass(frozen=True)

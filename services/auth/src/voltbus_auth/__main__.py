@@ -36,7 +36,7 @@ from voltbus_auth.ocsp import Responders
 from voltbus_auth.settings import Settings, Way, token_key
 from voltbus_auth.signing import signer
 from voltbus_auth.store import Store
-from voltbus_backbone.consumption import Consumption
+from voltbus_backbone.bus.consumption import Consumption
 from voltbus_backbone.contract.registry import Topic
 from voltbus_backbone.lookout import Lookout
 from voltbus_backbone.service import Parts, Runtime, main

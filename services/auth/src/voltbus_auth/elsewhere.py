@@ -16,7 +16,7 @@ from voltbus_auth.external.ocpi import OcpiDoor
 from voltbus_auth.external.topic import CertificateDoor, TopicDoor
 from voltbus_auth.handlers import ev_certificates, external, pushed_tokens
 from voltbus_auth.settings import Settings, Way
-from voltbus_backbone.consumption import Consumption
+from voltbus_backbone.bus.consumption import Consumption
 from voltbus_backbone.contract.registry import Topic
 from voltbus_backbone.errors import SettingsError
 from voltbus_backbone.tls import create_client_context

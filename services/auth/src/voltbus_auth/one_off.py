@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from typing import NoReturn
 
-    from voltbus_backbone.envelope import Record
+    from voltbus_backbone.bus.envelope import Record
 
     Work = Callable[[Store], Awaitable[int]]
 

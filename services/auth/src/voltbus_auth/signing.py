@@ -10,7 +10,7 @@ from cryptography import x509
 from voltbus_auth.domain.station_certificates.authority import read_authority
 from voltbus_auth.handlers.signers import BuiltIn, External
 from voltbus_backbone.errors import SettingsError
-from voltbus_backbone.foreign import refuse_unreadable
+from voltbus_backbone.values.foreign import refuse_unreadable
 
 if TYPE_CHECKING:
     from voltbus_auth.handlers.station_certificates import Signer

@@ -8,11 +8,11 @@ import secrets
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from voltbus_backbone.consumption import Consumption
+from voltbus_backbone.bus.consumption import Consumption
 from voltbus_backbone.contract.registry import Topic
-from voltbus_backbone.outbox import Outbox
+from voltbus_backbone.mongo.outbox import Outbox
+from voltbus_backbone.mongo.store import open_database
 from voltbus_backbone.service import Parts, Runtime, main
-from voltbus_backbone.store import open_database
 from voltbus_config import api
 from voltbus_config.domain.compile import Options
 from voltbus_config.domain.tending import Terms

@@ -9,8 +9,8 @@ import msgspec
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
-from voltbus_backbone.http import Router, scope
-from voltbus_backbone.rest import Paging
+from voltbus_backbone.rest import Router, scope
+from voltbus_backbone.rest.conventions import Paging
 
 if TYPE_CHECKING:
     from voltbus_gateway.connection.connection import Connection

@@ -10,14 +10,14 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from voltbus_backbone.bus import Publishing
+from voltbus_backbone.bus.ports import Publishing
 from voltbus_backbone.contract import values
 from voltbus_backbone.errors import Unavailable
 from voltbus_gateway.calls.handlers import Handlers
 from voltbus_gateway.commands.outgoing import OutgoingCalls
 from voltbus_gateway.connection.connection import GOING_AWAY, SERVICE_RESTART
 from voltbus_gateway.connection.flow import Flow
-from voltbus_gateway.domain.session.schemas import preload
+from voltbus_gateway.domain.wire.schemas import preload
 from voltbus_gateway.door.login import Door
 from voltbus_gateway.pulse import Pulse
 from voltbus_gateway.reports.contests import Contests
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from datetime import datetime
 
-    from voltbus_backbone.envelope import Event
-    from voltbus_backbone.rpc import Requester
+    from voltbus_backbone.bus.envelope import Event
+    from voltbus_backbone.bus.rpc import Requester
     from voltbus_gateway.settings import Settings
 
 # How the grace period is shared out: calls in flight, closing what is left, the last events.

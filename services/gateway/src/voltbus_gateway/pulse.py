@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from voltbus_backbone import envelope
+from voltbus_backbone.bus import envelope
 from voltbus_backbone.contract.registry import GATEWAY_BEAT
 from voltbus_backbone.contract.stations import GatewayBeat
 from voltbus_gateway.metrics import OUTAGE
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from voltbus_backbone.bus import Publishing
+    from voltbus_backbone.bus.ports import Publishing
 
 log = structlog.get_logger(__name__)
 

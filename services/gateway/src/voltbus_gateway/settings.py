@@ -10,7 +10,7 @@ from pydantic import Field, IPvAnyNetwork, field_validator, model_validator
 from voltbus_backbone.bounds import FRAME_BYTES
 from voltbus_backbone.settings import ServiceSettings
 from voltbus_gateway.domain.repairs.reading import Facts
-from voltbus_gateway.domain.session.schemas import Extras
+from voltbus_gateway.domain.wire.schemas import Extras
 
 
 class Settings(ServiceSettings):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from voltbus_backbone.bus.topics import DAY_MS, HOUR_MS, PLANS
 from voltbus_backbone.contract.registry import (
     SETTING_CHANGED,
     STATION_BOOTED,
@@ -12,7 +13,6 @@ from voltbus_backbone.contract.registry import (
     MessageType,
     Topic,
 )
-from voltbus_backbone.topics import DAY_MS, HOUR_MS, PLANS
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from pydantic import (
 from voltbus_agreements.domain.agreement import Agreement, Change
 from voltbus_agreements.domain.terms import Kind, Terms
 from voltbus_agreements.domain.usage import Session
-from voltbus_backbone.bodies import Time
 from voltbus_backbone.contract.agreements import AgreementStatus as Status
+from voltbus_backbone.rest.validation import Time
 
 _MOST = 1000  # entries of a list
 _INT64 = 2**63 - 1

@@ -9,9 +9,9 @@ from fastapi.exceptions import RequestValidationError
 
 from voltbus_agreements.api import bodies
 from voltbus_agreements.domain import ids, lifecycle, refusals
-from voltbus_backbone.bodies import checked
 from voltbus_backbone.errors import Problem, not_found
-from voltbus_backbone.rest import merge_patch, require_match
+from voltbus_backbone.rest.conventions import merge_patch, require_match
+from voltbus_backbone.rest.validation import checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

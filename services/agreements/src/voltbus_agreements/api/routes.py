@@ -15,13 +15,13 @@ from voltbus_agreements.domain.agreement import Agreement, Command
 from voltbus_agreements.domain.lifecycle import BY_CLOCK
 from voltbus_agreements.domain.terms import Kind
 from voltbus_agreements.store import Filters
-from voltbus_backbone import emaid
-from voltbus_backbone.bodies import Time
 from voltbus_backbone.contract.agreements import AgreementStatus as Status
 from voltbus_backbone.errors import Problem
-from voltbus_backbone.http import Router, body_of, scope
-from voltbus_backbone.http.bodies import LARGER_BODY_BYTES
-from voltbus_backbone.rest import SortedPaging, etag, page
+from voltbus_backbone.rest import Router, body_of, scope
+from voltbus_backbone.rest.bodies import LARGER_BODY_BYTES
+from voltbus_backbone.rest.conventions import SortedPaging, etag, page
+from voltbus_backbone.rest.validation import Time
+from voltbus_backbone.values import emaid
 
 READ, WRITE = "agreements:read", "agreements:write"
 MERGE_PATCH = "application/merge-patch+json"

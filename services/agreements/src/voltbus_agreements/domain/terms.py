@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from voltbus_agreements.domain.refusals import FieldError, InvalidTerms
-from voltbus_backbone import emaid, hours
 
 # Not only for the checker: the store rebuilds terms from documents by their annotations.
 from voltbus_backbone.contract.agreements import (
@@ -21,6 +20,7 @@ from voltbus_backbone.contract.agreements import (
     StationTerms,
 )
 from voltbus_backbone.contract.values import OpeningHours  # noqa: TC001 - as above
+from voltbus_backbone.values import emaid, hours
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,8 +14,8 @@ from voltbus_agreements.events import records_of
 from voltbus_agreements.store import documents
 from voltbus_agreements.store.transactions import committed
 from voltbus_backbone.contract.agreements import AgreementStatus as Status
-from voltbus_backbone.rest_store import find_page
-from voltbus_backbone.store import Reachable
+from voltbus_backbone.mongo.rest_store import find_page
+from voltbus_backbone.mongo.store import Reachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from voltbus_agreements.domain.agreement import Agreement, Change
     from voltbus_agreements.domain.usage import Session
     from voltbus_agreements.store.lists import Filters
-    from voltbus_backbone.outbox import Outbox
-    from voltbus_backbone.rest import Paging
-    from voltbus_backbone.store import Database
+    from voltbus_backbone.mongo.outbox import Outbox
+    from voltbus_backbone.mongo.store import Database
+    from voltbus_backbone.rest.conventions import Paging
 
 # Decides on the stored agreement and the energy used under it (Wh). None: nothing to change.
 Decide = "Callable[[Agreement, int], Change | None]"

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, TypeVar
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from voltbus_backbone.errors import Unavailable
-from voltbus_backbone.store import transaction
+from voltbus_backbone.mongo.store import transaction
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from motor.motor_asyncio import AsyncIOMotorClientSession
 
-    from voltbus_backbone.store import Database, Reachable
+    from voltbus_backbone.mongo.store import Database, Reachable
 
 T = TypeVar("T")
 

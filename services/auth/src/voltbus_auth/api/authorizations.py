@@ -16,8 +16,8 @@ from voltbus_auth.handlers.knowledge import Library
 from voltbus_auth.store import Store
 from voltbus_backbone.contract.values import AuthorizationStatus, IdToken
 from voltbus_backbone.errors import Problem
-from voltbus_backbone.http import Router, scope
-from voltbus_backbone.rest import Paging, page
+from voltbus_backbone.rest import Router, scope
+from voltbus_backbone.rest.conventions import Paging, page
 
 
 class DecisionFilters:

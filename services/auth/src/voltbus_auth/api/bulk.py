@@ -24,7 +24,7 @@ from voltbus_auth.domain.tokens import Token
 from voltbus_auth.store import Store
 from voltbus_backbone.contract.values import IdToken
 from voltbus_backbone.errors import Problem, Unavailable
-from voltbus_backbone.http import Router, body_of, no_idempotency, scope
+from voltbus_backbone.rest import Router, body_of, no_idempotency, scope
 
 NDJSON = "application/x-ndjson"
 CSV = "text/csv"

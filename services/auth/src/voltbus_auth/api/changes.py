@@ -15,8 +15,8 @@ from voltbus_auth.handlers.changes import write
 from voltbus_auth.store import Store
 from voltbus_auth.store.changes import OvertakenError
 from voltbus_backbone.errors import Problem, not_found
-from voltbus_backbone.http import Router, scope
-from voltbus_backbone.rest import SortedPaging, page
+from voltbus_backbone.rest import Router, scope
+from voltbus_backbone.rest.conventions import SortedPaging, page
 
 ChangeId = Annotated[str, Path(pattern=r"^[0-9a-z:.-]{1,128}$", description="Its id.")]
 

@@ -17,8 +17,8 @@ from voltbus_auth.domain.credentials import Credentials
 from voltbus_auth.store import Store
 from voltbus_backbone.contract.auth import PasswordVerifier
 from voltbus_backbone.errors import Problem, not_found
-from voltbus_backbone.http import Router, scope
-from voltbus_backbone.rest import etag
+from voltbus_backbone.rest import Router, scope
+from voltbus_backbone.rest.conventions import etag
 
 # A URL's last segment; at most 48 characters and no colon (OCPP 2.0.1 Part 4 §3.1.1).
 StationId = Annotated[str, Path(pattern=r"^[^:/\x00-\x1f]{1,48}$", description="OCPP identity.")]

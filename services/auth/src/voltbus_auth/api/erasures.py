@@ -15,8 +15,8 @@ from voltbus_auth.domain.intake import to_milliseconds
 from voltbus_auth.domain.tokens import Token
 from voltbus_auth.store import Store
 from voltbus_backbone.errors import Problem, not_found
-from voltbus_backbone.http import Router, WhoAsks, leave_out_resource, scope
-from voltbus_backbone.rest import SortedPaging, page, require_match
+from voltbus_backbone.rest import Router, WhoAsks, leave_out_resource, scope
+from voltbus_backbone.rest.conventions import SortedPaging, page, require_match
 
 
 class ErasureAnswer(BaseModel):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import StringConstraints
 
-from voltbus_backbone.bodies import Time
+from voltbus_backbone.rest.validation import Time
 
 __all__ = ["Text", "Time"]
 

@@ -16,9 +16,9 @@ from voltbus_auth.domain.changes.fleet import Fleet, FleetState
 from voltbus_auth.domain.intake import to_milliseconds
 from voltbus_auth.store import Store
 from voltbus_backbone.errors import Problem, not_found
-from voltbus_backbone.http import Router, body_of, scope
-from voltbus_backbone.http.bodies import LARGEST_BODY_BYTES
-from voltbus_backbone.rest import SortedPaging, page
+from voltbus_backbone.rest import Router, body_of, scope
+from voltbus_backbone.rest.bodies import LARGEST_BODY_BYTES
+from voltbus_backbone.rest.conventions import SortedPaging, page
 
 _SHOWN_SKIPPED = 100
 Name = Annotated[str, StringConstraints(min_length=1, max_length=48)]

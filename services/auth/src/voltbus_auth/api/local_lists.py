@@ -28,9 +28,9 @@ from voltbus_auth.domain.local_lists.station import Status, resend
 from voltbus_auth.handlers.local_lists.lists import LocalLists
 from voltbus_auth.store import Store
 from voltbus_backbone.errors import Problem, Unavailable, not_found
-from voltbus_backbone.http import Router, body_of, scope
-from voltbus_backbone.http.bodies import LARGEST_BODY_BYTES
-from voltbus_backbone.rest import Paging, etag, page, require_match
+from voltbus_backbone.rest import Router, body_of, scope
+from voltbus_backbone.rest.bodies import LARGEST_BODY_BYTES
+from voltbus_backbone.rest.conventions import Paging, etag, page, require_match
 
 Name = Annotated[str, Path(min_length=1, max_length=255)]
 IfMatch = Annotated[str | None, Header(description="The ETag that was last read.")]

@@ -16,8 +16,8 @@ from voltbus_auth.domain.plug_and_charge.authorities import Authority, read_auth
 from voltbus_auth.handlers.trust import Trust
 from voltbus_auth.store import Store
 from voltbus_backbone.errors import Problem, not_found
-from voltbus_backbone.http import Router, scope
-from voltbus_backbone.rest import SortedPaging, page
+from voltbus_backbone.rest import Router, scope
+from voltbus_backbone.rest.conventions import SortedPaging, page
 
 Fingerprint = Annotated[
     str, Path(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the certificate, hex.")

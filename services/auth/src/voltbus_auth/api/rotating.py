@@ -25,7 +25,7 @@ from voltbus_auth.store import Store
 from voltbus_auth.store.changes import Move, OvertakenError
 from voltbus_backbone.contract.values import Protocol
 from voltbus_backbone.errors import Problem, not_found
-from voltbus_backbone.http import Router, scope
+from voltbus_backbone.rest import Router, scope
 
 _MUTUAL_TLS = 3
 Slot = Annotated[int, Field(ge=0, le=1000)]

@@ -12,8 +12,8 @@ from voltbus_auth.api.fields import Time
 from voltbus_auth.domain.station_certificates.application import Application, State
 from voltbus_auth.store import Store
 from voltbus_backbone.errors import Problem, not_found
-from voltbus_backbone.http import Router, scope
-from voltbus_backbone.rest import Paging, page
+from voltbus_backbone.rest import Router, scope
+from voltbus_backbone.rest.conventions import Paging, page
 
 StationId = Annotated[str, Path(pattern=r"^[^:/\x00-\x1f]{1,48}$", description="OCPP identity.")]
 _MOST_OF_A_STATION = 100

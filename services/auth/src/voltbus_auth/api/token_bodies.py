@@ -23,11 +23,11 @@ from voltbus_auth.domain.tokens import (
     Whitelist,
 )
 from voltbus_auth.store import Value
-from voltbus_backbone.blanks import trimmed
-from voltbus_backbone.bodies import checked
 from voltbus_backbone.contract.pushed import PutToken, RemoveToken
 from voltbus_backbone.errors import InvalidRecord
-from voltbus_backbone.rest import merge_patch
+from voltbus_backbone.rest.conventions import merge_patch
+from voltbus_backbone.rest.validation import checked
+from voltbus_backbone.values.blanks import trimmed
 
 _REF = re.compile(r"[0-9a-f]{64}")
 TokenRef = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="The token's reference.")]

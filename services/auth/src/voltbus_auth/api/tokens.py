@@ -26,8 +26,8 @@ from voltbus_auth.domain.intake import to_milliseconds
 from voltbus_auth.domain.tokens import Registered, Token, TokenStatus
 from voltbus_auth.store import Store
 from voltbus_backbone.errors import Problem, Unavailable, not_found
-from voltbus_backbone.http import Router, WhoAsks, leave_out_resource, scope
-from voltbus_backbone.rest import SortedPaging, etag, page, require_match
+from voltbus_backbone.rest import Router, WhoAsks, leave_out_resource, scope
+from voltbus_backbone.rest.conventions import SortedPaging, etag, page, require_match
 
 _TRIES = 5
 

@@ -20,8 +20,8 @@ from voltbus_auth.domain.transaction_rows import write_rows
 from voltbus_auth.handlers.closing import TransactionCloser
 from voltbus_auth.store import Store
 from voltbus_backbone.errors import Problem, not_found
-from voltbus_backbone.http import Router, WhoAsks, scope
-from voltbus_backbone.rest import SortedPaging, page
+from voltbus_backbone.rest import Router, WhoAsks, scope
+from voltbus_backbone.rest.conventions import SortedPaging, page
 
 TransactionRef = Annotated[str, Path(pattern=r"^[0-9a-f]{26}$")]
 _EXPORTED: dict[int | str, dict[str, Any]] = {

@@ -4,7 +4,7 @@ A token reference is an HMAC-SHA-256 of the token's type and folded value under 
 unkeyed hash of a 4 or 7 byte UID could be reversed by trying them all (ENISA on pseudonymisation).
 Two tokens are equal when type and value are, whatever their case (OCPP 2.0.1 C01.FR.25); nothing
 else is folded away, except the hyphens and the check digit that an eMAID may be written without,
-and the blanks and NULs that a reader puts around a value (``voltbus_backbone.blanks``).
+and the blanks and NULs that a reader puts around a value (``voltbus_backbone.values.blanks``).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import hashlib
 import hmac
 from typing import TYPE_CHECKING
 
-from voltbus_backbone.blanks import trimmed
-from voltbus_backbone.emaid import folded, is_hyphenated, normalise
+from voltbus_backbone.values.blanks import trimmed
+from voltbus_backbone.values.emaid import folded, is_hyphenated, normalise
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from voltbus_backbone.contract.values import Protocol
-from voltbus_backbone.hours import is_open, next_change
+from voltbus_backbone.values.hours import is_open, next_change
 
 if TYPE_CHECKING:
     from datetime import datetime

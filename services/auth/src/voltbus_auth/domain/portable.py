@@ -14,7 +14,7 @@ import re
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from voltbus_backbone import spreadsheets
+from voltbus_backbone.values import spreadsheets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -8,7 +8,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from voltbus_auth.domain.portable import Format
-from voltbus_backbone.spreadsheets import guard_cell
+from voltbus_backbone.values.spreadsheets import guard_cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

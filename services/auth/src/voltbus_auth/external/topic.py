@@ -11,11 +11,11 @@ from voltbus_backbone.contract.registry import PROVIDER_AUTHORIZE, PROVIDER_EV_C
 from voltbus_backbone.errors import Unavailable
 
 if TYPE_CHECKING:
+    from voltbus_backbone.bus.rpc import Requester
     from voltbus_backbone.contract.auth import GetEvCertificate
     from voltbus_backbone.contract.providers import ProviderAuthorize
     from voltbus_backbone.contract.registry import MessageType
     from voltbus_backbone.contract.values import Message
-    from voltbus_backbone.rpc import Requester
 
 _OTHER_TYPE = "an answer of another type"
 

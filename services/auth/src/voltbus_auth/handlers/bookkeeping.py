@@ -25,7 +25,7 @@ from voltbus_auth.handlers.jobs import (
 )
 from voltbus_auth.handlers.telling import changed_event
 from voltbus_auth.handlers.token_judge import TokenJudge, find_record
-from voltbus_backbone import envelope
+from voltbus_backbone.bus import envelope
 from voltbus_backbone.contract.auth import Phase, TransactionAnswer, TransactionMessage
 from voltbus_backbone.contract.registry import (
     EXTERNAL_TRANSACTION,
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from voltbus_auth.domain.verdict import Verdict
     from voltbus_auth.handlers.knowledge import Knowledge, Library
     from voltbus_auth.handlers.ports import Books, Journal, Occupancy
-    from voltbus_backbone.envelope import Event
+    from voltbus_backbone.bus.envelope import Event
 
 TRIES = 8
 # A doubt: nobody who knows the token said anything of it in time.

@@ -22,6 +22,7 @@ from voltbus_auth.domain.plug_and_charge.revocation import checks_of_hashes, rea
 from voltbus_auth.domain.verdict import Question, Rule, Verdict
 from voltbus_auth.handlers.external import UNDECIDED
 from voltbus_auth.handlers.knowledge import judged_at
+from voltbus_backbone.bus.envelope import reply
 from voltbus_backbone.contract.auth import (
     AuthorizeAnswer,
     CertificateStatus,
@@ -35,7 +36,6 @@ from voltbus_backbone.contract.registry import (
     CONTRACT_AUTHORIZE,
     FAULT,
 )
-from voltbus_backbone.envelope import reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,13 +47,13 @@ if TYPE_CHECKING:
     from voltbus_auth.handlers.knowledge import Knowledge, Library
     from voltbus_auth.handlers.ports import Journal
     from voltbus_auth.handlers.trust import Trust
+    from voltbus_backbone.bus.envelope import Event, Record
     from voltbus_backbone.contract.auth import (
         Authorize,
         Decision,
         GetCertificateStatus,
         OcspHash,
     )
-    from voltbus_backbone.envelope import Event, Record
 
 log = structlog.get_logger(__name__)
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from voltbus_auth.handlers.conductor import Conductor
     from voltbus_auth.store.changes import ChangeStore
     from voltbus_auth.store.credentials import CredentialStore
-    from voltbus_backbone.envelope import Event, Record
+    from voltbus_backbone.bus.envelope import Event, Record
 
 log = structlog.get_logger(__name__)
 

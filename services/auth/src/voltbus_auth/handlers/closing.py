@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from voltbus_auth.domain.record import Record
     from voltbus_auth.handlers.ports import Books, Occupancy
-    from voltbus_backbone import envelope
+    from voltbus_backbone.bus import envelope
 
 log = structlog.get_logger(__name__)
 

@@ -17,11 +17,11 @@ from voltbus_auth.domain.changes import following, rotation, upgrade
 from voltbus_auth.domain.changes.change import Change, Kind, State
 from voltbus_auth.handlers import changes as following_events
 from voltbus_auth.store.changes import OvertakenError
-from voltbus_backbone import envelope
+from voltbus_backbone.bus import envelope
+from voltbus_backbone.bus.refusals import deliver
 from voltbus_backbone.contract.config import CommandRequested
 from voltbus_backbone.contract.registry import COMMAND, Topic
 from voltbus_backbone.lookout import Lookout
-from voltbus_backbone.refusals import deliver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from voltbus_auth.domain.changes.rotation import PasswordKey
     from voltbus_auth.store.changes import ChangeStore
     from voltbus_auth.store.credentials import CredentialStore
-    from voltbus_backbone.bus import Publishing
-    from voltbus_backbone.envelope import Record
+    from voltbus_backbone.bus.envelope import Record
+    from voltbus_backbone.bus.ports import Publishing
 
 log = structlog.get_logger(__name__)
 

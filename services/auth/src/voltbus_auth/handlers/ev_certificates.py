@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
+from voltbus_backbone.bus.envelope import reply
 from voltbus_backbone.contract.auth import GetEvCertificate, GetEvCertificateAnswer
 from voltbus_backbone.contract.registry import (
     EV_CERTIFICATE_ANSWER,
     EXTERNAL_EV_CERTIFICATE,
 )
-from voltbus_backbone.envelope import reply
 from voltbus_backbone.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from voltbus_backbone.envelope import Event, Record
+    from voltbus_backbone.bus.envelope import Event, Record
 
 log = structlog.get_logger(__name__)
 

@@ -15,6 +15,7 @@ from voltbus_auth.domain.journal import Decided
 from voltbus_auth.domain.places import evse_of
 from voltbus_auth.domain.verdict import Question
 from voltbus_auth.handlers.knowledge import judged_at
+from voltbus_backbone.bus.envelope import reply
 from voltbus_backbone.contract.auth import AuthorizeAnswer, TransactionMessage
 from voltbus_backbone.contract.providers import ProviderAuthorize
 from voltbus_backbone.contract.registry import (
@@ -24,7 +25,6 @@ from voltbus_backbone.contract.registry import (
     FAULT,
     Fault,
 )
-from voltbus_backbone.envelope import reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from voltbus_auth.handlers.bookkeeping import Bookkeeping
     from voltbus_auth.handlers.knowledge import Knowledge, Library
     from voltbus_auth.handlers.ports import Journal, Remembering
+    from voltbus_backbone.bus.envelope import Event, Record
     from voltbus_backbone.contract.auth import Authorize
     from voltbus_backbone.contract.providers import ProviderAuthorizeAnswer
-    from voltbus_backbone.envelope import Event, Record
 
 TYPES = frozenset({EXTERNAL_AUTHORIZE.name, EXTERNAL_TRANSACTION.name})
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from voltbus_backbone.bus.envelope import reply
 from voltbus_backbone.contract.auth import FindToken, TokenFound
 from voltbus_backbone.contract.registry import TOKEN_FOUND
-from voltbus_backbone.envelope import reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from voltbus_auth.domain.identifiers import TokenKey
     from voltbus_auth.handlers.knowledge import Library
-    from voltbus_backbone.envelope import Event, Record
+    from voltbus_backbone.bus.envelope import Event, Record
 
 
 class Finding:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from voltbus_auth.domain.station_certificates.application import Application
     from voltbus_auth.handlers.station_certificates import Applications
+    from voltbus_backbone.bus.envelope import Event, Record
     from voltbus_backbone.contract.stations import StationConnected
-    from voltbus_backbone.envelope import Event, Record
 
 log = structlog.get_logger(__name__)
 

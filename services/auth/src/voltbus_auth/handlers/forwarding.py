@@ -14,9 +14,9 @@ from voltbus_backbone.contract.registry import (
 )
 
 if TYPE_CHECKING:
+    from voltbus_backbone.bus.envelope import Event
     from voltbus_backbone.contract.auth import Authorize
     from voltbus_backbone.contract.registry import MessageType
-    from voltbus_backbone.envelope import Event
 
 TYPES = frozenset({EV_CERTIFICATE.name})
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from voltbus_auth.domain.samples import SampleSet
     from voltbus_auth.domain.verdict import Verdict
     from voltbus_auth.handlers.ports import Occupancy
+    from voltbus_backbone.bus.envelope import Event
     from voltbus_backbone.contract.auth import TransactionMessage
-    from voltbus_backbone.envelope import Event
 
 _NO_LIMIT = 2**31 - 1
 

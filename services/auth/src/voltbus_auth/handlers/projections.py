@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, TypeVar
 from voltbus_backbone.contract import registry
 from voltbus_backbone.contract.agreements import AgreementSnapshot
 from voltbus_backbone.contract.stations import StationState
-from voltbus_backbone.hours import validate
+from voltbus_backbone.values.hours import validate
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
 
     from voltbus_auth.handlers.ports import Projections
+    from voltbus_backbone.bus.envelope import Event, Record
     from voltbus_backbone.contract.values import OpeningHours
-    from voltbus_backbone.envelope import Event, Record
 
 S = TypeVar("S", AgreementSnapshot, StationState)
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from voltbus_auth.domain.intake import to_milliseconds
 from voltbus_auth.domain.pushed import Done, Outcome, Overtaken, put, remove
-from voltbus_backbone import dead_letters
+from voltbus_backbone.bus import dead_letters
+from voltbus_backbone.bus.envelope import reply
 from voltbus_backbone.contract.pushed import (
     PutToken,
     PutTokenAnswer,
@@ -28,7 +29,6 @@ from voltbus_backbone.contract.registry import (
     Fault,
     Topic,
 )
-from voltbus_backbone.envelope import reply
 from voltbus_backbone.errors import InvalidRecord, Unavailable
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from voltbus_auth.domain.tokens import Token
     from voltbus_auth.store import Value
-    from voltbus_backbone.envelope import Event, Record
+    from voltbus_backbone.bus.envelope import Event, Record
 
 TYPES = frozenset({PUT_TOKEN.name, REMOVE_TOKEN.name})
 _TRIES = 8

@@ -16,11 +16,11 @@ from voltbus_auth.domain.station_certificates.application import (
     renewal_looked_at,
 )
 from voltbus_auth.handlers.station_certificates import COUNTED
+from voltbus_backbone.bus.envelope import event as new_event
+from voltbus_backbone.bus.refusals import deliver
 from voltbus_backbone.contract.config import CommandRequested
 from voltbus_backbone.contract.registry import COMMAND, Topic
-from voltbus_backbone.envelope import event as new_event
 from voltbus_backbone.lookout import Lookout
-from voltbus_backbone.refusals import deliver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from voltbus_auth.domain.station_certificates.application import Application
     from voltbus_auth.handlers.station_certificates import Applications
-    from voltbus_backbone.bus import Publishing
-    from voltbus_backbone.envelope import Record
+    from voltbus_backbone.bus.envelope import Record
+    from voltbus_backbone.bus.ports import Publishing
 
     class Expiring(Applications, Protocol):
         """Keeps applications, and finds those whose certificates end."""

@@ -15,6 +15,7 @@ from voltbus_auth.handlers import forwarding
 from voltbus_auth.handlers.ev_certificates import FAILED
 from voltbus_auth.handlers.finding import Finding
 from voltbus_auth.handlers.knowledge import judged_at
+from voltbus_backbone.bus.envelope import forward, reply
 from voltbus_backbone.contract.auth import (
     Authorize,
     AuthorizeAnswer,
@@ -31,7 +32,6 @@ from voltbus_backbone.contract.registry import (
     STATION_LOGIN_ANSWER,
     TRANSACTION,
 )
-from voltbus_backbone.envelope import forward, reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from voltbus_auth.handlers.bookkeeping import Bookkeeping
     from voltbus_auth.handlers.knowledge import Library
     from voltbus_auth.handlers.ports import Doors, Journal
-    from voltbus_backbone.envelope import Event, Record
+    from voltbus_backbone.bus.envelope import Event, Record
 
 _OWN = (STATION_LOGIN, AUTHORIZE, TRANSACTION, FIND_TOKEN)
 TYPES = frozenset(row.name for row in _OWN) | forwarding.TYPES

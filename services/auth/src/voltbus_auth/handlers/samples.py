@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from voltbus_auth.handlers.bookkeeping import Bookkeeping
     from voltbus_auth.handlers.ports import Books, Projections
     from voltbus_auth.handlers.superseding import SupersededMarker
+    from voltbus_backbone.bus.envelope import Event, Record
     from voltbus_backbone.contract.stations import MeterValuesReported
-    from voltbus_backbone.envelope import Event, Record
 
 TYPES = frozenset({METER_VALUES.name, STATION_REGISTERED.name}) | superseding.TYPES
 UNNAMED = "meter values without a transactionId: taken for the only one open on the connector"

@@ -31,6 +31,8 @@ from voltbus_auth.domain.station_certificates.requests import (
     fingerprint,
     read_request,
 )
+from voltbus_backbone.bus.envelope import event as new_event
+from voltbus_backbone.bus.envelope import reply
 from voltbus_backbone.contract.auth import SignCertificate, SignCertificateAnswer
 from voltbus_backbone.contract.certificates import CertificateMade, CertificateWanted
 from voltbus_backbone.contract.config import CommandRequested
@@ -41,8 +43,6 @@ from voltbus_backbone.contract.registry import (
     SIGN_CERTIFICATE,
     SIGN_CERTIFICATE_ANSWER,
 )
-from voltbus_backbone.envelope import event as new_event
-from voltbus_backbone.envelope import reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
     from voltbus_auth.domain.station_certificates.chain import Issued
     from voltbus_auth.domain.station_certificates.requests import SigningRequest
-    from voltbus_backbone.envelope import Event, Record
+    from voltbus_backbone.bus.envelope import Event, Record
 
 log = structlog.get_logger(__name__)
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from voltbus_auth.domain.record import Record
     from voltbus_auth.handlers.ports import Books, Occupancy
-    from voltbus_backbone import envelope
-    from voltbus_backbone.envelope import Event
+    from voltbus_backbone.bus import envelope
+    from voltbus_backbone.bus.envelope import Event
 
 TYPES = frozenset({STATION_BOOTED.name, STATUS_REPORTED.name})
 # OCPP 2.x BootReasonEnumType: it was only asked to say so, and did not boot.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from voltbus_auth.domain import account, ledger
-from voltbus_backbone import envelope
+from voltbus_backbone.bus import envelope
 from voltbus_backbone.contract.registry import (
     TRANSACTION_CORRECTED,
     TRANSACTION_ENDED,

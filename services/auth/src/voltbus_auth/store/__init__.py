@@ -24,9 +24,9 @@ from voltbus_auth.store.tokens import TokenStore, Value
 from voltbus_auth.store.transactions import TransactionStore
 from voltbus_auth.store.vault import Vault, read_master_keys
 from voltbus_backbone.contract.registry import Topic
-from voltbus_backbone.outbox import Outbox
-from voltbus_backbone.rest_store import RestStore
-from voltbus_backbone.store import Reachable, open_database
+from voltbus_backbone.mongo.outbox import Outbox
+from voltbus_backbone.mongo.rest_store import RestStore
+from voltbus_backbone.mongo.store import Reachable, open_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from voltbus_auth.domain.tokens import Token
     from voltbus_auth.handlers.ports import Everything
     from voltbus_auth.settings import Settings
-    from voltbus_backbone.bus import Publishing
-    from voltbus_backbone.store import Database
+    from voltbus_backbone.bus.ports import Publishing
+    from voltbus_backbone.mongo.store import Database
 
 __all__ = ["Store", "Value"]
 

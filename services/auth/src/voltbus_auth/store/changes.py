@@ -19,16 +19,16 @@ from voltbus_auth.domain.changes.presence import Presence
 from voltbus_auth.store.documents import credentials_document
 from voltbus_auth.store.projections import write_unless_newer
 from voltbus_backbone.errors import Unavailable
-from voltbus_backbone.rest_store import find_page
-from voltbus_backbone.store import transaction
+from voltbus_backbone.mongo.rest_store import find_page
+from voltbus_backbone.mongo.store import transaction
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from voltbus_auth.domain.credentials import Credentials
-    from voltbus_backbone.rest import Paging
-    from voltbus_backbone.store import Collection as Documents
-    from voltbus_backbone.store import Database, Document, Reachable
+    from voltbus_backbone.mongo.store import Collection as Documents
+    from voltbus_backbone.mongo.store import Database, Document, Reachable
+    from voltbus_backbone.rest.conventions import Paging
 
 _OPEN = sorted(state.value for state in OPEN)
 _LEASE = timedelta(seconds=15)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from voltbus_auth.domain.credentials import Credentials
-    from voltbus_backbone.store import Database, Document, Reachable
+    from voltbus_backbone.mongo.store import Database, Document, Reachable
 
 
 class CredentialStore:

@@ -11,7 +11,7 @@ from voltbus_backbone.contract.auth import PasswordVerifier
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from voltbus_backbone.store import Document
+    from voltbus_backbone.mongo.store import Document
 
 TOKEN_FIELDS = (
     "type",

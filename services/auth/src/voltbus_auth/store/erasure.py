@@ -16,19 +16,19 @@ from voltbus_auth.domain.record import ERASED
 from voltbus_auth.domain.tokens import changed
 from voltbus_auth.store import journal
 from voltbus_auth.store.external import COLLECTION
+from voltbus_backbone.bus.envelope import event
 from voltbus_backbone.contract.registry import TOKEN_ERASED
-from voltbus_backbone.envelope import event
-from voltbus_backbone.rest_store import find_page
-from voltbus_backbone.store import transaction
+from voltbus_backbone.mongo.rest_store import find_page
+from voltbus_backbone.mongo.store import transaction
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from voltbus_auth.domain.tokens import Token
-    from voltbus_backbone.outbox import Outbox
-    from voltbus_backbone.rest import Paging
-    from voltbus_backbone.rest_store import MongoAudit
-    from voltbus_backbone.store import Database, Document, Reachable
+    from voltbus_backbone.mongo.outbox import Outbox
+    from voltbus_backbone.mongo.rest_store import MongoAudit
+    from voltbus_backbone.mongo.store import Database, Document, Reachable
+    from voltbus_backbone.rest.conventions import Paging
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from voltbus_backbone.contract.providers import Allowed, Keep
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from voltbus_backbone.store import Database, Document, Reachable
+    from voltbus_backbone.mongo.store import Database, Document, Reachable
 
 COLLECTION = "external_answers"
 _FIELDS = (

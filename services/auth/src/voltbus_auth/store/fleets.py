@@ -10,13 +10,13 @@ from pymongo import ReturnDocument, UpdateOne
 
 from voltbus_auth.domain.changes.change import State
 from voltbus_auth.domain.changes.fleet import Fleet, Progress
-from voltbus_backbone.rest_store import find_page
+from voltbus_backbone.mongo.rest_store import find_page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from voltbus_backbone.rest import Paging
-    from voltbus_backbone.store import Database, Document, Reachable
+    from voltbus_backbone.mongo.store import Database, Document, Reachable
+    from voltbus_backbone.rest.conventions import Paging
 
 _LEASE = timedelta(seconds=15)
 _UNDER_WAY = frozenset({State.STARTING.value, State.COMMANDED.value})

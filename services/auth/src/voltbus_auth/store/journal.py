@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from motor.motor_asyncio import AsyncIOMotorClientSession
 
     from voltbus_auth.domain.journal import Decided
-    from voltbus_backbone.store import Database, Document, Reachable
+    from voltbus_backbone.mongo.store import Database, Document, Reachable
 
 log = structlog.get_logger(__name__)
 

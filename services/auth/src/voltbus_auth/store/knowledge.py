@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from voltbus_auth.handlers.ports import Everything
     from voltbus_auth.store.projections import ProjectionStore
     from voltbus_auth.store.tokens import TokenStore
-    from voltbus_backbone.store import Database, Document, Reachable
+    from voltbus_backbone.mongo.store import Database, Document, Reachable
 
 _FROM = "from"
 _MOST = 10_000  # in one answer: a batch is at most a few hundred stations

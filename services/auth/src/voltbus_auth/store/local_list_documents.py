@@ -22,7 +22,7 @@ from voltbus_backbone.contract.values import Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from voltbus_backbone.store import Document
+    from voltbus_backbone.mongo.store import Document
 
 _REF_BYTES = 32
 _LINE_BYTES = _REF_BYTES + DIGEST_BYTES

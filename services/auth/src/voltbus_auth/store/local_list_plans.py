@@ -8,7 +8,7 @@ from pymongo import UpdateOne
 from pymongo.errors import DuplicateKeyError
 
 from voltbus_auth.store.local_list_documents import plan_document, plan_of
-from voltbus_backbone.rest_store import find_page
+from voltbus_backbone.mongo.rest_store import find_page
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from voltbus_auth.domain.local_lists.plans import Plan
     from voltbus_auth.domain.tokens import Token
-    from voltbus_backbone.rest import Paging
-    from voltbus_backbone.store import Database, Document, Reachable
+    from voltbus_backbone.mongo.store import Database, Document, Reachable
+    from voltbus_backbone.rest.conventions import Paging
 
 
 class PlanStore:

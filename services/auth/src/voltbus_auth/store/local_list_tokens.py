@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from voltbus_auth.domain.tokens import Token
     from voltbus_auth.store.projections import ProjectionStore
     from voltbus_auth.store.vault import Vault
-    from voltbus_backbone.store import Database, Document, Reachable
+    from voltbus_backbone.mongo.store import Database, Document, Reachable
 
 _PORTION = 10_000  # references in one query, which MongoDB limits to 16 MB
 # Whether there is a value, without reading it.

@@ -11,14 +11,14 @@ from pymongo.errors import BulkWriteError
 from voltbus_auth.domain.local_lists.facts import Station
 from voltbus_auth.domain.local_lists.station import ListState
 from voltbus_auth.store.local_list_documents import station_change, station_of
-from voltbus_backbone.rest_store import find_page
+from voltbus_backbone.mongo.rest_store import find_page
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime, timedelta
 
-    from voltbus_backbone.rest import Paging
-    from voltbus_backbone.store import Database, Document, Reachable
+    from voltbus_backbone.mongo.store import Database, Document, Reachable
+    from voltbus_backbone.rest.conventions import Paging
 
 _DUPLICATE = 11000
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from voltbus_auth.domain.reservations import Release
     from voltbus_auth.domain.verdict import Limit
-    from voltbus_backbone.store import Database, Reachable
+    from voltbus_backbone.mongo.store import Database, Reachable
 
 
 class OccupancyStore:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from voltbus_backbone.store import Collection as Documents
-    from voltbus_backbone.store import Database, Document, Reachable
+    from voltbus_backbone.mongo.store import Collection as Documents
+    from voltbus_backbone.mongo.store import Database, Document, Reachable
 
 M = TypeVar("M")
 V = TypeVar("V")

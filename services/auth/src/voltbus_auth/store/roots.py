@@ -9,7 +9,7 @@ from pymongo.errors import DuplicateKeyError
 from voltbus_auth.domain.plug_and_charge.authorities import Authority
 
 if TYPE_CHECKING:
-    from voltbus_backbone.store import Database, Document, Reachable
+    from voltbus_backbone.mongo.store import Database, Document, Reachable
 
 _FIELDS = ("type", "certificate", "responder_url", "added_at")
 

@@ -16,7 +16,7 @@ from voltbus_auth.domain.station_certificates.requests import STATION
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from voltbus_backbone.store import Database, Document, Reachable
+    from voltbus_backbone.mongo.store import Database, Document, Reachable
 
 _DUPLICATE = 11000
 

@@ -10,10 +10,10 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from voltbus_auth.domain.tokens import Registered, Token, changed, likeliest
 from voltbus_auth.store.documents import TOKEN_FIELDS, token_change, token_document, token_of
+from voltbus_backbone.bus.envelope import event
 from voltbus_backbone.contract.registry import TOKEN_CREATED, TOKEN_DELETED, TOKEN_UPDATED
-from voltbus_backbone.envelope import event
-from voltbus_backbone.rest_store import find_page
-from voltbus_backbone.store import transaction
+from voltbus_backbone.mongo.rest_store import find_page
+from voltbus_backbone.mongo.store import transaction
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterable, Sequence
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
     from voltbus_auth.domain.identifiers import TokenKey
     from voltbus_auth.store.vault import Vault
+    from voltbus_backbone.bus.envelope import Record
     from voltbus_backbone.contract.registry import MessageType
-    from voltbus_backbone.envelope import Record
-    from voltbus_backbone.outbox import Outbox
-    from voltbus_backbone.rest import Paging
-    from voltbus_backbone.store import Database, Document, Reachable
+    from voltbus_backbone.mongo.outbox import Outbox
+    from voltbus_backbone.mongo.store import Database, Document, Reachable
+    from voltbus_backbone.rest.conventions import Paging
 
 RIGHTS = dict.fromkeys((*TOKEN_FIELDS, "refs"), 1)
 _PORTION = 1000

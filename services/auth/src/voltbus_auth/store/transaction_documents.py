@@ -19,7 +19,7 @@ from voltbus_auth.domain.registers import Reading, Span
 from voltbus_backbone.contract.values import AuthorizationStatus, Protocol
 
 if TYPE_CHECKING:
-    from voltbus_backbone.store import Document
+    from voltbus_backbone.mongo.store import Document
 
 _PLAIN = (
     "station_id",

@@ -12,8 +12,8 @@ from pymongo.errors import BulkWriteError, OperationFailure
 from voltbus_auth.store.changes import OvertakenError
 from voltbus_auth.store.transaction_documents import record_document, record_of, search_fields
 from voltbus_backbone.contract.values import Sample
-from voltbus_backbone.rest_store import find_page
-from voltbus_backbone.store import transaction
+from voltbus_backbone.mongo.rest_store import find_page
+from voltbus_backbone.mongo.store import transaction
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
     from voltbus_auth.domain.record import Record
     from voltbus_auth.domain.samples import SampleSet
-    from voltbus_backbone.envelope import Record as Outgoing
-    from voltbus_backbone.outbox import Outbox
-    from voltbus_backbone.rest import Paging
-    from voltbus_backbone.store import Database, Document, Reachable
+    from voltbus_backbone.bus.envelope import Record as Outgoing
+    from voltbus_backbone.mongo.outbox import Outbox
+    from voltbus_backbone.mongo.store import Database, Document, Reachable
+    from voltbus_backbone.rest.conventions import Paging
 
 _DUPLICATE = 11000
 _WRITE_CONFLICT = 112

@@ -22,7 +22,7 @@ from pymongo.encryption_shared import Algorithm
 from pymongo.errors import EncryptionError
 
 from voltbus_backbone.errors import SettingsError
-from voltbus_backbone.store import PLAIN
+from voltbus_backbone.mongo.store import PLAIN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from bson.binary import Binary
 
-    from voltbus_backbone.store import Database, Document, Reachable
+    from voltbus_backbone.mongo.store import Database, Document, Reachable
 
 _MASTER_KEY_BYTES = 96  # what client-side field encryption takes as a local master key
 _VAULT = "field_keys"

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from voltbus_backbone import hours
-from voltbus_backbone.bodies import Time
 from voltbus_backbone.contract.values import OpeningHours
 from voltbus_backbone.errors import Problem
+from voltbus_backbone.rest.validation import Time
+from voltbus_backbone.values import hours
 from voltbus_config.api.payloads import document_payloads
 from voltbus_config.domain.commands import LONGEST_TIMEOUT_S
 from voltbus_config.domain.stations import Registration, id_problem

@@ -10,13 +10,13 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import APIRouter, Depends, Header, Query, Response
 
-from voltbus_backbone import rest
 from voltbus_backbone.bounds import COMMAND_BODY_BYTES
 from voltbus_backbone.contract.config import CommandRequested, CommandStatus
 from voltbus_backbone.contract.values import Protocol
 from voltbus_backbone.errors import Problem, not_found
-from voltbus_backbone.http import Router, body_of, scope
-from voltbus_backbone.rest import SortedPaging
+from voltbus_backbone.rest import Router, body_of, scope
+from voltbus_backbone.rest import conventions as rest
+from voltbus_backbone.rest.conventions import SortedPaging
 from voltbus_config.api import views
 from voltbus_config.api.bodies import NewCommand
 from voltbus_config.domain import commands as life

@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Response
 
-from voltbus_backbone import rest
 from voltbus_backbone.errors import Problem, not_found
-from voltbus_backbone.http import Router, body_of, scope
-from voltbus_backbone.http.bodies import LARGER_BODY_BYTES
-from voltbus_backbone.rest import Paging
+from voltbus_backbone.rest import Router, body_of, scope
+from voltbus_backbone.rest import conventions as rest
+from voltbus_backbone.rest.bodies import LARGER_BODY_BYTES
+from voltbus_backbone.rest.conventions import Paging
 from voltbus_config.api import views
 from voltbus_config.api.bodies import SettingsBody
 from voltbus_config.api.settings import as_layer

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from voltbus_backbone.actions import TO_STATIONS
+from voltbus_backbone.values.actions import TO_STATIONS
 from voltbus_config.domain.shapes import SHAPES
 
 _REFERENCE = "#/$defs/"

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import APIRouter, Depends, Query, Response
 
-from voltbus_backbone import rest
 from voltbus_backbone.contract.config import CommandStatus
 from voltbus_backbone.errors import Problem, not_found
-from voltbus_backbone.http import Router, scope
-from voltbus_backbone.rest import SortedPaging
+from voltbus_backbone.rest import Router, scope
+from voltbus_backbone.rest import conventions as rest
+from voltbus_backbone.rest.conventions import SortedPaging
 from voltbus_config.api import views
 from voltbus_config.api.bodies import NewReservation
 from voltbus_config.api.commands import token_unknown

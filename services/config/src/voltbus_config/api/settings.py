@@ -8,8 +8,8 @@ from fastapi import APIRouter
 
 from voltbus_backbone.contract.values import ChargingSpeed
 from voltbus_backbone.errors import not_found
-from voltbus_backbone.http import Router, body_of, scope
-from voltbus_backbone.http.bodies import LARGER_BODY_BYTES
+from voltbus_backbone.rest import Router, body_of, scope
+from voltbus_backbone.rest.bodies import LARGER_BODY_BYTES
 from voltbus_config.api import views
 from voltbus_config.api.bodies import SettingsBody
 from voltbus_config.domain.desired import Desired

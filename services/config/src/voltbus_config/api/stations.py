@@ -8,13 +8,13 @@ from urllib.parse import quote
 import msgspec
 from fastapi import APIRouter, Depends, Header, Query, Response
 
-from voltbus_backbone import rest
-from voltbus_backbone.bodies import checked
 from voltbus_backbone.contract.registry import STATION_REGISTERED
 from voltbus_backbone.contract.stations import StationRegistered
 from voltbus_backbone.errors import Problem, not_found
-from voltbus_backbone.http import Router, scope
-from voltbus_backbone.rest import Paging, SortedPaging
+from voltbus_backbone.rest import Router, scope
+from voltbus_backbone.rest import conventions as rest
+from voltbus_backbone.rest.conventions import Paging, SortedPaging
+from voltbus_backbone.rest.validation import checked
 from voltbus_config.api import views
 from voltbus_config.api.bodies import NewStation, StationChange
 from voltbus_config.domain.emissions import Emission, registration_changed

@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
-from voltbus_backbone import hidden
 from voltbus_backbone.contract.agreements import AgreementSnapshot, AgreementStatus
 from voltbus_backbone.contract.values import ChargingSpeed, Message, OpeningHours
+from voltbus_backbone.values import hidden
 from voltbus_config.domain.stations import Station
 
 CHARGING_SPEED = "charging_speed"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from voltbus_backbone.hidden import is_hidden, is_secret
+from voltbus_backbone.values.hidden import is_hidden, is_secret
 
 HIDDEN = "(secret)"
 _SECRET_ACTIONS = frozenset({"set_password"})

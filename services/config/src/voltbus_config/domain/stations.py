@@ -7,9 +7,9 @@ from enum import StrEnum
 
 import msgspec
 
-from voltbus_backbone.blanks import trimmed
 from voltbus_backbone.contract.config import Boot
 from voltbus_backbone.contract.values import Message, Protocol
+from voltbus_backbone.values.blanks import trimmed
 
 LONGEST_ID = 48
 _ID = re.compile(r"[A-Za-z0-9*\-_=+|@. ]{1,48}")

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from voltbus_backbone import hours
 from voltbus_backbone.contract import registry
+from voltbus_backbone.values import hours
 from voltbus_config.domain.layers import StationAgreement, projected
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from voltbus_backbone.bus.envelope import Event, Record
     from voltbus_backbone.contract.agreements import AgreementSnapshot
-    from voltbus_backbone.envelope import Event, Record
     from voltbus_config.handlers.records import Shell
     from voltbus_config.handlers.tending import Tending
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from voltbus_backbone import envelope
+from voltbus_backbone.bus import envelope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from voltbus_backbone.envelope import Record
-    from voltbus_backbone.outbox import Outbox
+    from voltbus_backbone.bus.envelope import Record
+    from voltbus_backbone.mongo.outbox import Outbox
     from voltbus_config.domain.emissions import Emission
     from voltbus_config.domain.tending import Terms
     from voltbus_config.handlers.tokens import Tokens

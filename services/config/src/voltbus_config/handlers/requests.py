@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from voltbus_backbone.bus.envelope import reply
 from voltbus_backbone.contract.config import (
     Boot,
     BootAnswer,
@@ -34,7 +35,6 @@ from voltbus_backbone.contract.registry import (
     Fault,
 )
 from voltbus_backbone.contract.stations import StationBooted
-from voltbus_backbone.envelope import reply
 from voltbus_config.domain import boot_requests, shapes, sizes
 from voltbus_config.domain import commands as life
 from voltbus_config.domain import stations as station_rules
@@ -50,9 +50,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
+    from voltbus_backbone.bus.envelope import Event, Record
     from voltbus_backbone.contract.registry import MessageType
     from voltbus_backbone.contract.values import Message
-    from voltbus_backbone.envelope import Event, Record
     from voltbus_config.handlers.records import Shell
     from voltbus_config.handlers.tending import Tending
     from voltbus_config.store import Session

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-    from voltbus_backbone.envelope import Event, Record
+    from voltbus_backbone.bus.envelope import Event, Record
     from voltbus_config.domain.reservations import Reservation
     from voltbus_config.handlers.records import Shell
     from voltbus_config.store import Session

@@ -35,7 +35,7 @@ from voltbus_config.handlers.records import stored_time
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from voltbus_backbone.envelope import Event, Record
+    from voltbus_backbone.bus.envelope import Event, Record
     from voltbus_config.handlers.records import Shell
     from voltbus_config.handlers.tending import Tending
 

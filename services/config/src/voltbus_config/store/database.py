@@ -22,8 +22,8 @@ from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
 from voltbus_backbone.errors import Unavailable
-from voltbus_backbone.rest_store import RestStore
-from voltbus_backbone.store import Reachable
+from voltbus_backbone.mongo.rest_store import RestStore
+from voltbus_backbone.mongo.store import Reachable
 from voltbus_config.domain.commands import OPEN, Command
 from voltbus_config.domain.connections import LOST, Presence
 from voltbus_config.domain.desired import Desired
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
     from motor.motor_asyncio import AsyncIOMotorClientSession
 
-    from voltbus_backbone.rest import Paging
-    from voltbus_backbone.store import Database
+    from voltbus_backbone.mongo.store import Database
+    from voltbus_backbone.rest.conventions import Paging
 
     Session = AsyncIOMotorClientSession
 else:

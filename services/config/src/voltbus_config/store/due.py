@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from motor.motor_asyncio import AsyncIOMotorClientSession as Session
 
-    from voltbus_backbone.store import Collection, Reachable
+    from voltbus_backbone.mongo.store import Collection, Reachable
 
 
 class Due:

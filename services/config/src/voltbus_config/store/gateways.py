@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from voltbus_backbone.contract.stations import GatewayBeat
-    from voltbus_backbone.store import Collection, Reachable
+    from voltbus_backbone.mongo.store import Collection, Reachable
 
 
 class Gateways:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from motor.motor_asyncio import AsyncIOMotorClientSession as Session
 
-    from voltbus_backbone.store import Collection as Documents
-    from voltbus_backbone.store import Reachable
+    from voltbus_backbone.mongo.store import Collection as Documents
+    from voltbus_backbone.mongo.store import Reachable
 
 _OPEN = sorted(state.value for state in OPEN)
 

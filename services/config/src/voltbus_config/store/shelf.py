@@ -9,15 +9,15 @@ import msgspec
 from pymongo import ReplaceOne
 from pymongo.errors import BulkWriteError
 
-from voltbus_backbone.rest_store import find_page
+from voltbus_backbone.mongo.rest_store import find_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from motor.motor_asyncio import AsyncIOMotorClientSession
 
-    from voltbus_backbone.rest import Paging
-    from voltbus_backbone.store import Collection
+    from voltbus_backbone.mongo.store import Collection
+    from voltbus_backbone.rest.conventions import Paging
 
 _DUPLICATE = 11000
 

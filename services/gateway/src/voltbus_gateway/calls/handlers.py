@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from voltbus_backbone import envelope
+from voltbus_backbone.bus import envelope
 from voltbus_backbone.contract.config import Boot, BootAnswer, Registration
 from voltbus_backbone.contract.registry import BOOT, REGISTRATION
 from voltbus_backbone.errors import Refused, VoltbusError
@@ -20,12 +20,12 @@ from voltbus_gateway.calls.fact import Fact, error_of
 from voltbus_gateway.connection.connection import POLICY_VIOLATION
 from voltbus_gateway.domain.repairs.repair import sentences
 from voltbus_gateway.domain.session import registration
-from voltbus_gateway.domain.session.errors import CallFailed, ErrorCode
-from voltbus_gateway.domain.session.frames import Call, Send
 from voltbus_gateway.domain.translation.fitting import fitted
 from voltbus_gateway.domain.translation.route import Context, Mode, Route, fact_id
 from voltbus_gateway.domain.translation.routes import route_of
 from voltbus_gateway.domain.translation.translation import translate
+from voltbus_gateway.domain.wire.errors import CallFailed, ErrorCode
+from voltbus_gateway.domain.wire.frames import Call, Send
 from voltbus_gateway.metrics import CALLS
 from voltbus_gateway.reports.reports import give_up
 
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from voltbus_backbone.bus import Publishing
+    from voltbus_backbone.bus.ports import Publishing
+    from voltbus_backbone.bus.rpc import Requester
     from voltbus_backbone.contract.values import Message
-    from voltbus_backbone.rpc import Requester
     from voltbus_gateway.connection.connection import Connection
     from voltbus_gateway.connection.flow import Flow
     from voltbus_gateway.domain.session.effects import Dispatch
-    from voltbus_gateway.domain.session.frames import Payload
+    from voltbus_gateway.domain.wire.frames import Payload
     from voltbus_gateway.reports.repairs import RepairReports
     from voltbus_gateway.settings import Settings
 

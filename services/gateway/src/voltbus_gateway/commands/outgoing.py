@@ -6,15 +6,15 @@ from collections import OrderedDict
 from math import inf
 from typing import TYPE_CHECKING
 
-from voltbus_backbone import envelope
 from voltbus_backbone.bounds import CORE_BYTES, FACT_BYTES
+from voltbus_backbone.bus import envelope
 from voltbus_backbone.contract.config import CallEnded, CallOutcome, RejectedBy
 from voltbus_backbone.contract.registry import CALL_ENDED
 from voltbus_gateway.domain.repairs.repair import sentences
 from voltbus_gateway.domain.session import registration
 from voltbus_gateway.domain.session.effects import Ended
-from voltbus_gateway.domain.session.errors import ErrorCode
 from voltbus_gateway.domain.translation.fitting import shrunk
+from voltbus_gateway.domain.wire.errors import ErrorCode
 from voltbus_gateway.metrics import COMMANDS
 from voltbus_gateway.reports.reports import size_of
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from voltbus_backbone.bus.envelope import Record
     from voltbus_backbone.contract.gateway import SendCall
-    from voltbus_backbone.envelope import Record
     from voltbus_gateway.connection.connection import Connection
     from voltbus_gateway.reports.repairs import RepairReports
     from voltbus_gateway.reports.reports import Reports

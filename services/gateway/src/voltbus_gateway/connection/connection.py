@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from voltbus_backbone.contract import values
     from voltbus_backbone.contract.gateway import SendCall
     from voltbus_gateway.domain.session.effects import Effects, Refusal
-    from voltbus_gateway.domain.session.errors import CallFailed
-    from voltbus_gateway.domain.session.frames import Call, Payload, Send
     from voltbus_gateway.domain.session.session import Session
+    from voltbus_gateway.domain.wire.errors import CallFailed
+    from voltbus_gateway.domain.wire.frames import Call, Payload, Send
     from voltbus_gateway.door.tls import ClientCertificate
 
 

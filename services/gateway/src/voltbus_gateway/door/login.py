@@ -29,9 +29,9 @@ from voltbus_gateway.door.answers import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from voltbus_backbone.bus.rpc import Requester
     from voltbus_backbone.contract.auth import PasswordVerifier
     from voltbus_backbone.contract.values import Protocol
-    from voltbus_backbone.rpc import Requester
     from voltbus_gateway.door.tls import ClientCertificate
     from voltbus_gateway.settings import Settings
 

@@ -15,8 +15,8 @@ import structlog
 from cryptography import x509
 
 from voltbus_backbone.errors import SettingsError
-from voltbus_backbone.foreign import refuse_unreadable
 from voltbus_backbone.tls import create_server_context
+from voltbus_backbone.values.foreign import refuse_unreadable
 from voltbus_gateway.door.client_trust import ClientTrust, Issued, weak
 
 if TYPE_CHECKING:

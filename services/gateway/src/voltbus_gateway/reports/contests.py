@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from voltbus_backbone import envelope
+from voltbus_backbone.bus import envelope
 from voltbus_backbone.contract.registry import DUPLICATE_IDENTITY
 from voltbus_backbone.contract.stations import DuplicateIdentity
 from voltbus_gateway.domain.door import contests as rules
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from voltbus_backbone.bus import Publishing
+    from voltbus_backbone.bus.ports import Publishing
     from voltbus_gateway.connection.connection import Connection
 
 log = structlog.get_logger(__name__)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
-from voltbus_backbone import envelope
+from voltbus_backbone.bus import envelope
 from voltbus_backbone.contract.auth import StationLogin, StationLoginAnswer
 from voltbus_backbone.contract.registry import STATION_LOGIN, STATION_REFUSED
 from voltbus_backbone.contract.stations import StationRefused
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import datetime
 
-    from voltbus_backbone.bus import Publishing
+    from voltbus_backbone.bus.ports import Publishing
+    from voltbus_backbone.bus.rpc import Requester
     from voltbus_backbone.errors import VoltbusError
-    from voltbus_backbone.rpc import Requester
     from voltbus_gateway.connection.connection import Connection
     from voltbus_gateway.domain.session.effects import Refusal
     from voltbus_gateway.door.answers import Refused

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from voltbus_backbone import envelope
+from voltbus_backbone.bus import envelope
 from voltbus_backbone.contract.registry import STATION_REPAIRED
 from voltbus_backbone.contract.stations import StationRepaired
 from voltbus_gateway.domain.repairs.repair import sentences

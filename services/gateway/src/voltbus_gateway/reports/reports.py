@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 import structlog
 
 from voltbus_backbone.bounds import record_bytes
+from voltbus_backbone.bus.refusals import instead_of
 from voltbus_backbone.contract.registry import Topic
 from voltbus_backbone.errors import Refused
-from voltbus_backbone.refusals import instead_of
 from voltbus_gateway.metrics import GIVEN_UP, OWED
 
 if TYPE_CHECKING:
-    from voltbus_backbone.bus import Publishing
-    from voltbus_backbone.envelope import Record
+    from voltbus_backbone.bus.envelope import Record
+    from voltbus_backbone.bus.ports import Publishing
 
 log = structlog.get_logger(__name__)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from voltbus_backbone import envelope
+from voltbus_backbone.bus import envelope
 from voltbus_backbone.contract.gateway import CloseConnection, RegistrationChanged, SendCall
 from voltbus_backbone.contract.registry import STATION_CONNECTED, STATION_DISCONNECTED
 from voltbus_backbone.contract.stations import StationConnected, StationDisconnected
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import datetime
 
-    from voltbus_backbone.bus import Publishing
+    from voltbus_backbone.bus.envelope import Event
+    from voltbus_backbone.bus.ports import Publishing
     from voltbus_backbone.contract.values import Protocol
-    from voltbus_backbone.envelope import Event
     from voltbus_gateway.calls.handlers import Handlers
     from voltbus_gateway.commands.outgoing import OutgoingCalls
     from voltbus_gateway.connection.connection import Link

@@ -11,7 +11,7 @@ import typer
 from voltbus.errors import CommandError
 
 if TYPE_CHECKING:
-    from voltbus_backbone.dead_letters import Letter
+    from voltbus_backbone.bus.dead_letters import Letter
     from voltbus_backbone.settings import KafkaSettings
 
 SERVICES = ("auth", "config", "agreements", "gateway")
@@ -74,9 +74,9 @@ def dead_letters(
 async def _letters(
     settings: KafkaSettings, prefix: str, services: list[str], reason: str
 ) -> list[Letter]:
-    from voltbus_backbone.dead_letters import letter_of  # noqa: PLC0415 - see above
+    from voltbus_backbone.bus.dead_letters import letter_of  # noqa: PLC0415 - see above
+    from voltbus_backbone.bus.kafka import read_all  # noqa: PLC0415 - see above
     from voltbus_backbone.errors import InvalidRecord  # noqa: PLC0415 - see above
-    from voltbus_backbone.kafka import read_all  # noqa: PLC0415 - see above
 
     found: list[Letter] = []
     for service in services:
@@ -95,7 +95,7 @@ def _show(letters: list[Letter]) -> None:
     from rich.text import Text  # noqa: PLC0415 - see above
 
     from voltbus.terminal import Console  # noqa: PLC0415 - see above
-    from voltbus_backbone.dead_letters import NEVER_STORED  # noqa: PLC0415 - see above
+    from voltbus_backbone.bus.dead_letters import NEVER_STORED  # noqa: PLC0415 - see above
 
     if not letters:
         typer.echo("No dead letters.", err=True)
@@ -115,9 +115,9 @@ def _show(letters: list[Letter]) -> None:
 
 async def _replay(settings: KafkaSettings, prefix: str, letters: list[Letter]) -> tuple[int, int]:
     """How many were sent again, and how many are gone or cannot be sent."""
-    from voltbus_backbone.dead_letters import again  # noqa: PLC0415 - see above
+    from voltbus_backbone.bus.dead_letters import again  # noqa: PLC0415 - see above
+    from voltbus_backbone.bus.kafka import Publisher  # noqa: PLC0415 - see above
     from voltbus_backbone.errors import Refused  # noqa: PLC0415 - see above
-    from voltbus_backbone.kafka import Publisher  # noqa: PLC0415 - see above
 
     publisher = Publisher(settings, prefix)
     await publisher.start()
@@ -142,8 +142,8 @@ async def _replay(settings: KafkaSettings, prefix: str, letters: list[Letter]) -
 
 async def _kept(settings: KafkaSettings, letter: Letter) -> Any | None:
     """The record at a letter's place, if it was ever there and still is."""
-    from voltbus_backbone.dead_letters import NEVER_STORED  # noqa: PLC0415 - see above
-    from voltbus_backbone.kafka import read_one  # noqa: PLC0415 - see above
+    from voltbus_backbone.bus.dead_letters import NEVER_STORED  # noqa: PLC0415 - see above
+    from voltbus_backbone.bus.kafka import read_one  # noqa: PLC0415 - see above
 
     if letter.offset == NEVER_STORED:
         return None

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from voltbus.events.feed import Choice
-    from voltbus_backbone.envelope import Event
+    from voltbus_backbone.bus.envelope import Event
 
 
 def events(
@@ -115,7 +115,7 @@ async def _follow(
     broker: str, prefix: str, choice: Choice, *, from_beginning: bool, count: int, as_json: bool
 ) -> None:
     from voltbus.events.feed import PUBLIC_TOPICS  # noqa: PLC0415 - see events
-    from voltbus_backbone.kafka import Tail  # noqa: PLC0415 - see events
+    from voltbus_backbone.bus.kafka import Tail  # noqa: PLC0415 - see events
     from voltbus_backbone.settings import KafkaSettings, load  # noqa: PLC0415 - see events
 
     settings = load(KafkaSettings, bootstrap=broker)

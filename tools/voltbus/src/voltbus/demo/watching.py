@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Self
 from voltbus.demo.errors import DemoError
 from voltbus.events.feed import PUBLIC_TOPICS, Choice, body, line
 from voltbus.events.words import short_type
-from voltbus_backbone.kafka import Tail
+from voltbus_backbone.bus.kafka import Tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
     from voltbus.events.feed import Line
-    from voltbus_backbone.envelope import Event
+    from voltbus_backbone.bus.envelope import Event
     from voltbus_backbone.settings import KafkaSettings
 
 PATIENCE_S = 60.0

@@ -21,7 +21,7 @@ async def make_topics(
     SettingsError when the environment's Kafka settings are malformed.
     """
     # Imported here because they bring the Kafka client, which a stack without topics does not need.
-    from voltbus_backbone.kafka import ensure_topics  # noqa: PLC0415 - see above
+    from voltbus_backbone.bus.kafka import ensure_topics  # noqa: PLC0415 - see above
     from voltbus_backbone.settings import KafkaSettings, load  # noqa: PLC0415 - see above
 
     given = {"security_protocol": "PLAINTEXT"} if ours else {}

@@ -11,7 +11,7 @@ from voltbus.events.words import short_type, words
 from voltbus.printable import printable_json
 
 if TYPE_CHECKING:
-    from voltbus_backbone.envelope import Event
+    from voltbus_backbone.bus.envelope import Event
 
 # The topics anyone may subscribe to (docs/events.md).
 PUBLIC_TOPICS = (

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 
 from voltbus_auth.domain.plug_and_charge.chain import Root
 from voltbus_auth.domain.plug_and_charge.profile import fault_of_authority, strictly
-from voltbus_backbone.foreign import refuse_unreadable
+from voltbus_backbone.values.foreign import refuse_unreadable
 
 if TYPE_CHECKING:
     from datetime import datetime

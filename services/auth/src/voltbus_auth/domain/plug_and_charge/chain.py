@@ -14,7 +14,7 @@ from voltbus_auth.domain.plug_and_charge.profile import (
     issued,
     strictly,
 )
-from voltbus_backbone.foreign import refuse_unreadable
+from voltbus_backbone.values.foreign import refuse_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

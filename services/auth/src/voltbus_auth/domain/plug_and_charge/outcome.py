@@ -27,9 +27,9 @@ import msgspec
 from voltbus_auth.domain.plug_and_charge.chain import Untrusted, find_contract_path, read_chain
 from voltbus_auth.domain.plug_and_charge.profile import contract_id
 from voltbus_auth.domain.plug_and_charge.revocation import checks_of_hashes, checks_of_path
-from voltbus_backbone import emaid
 from voltbus_backbone.contract.auth import Decision, Revocation
 from voltbus_backbone.contract.values import AuthorizationStatus
+from voltbus_backbone.values import emaid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

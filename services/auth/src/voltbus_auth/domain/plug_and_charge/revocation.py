@@ -20,7 +20,7 @@ from voltbus_auth.domain.plug_and_charge.profile import (
     verifies,
 )
 from voltbus_backbone.contract.auth import Revocation
-from voltbus_backbone.foreign import refuse_unreadable
+from voltbus_backbone.values.foreign import refuse_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -22,7 +22,7 @@ from voltbus_auth.domain.station_certificates.requests import (
     first,
     strong,
 )
-from voltbus_backbone.foreign import refuse_unreadable
+from voltbus_backbone.values.foreign import refuse_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

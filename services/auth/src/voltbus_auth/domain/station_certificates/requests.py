@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-from voltbus_backbone.foreign import refuse_unreadable
+from voltbus_backbone.values.foreign import refuse_unreadable
 
 LONGEST_REQUEST = 5500
 SHORTEST_RSA = 2048

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from voltbus_auth.domain.local_lists.facts import Station
     from voltbus_auth.handlers.local_lists.marking import Marking
     from voltbus_auth.store import Store
+    from voltbus_backbone.bus.envelope import Event, Record
     from voltbus_backbone.contract.values import Message
-    from voltbus_backbone.envelope import Event, Record
 
 TYPES = frozenset(
     row.name

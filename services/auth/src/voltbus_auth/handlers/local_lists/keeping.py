@@ -18,12 +18,12 @@ from voltbus_auth.domain.local_lists import moves, wire
 from voltbus_auth.domain.local_lists.facts import OURS
 from voltbus_auth.domain.local_lists.station import UPDATES, Kind
 from voltbus_auth.handlers.local_lists.compiling import Compiling
+from voltbus_backbone.bus.envelope import event
+from voltbus_backbone.bus.refusals import deliver
 from voltbus_backbone.contract.config import CommandRequested
 from voltbus_backbone.contract.registry import COMMAND, Topic
-from voltbus_backbone.envelope import event
 from voltbus_backbone.errors import Unavailable
 from voltbus_backbone.lookout import Lookout
-from voltbus_backbone.refusals import deliver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from voltbus_auth.domain.local_lists.station import ListState
     from voltbus_auth.domain.verdict import Policy
     from voltbus_auth.store import Store
-    from voltbus_backbone.bus import Publishing
+    from voltbus_backbone.bus.envelope import Record
+    from voltbus_backbone.bus.ports import Publishing
     from voltbus_backbone.contract.values import Protocol
-    from voltbus_backbone.envelope import Record
 
 log = structlog.get_logger(__name__)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from voltbus_auth.domain.verdict import Policy
     from voltbus_auth.store import Store
-    from voltbus_backbone.bus import Publishing
+    from voltbus_backbone.bus.ports import Publishing
 
 
 class LocalLists:

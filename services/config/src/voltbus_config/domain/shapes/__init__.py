@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from voltbus_backbone import actions, storable
 from voltbus_backbone.contract.values import Protocol
+from voltbus_backbone.values import actions, storable
 from voltbus_config.domain.commands import Command
 from voltbus_config.domain.compile import Unsupported
 from voltbus_config.domain.mistake import Mistake

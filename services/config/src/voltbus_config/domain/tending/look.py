@@ -9,7 +9,7 @@ import msgspec
 from voltbus_backbone.contract.config import CommandStatus, RejectedBy
 from voltbus_backbone.contract.registry import STATION_STATE
 from voltbus_backbone.contract.values import OpeningHours, Protocol
-from voltbus_backbone.hours import is_open, next_change
+from voltbus_backbone.values.hours import is_open, next_change
 from voltbus_config.domain import boot_requests, emissions, shapes
 from voltbus_config.domain import commands as life
 from voltbus_config.domain.commands import Command, Purpose, SettingRef

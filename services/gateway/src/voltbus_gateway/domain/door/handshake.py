@@ -12,8 +12,8 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, unquote_to_bytes
 
-from voltbus_backbone.blanks import trimmed
 from voltbus_backbone.contract.values import Protocol
+from voltbus_backbone.values.blanks import trimmed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

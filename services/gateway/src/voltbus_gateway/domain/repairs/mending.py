@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from voltbus_backbone import storable
+from voltbus_backbone.values import storable
 from voltbus_gateway.domain.repairs.fields import fold
 from voltbus_gateway.domain.repairs.repair import Kind, Repair
 from voltbus_gateway.domain.repairs.scalars import (
@@ -18,12 +18,12 @@ from voltbus_gateway.domain.repairs.scalars import (
     to_number,
     to_text,
 )
-from voltbus_gateway.domain.session.errors import CallFailed, ErrorCode
-from voltbus_gateway.domain.translation.times import is_time
+from voltbus_gateway.domain.wire.errors import CallFailed, ErrorCode
+from voltbus_gateway.domain.wire.times import is_time
 
 if TYPE_CHECKING:
     from voltbus_gateway.domain.repairs.fields import Field
-    from voltbus_gateway.domain.session.frames import Payload
+    from voltbus_gateway.domain.wire.frames import Payload
 
 # So many different repairs are named; a message can have no more than its schema has places.
 MOST_REPAIRS: Final = 20

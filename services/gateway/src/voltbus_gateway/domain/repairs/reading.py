@@ -13,12 +13,12 @@ from voltbus_gateway.domain.repairs.mending import mend
 from voltbus_gateway.domain.repairs.repair import Kind as Mended
 from voltbus_gateway.domain.repairs.repair import Repair
 from voltbus_gateway.domain.repairs.table import ANSWERS, fact_rules
-from voltbus_gateway.domain.session.schemas import Kind, load_schema
+from voltbus_gateway.domain.wire.schemas import Kind, load_schema
 
 if TYPE_CHECKING:
     from voltbus_backbone.contract.values import Protocol
-    from voltbus_gateway.domain.session.errors import CallFailed
-    from voltbus_gateway.domain.session.frames import Payload
+    from voltbus_gateway.domain.wire.errors import CallFailed
+    from voltbus_gateway.domain.wire.frames import Payload
 
 
 class Facts(StrEnum):

@@ -6,7 +6,7 @@ import re
 from math import isfinite
 from typing import Any, Final
 
-from voltbus_backbone.storable import LARGEST
+from voltbus_backbone.values.storable import LARGEST
 
 # No real number is written longer; what is need not be parsed.
 _LONGEST_NUMBER: Final = 64

@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from voltbus_backbone.actions import BOTH_WAYS, TO_STATIONS
-from voltbus_gateway.domain.session.errors import CallFailed, ErrorCode
-from voltbus_gateway.domain.session.schemas import actions, check_request
+from voltbus_backbone.values.actions import BOTH_WAYS, TO_STATIONS
+from voltbus_gateway.domain.wire.errors import CallFailed, ErrorCode
+from voltbus_gateway.domain.wire.schemas import actions, check_request
 
 if TYPE_CHECKING:
     from voltbus_backbone.contract.values import Protocol
-    from voltbus_gateway.domain.session.frames import Payload
+    from voltbus_gateway.domain.wire.frames import Payload
 
 
 def to_stations(protocol: Protocol) -> frozenset[str]:

@@ -9,7 +9,7 @@ import msgspec
 if TYPE_CHECKING:
     from voltbus_backbone.contract.config import CallOutcome, RejectedBy
     from voltbus_gateway.domain.repairs.repair import Repair
-    from voltbus_gateway.domain.session.frames import Call, Payload, Send
+    from voltbus_gateway.domain.wire.frames import Call, Payload, Send
 
 
 class Write(msgspec.Struct, frozen=True):

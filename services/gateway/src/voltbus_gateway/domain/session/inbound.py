@@ -6,11 +6,11 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 from voltbus_gateway.domain.repairs.reading import Facts, read_fact
-from voltbus_gateway.domain.session import frames
 from voltbus_gateway.domain.session.effects import Dispatch, Effect, Effects, Refusal, Write
-from voltbus_gateway.domain.session.errors import CallFailed, ErrorCode
-from voltbus_gateway.domain.session.frames import Call, FrameError
-from voltbus_gateway.domain.session.schemas import (
+from voltbus_gateway.domain.wire import frames
+from voltbus_gateway.domain.wire.errors import CallFailed, ErrorCode
+from voltbus_gateway.domain.wire.frames import Call, FrameError
+from voltbus_gateway.domain.wire.schemas import (
     UNANSWERED,
     Extras,
     actions,
@@ -20,7 +20,7 @@ from voltbus_gateway.domain.session.schemas import (
 
 if TYPE_CHECKING:
     from voltbus_backbone.contract.values import Protocol
-    from voltbus_gateway.domain.session.frames import Payload, Send
+    from voltbus_gateway.domain.wire.frames import Payload, Send
 
 
 class Inbound:

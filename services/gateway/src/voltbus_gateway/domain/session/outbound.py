@@ -10,21 +10,17 @@ import msgspec
 from voltbus_backbone.contract.config import CallOutcome, RejectedBy
 from voltbus_backbone.contract.values import Protocol
 from voltbus_gateway.domain.repairs.reading import Facts, read_answer
-from voltbus_gateway.domain.session import commands, frames
+from voltbus_gateway.domain.session import commands
 from voltbus_gateway.domain.session.effects import Effect, Effects, Ended, Write
-from voltbus_gateway.domain.session.errors import (
-    DESCRIPTION_LIMIT,
-    CallFailed,
-    ErrorCode,
-    read_code,
-)
-from voltbus_gateway.domain.session.schemas import Extras, check_response
-from voltbus_gateway.domain.translation.limits import storable
+from voltbus_gateway.domain.wire import frames
+from voltbus_gateway.domain.wire.errors import DESCRIPTION_LIMIT, CallFailed, ErrorCode, read_code
+from voltbus_gateway.domain.wire.limits import storable
+from voltbus_gateway.domain.wire.schemas import Extras, check_response
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from voltbus_gateway.domain.session.frames import CallError, CallResult, Payload
+    from voltbus_gateway.domain.wire.frames import CallError, CallResult, Payload
 
 _CLOSED = "The connection is closed"
 _LOST = "The connection was lost before the answer"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from voltbus_gateway.domain.session.errors import CallFailed, ErrorCode
+from voltbus_gateway.domain.wire.errors import CallFailed, ErrorCode
 
 if TYPE_CHECKING:
     from collections.abc import Container
 
-    from voltbus_gateway.domain.session.frames import Payload
+    from voltbus_gateway.domain.wire.frames import Payload
 
 ACCEPTED = "Accepted"
 PENDING = "Pending"

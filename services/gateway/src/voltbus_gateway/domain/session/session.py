@@ -14,10 +14,12 @@ from uuid import uuid4
 
 from voltbus_backbone.contract.values import Protocol
 from voltbus_gateway.domain.repairs.reading import Facts
-from voltbus_gateway.domain.session import frames
 from voltbus_gateway.domain.session.effects import Dispatch, Effect, Effects, Ended, Refusal, Write
-from voltbus_gateway.domain.session.errors import CallFailed, ErrorCode
-from voltbus_gateway.domain.session.frames import (
+from voltbus_gateway.domain.session.inbound import Inbound, refusal
+from voltbus_gateway.domain.session.outbound import Outbound
+from voltbus_gateway.domain.wire import frames
+from voltbus_gateway.domain.wire.errors import CallFailed, ErrorCode
+from voltbus_gateway.domain.wire.frames import (
     UNREADABLE_ID,
     Call,
     CallError,
@@ -26,14 +28,12 @@ from voltbus_gateway.domain.session.frames import (
     Payload,
     Send,
 )
-from voltbus_gateway.domain.session.inbound import Inbound, refusal
-from voltbus_gateway.domain.session.outbound import Outbound
-from voltbus_gateway.domain.session.schemas import UNANSWERED, Extras, check_request
+from voltbus_gateway.domain.wire.schemas import UNANSWERED, Extras, check_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from voltbus_gateway.domain.session.frames import Frame
+    from voltbus_gateway.domain.wire.frames import Frame
 
 __all__ = ["Dispatch", "Effect", "Effects", "Ended", "Session", "Write"]
 

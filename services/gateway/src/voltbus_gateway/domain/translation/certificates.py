@@ -12,8 +12,8 @@ from voltbus_backbone.contract.auth import (
     SignCertificate,
 )
 from voltbus_backbone.contract.values import Protocol
-from voltbus_gateway.domain.translation.limits import optional_integer
-from voltbus_gateway.domain.translation.times import format_time
+from voltbus_gateway.domain.wire.limits import optional_integer
+from voltbus_gateway.domain.wire.times import format_time
 
 if TYPE_CHECKING:
     from voltbus_backbone.contract.auth import (
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
         GetEvCertificateAnswer,
         SignCertificateAnswer,
     )
-    from voltbus_gateway.domain.session.frames import Payload
     from voltbus_gateway.domain.translation.route import Context
+    from voltbus_gateway.domain.wire.frames import Payload
 
 # Of StatusInfoType: reasonCode, additionalInfo (2.1 allows more).
 _CODE_LIMIT, _INFO_LIMIT = 20, 512

@@ -6,14 +6,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from voltbus_backbone.contract.values import AuthorizationStatus, Protocol
-from voltbus_gateway.domain.translation.times import format_time
+from voltbus_gateway.domain.wire.times import format_time
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from voltbus_backbone.contract.auth import Decision
     from voltbus_backbone.contract.values import IdToken
-    from voltbus_gateway.domain.session.frames import Payload
+    from voltbus_gateway.domain.wire.frames import Payload
 
 _ID_TAG_LIMIT = 20
 _SAME_WORD = {

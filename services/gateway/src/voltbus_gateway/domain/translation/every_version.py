@@ -12,17 +12,17 @@ from voltbus_backbone.contract.stations import (
     StationSeen,
 )
 from voltbus_gateway.domain.translation import certificates
-from voltbus_gateway.domain.translation.limits import optional_integer
 from voltbus_gateway.domain.translation.reports import only, reported
 from voltbus_gateway.domain.translation.route import Context, Mode, Route, no_keys, whole
-from voltbus_gateway.domain.translation.times import format_time, time_or
+from voltbus_gateway.domain.wire.limits import optional_integer
+from voltbus_gateway.domain.wire.times import format_time, time_or
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from voltbus_backbone.contract.config import BootAnswer
     from voltbus_backbone.contract.values import Protocol
-    from voltbus_gateway.domain.session.frames import Payload
+    from voltbus_gateway.domain.wire.frames import Payload
 
 
 def boot_answer(answer: BootAnswer, _payload: Payload, context: Context) -> Payload:

@@ -16,15 +16,15 @@ import msgspec
 from msgspec.structs import replace
 
 from voltbus_backbone.bounds import CORE_BYTES, FACT_BYTES
+from voltbus_backbone.bus.envelope import encode
 from voltbus_backbone.contract.auth import Phase, TransactionMessage
 from voltbus_backbone.contract.stations import MeterValuesReported, StationReported
-from voltbus_backbone.envelope import encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from voltbus_backbone.contract.values import Message, Sample
-    from voltbus_gateway.domain.session.frames import Payload
+    from voltbus_gateway.domain.wire.frames import Payload
 
 _SAMPLE_BYTES = FACT_BYTES - CORE_BYTES
 _LONGEST_TEXT = 1000  # where a message is too large; none of ours is meant to be longer

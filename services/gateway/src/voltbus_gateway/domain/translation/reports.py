@@ -9,15 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from voltbus_backbone.contract.stations import StationReported
-from voltbus_backbone.hidden import is_hidden
-from voltbus_gateway.domain.translation.limits import storable
-from voltbus_gateway.domain.translation.times import parse_time
+from voltbus_backbone.values.hidden import is_hidden
+from voltbus_gateway.domain.wire.limits import storable
+from voltbus_gateway.domain.wire.times import parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from voltbus_gateway.domain.session.frames import Payload
     from voltbus_gateway.domain.translation.route import Context, ToContract
+    from voltbus_gateway.domain.wire.frames import Payload
 
 
 def reported(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from voltbus_gateway.domain.session.errors import CallFailed, ErrorCode
-from voltbus_gateway.domain.session.schemas import actions
 from voltbus_gateway.domain.translation import v16, v21, v201
+from voltbus_gateway.domain.wire.errors import CallFailed, ErrorCode
+from voltbus_gateway.domain.wire.schemas import actions
 
 if TYPE_CHECKING:
     from voltbus_backbone.contract.values import Protocol

@@ -7,8 +7,8 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from voltbus_backbone.contract.values import Sample, SignedMeterValue
-from voltbus_gateway.domain.translation.limits import integer
-from voltbus_gateway.domain.translation.times import time_or
+from voltbus_gateway.domain.wire.limits import integer
+from voltbus_gateway.domain.wire.times import time_or
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,12 +8,12 @@ import msgspec
 
 from voltbus_gateway.domain.repairs.reading import Facts, read_fact
 from voltbus_gateway.domain.repairs.repair import Repair, sentences
-from voltbus_gateway.domain.session.errors import CallFailed
+from voltbus_gateway.domain.wire.errors import CallFailed
 
 if TYPE_CHECKING:
     from voltbus_backbone.contract.values import Message
-    from voltbus_gateway.domain.session.frames import Payload
     from voltbus_gateway.domain.translation.route import Context, Route, ToContract
+    from voltbus_gateway.domain.wire.frames import Payload
 
 
 class Told(msgspec.Struct, frozen=True):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from voltbus_backbone.blanks import trimmed
 from voltbus_backbone.contract import registry
 from voltbus_backbone.contract.auth import Authorize, Phase, TransactionMessage
 from voltbus_backbone.contract.config import Boot
@@ -13,9 +12,9 @@ from voltbus_backbone.contract.stations import (
     StatusReported,
 )
 from voltbus_backbone.contract.values import IdToken, Protocol
+from voltbus_backbone.values.blanks import trimmed
 from voltbus_gateway.domain.translation import every_version
 from voltbus_gateway.domain.translation.decisions import id_tag_info
-from voltbus_gateway.domain.translation.limits import integer, optional_integer
 from voltbus_gateway.domain.translation.route import (
     Context,
     Mode,
@@ -25,14 +24,15 @@ from voltbus_gateway.domain.translation.route import (
     whole,
 )
 from voltbus_gateway.domain.translation.samples import first_time, samples_16
-from voltbus_gateway.domain.translation.times import time_or
+from voltbus_gateway.domain.wire.limits import integer, optional_integer
+from voltbus_gateway.domain.wire.times import time_or
 
 if TYPE_CHECKING:
     from voltbus_backbone.contract.auth import (
         AuthorizeAnswer,
         TransactionAnswer,
     )
-    from voltbus_gateway.domain.session.frames import Payload
+    from voltbus_gateway.domain.wire.frames import Payload
 
 
 def boot(payload: Payload, context: Context) -> Boot:

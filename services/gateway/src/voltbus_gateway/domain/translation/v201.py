@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from voltbus_backbone.blanks import trimmed
 from voltbus_backbone.contract import registry
 from voltbus_backbone.contract.auth import Authorize, Phase, TransactionMessage
 from voltbus_backbone.contract.config import Boot
 from voltbus_backbone.contract.stations import MeterValuesReported, StatusReported
 from voltbus_backbone.contract.values import AdditionalId, IdToken, Protocol
+from voltbus_backbone.values.blanks import trimmed
 from voltbus_gateway.domain.translation import certificates, every_version
 from voltbus_gateway.domain.translation.decisions import id_token_info
-from voltbus_gateway.domain.translation.limits import integer, optional_integer, storable
 from voltbus_gateway.domain.translation.reports import event_told, report_told, without
 from voltbus_gateway.domain.translation.route import Context, Mode, Route, no_answer, whole
 from voltbus_gateway.domain.translation.samples import first_time, samples_2x
-from voltbus_gateway.domain.translation.times import time_or
+from voltbus_gateway.domain.wire.limits import integer, optional_integer, storable
+from voltbus_gateway.domain.wire.times import time_or
 
 if TYPE_CHECKING:
     from voltbus_backbone.contract.auth import AuthorizeAnswer, TransactionAnswer
-    from voltbus_gateway.domain.session.frames import Payload
+    from voltbus_gateway.domain.wire.frames import Payload
 
 _PHASES = {"Started": Phase.STARTED, "Updated": Phase.UPDATED, "Ended": Phase.ENDED}
 # What only 2.x says of a transaction, kept under OCPP's own names.

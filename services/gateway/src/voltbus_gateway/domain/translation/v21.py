@@ -13,8 +13,8 @@ from voltbus_gateway.domain.translation.route import Mode, Route, whole
 
 if TYPE_CHECKING:
     from voltbus_backbone.contract.auth import TransactionAnswer
-    from voltbus_gateway.domain.session.frames import Payload
     from voltbus_gateway.domain.translation.route import Context
+    from voltbus_gateway.domain.wire.frames import Payload
 
 
 def transaction_answer(answer: TransactionAnswer, payload: Payload, context: Context) -> Payload:

@@ -1,0 +1,1 @@
+"""The bus: envelopes, the batch loop, asking, dead letters; `kafka` alone knows aiokafka."""

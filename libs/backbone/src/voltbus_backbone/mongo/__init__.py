@@ -1,0 +1,1 @@
+"""MongoDB as every store uses it: connection, transactions, the outbox, what REST keeps."""

@@ -1,0 +1,1 @@
+"""Values that every service reads alike: hours, identifiers, and what other systems wrote."""
