@@ -206,7 +206,7 @@ def test_a_refusal_is_kept_and_is_no_sign_of_life() -> None:
     presence = folded([(contested(60, 5), 3)], presence).presence
     assert presence.duplicate_identity is not None
     assert presence.duplicate_identity.other_address == "192.0.2.2"
-    assert presence.last_seen == NOW
+    assert presence.last_seen == NOW - timedelta(hours=1)
 
 
 def test_connectors_have_one_name_each() -> None:
