@@ -61,7 +61,7 @@ def made(kind: msgspec.inspect.Type) -> Any:  # noqa: C901, PLR0911, PLR0912 - a
     """A value of this type whose integers are large."""
     match kind:
         case msgspec.inspect.IntType():
-            return LARGE
+            return LARGE if kind.le is None else min(LARGE, kind.le)
         case msgspec.inspect.FloatType():
             return 0.5
         case msgspec.inspect.BoolType():
