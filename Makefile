@@ -82,9 +82,19 @@ clean: ## Remove what the verbs made (.venv, caches); data of `make up` stay in 
 	@test -x "$(UV)" || { echo "Fetching uv into .uv (once) ..."; \
 	  $(PYTHON) -m venv .uv && .uv/bin/pip install --quiet --disable-pip-version-check uv; }
 
+# mongod of the embedded stack needs two shared libraries that a bare Debian image lacks.
+.PHONY: .libraries
+.libraries:
+	@needed=; \
+	ldconfig -p 2>/dev/null | grep -q 'libcurl\.so\.4' || needed="$$needed libcurl4"; \
+	ldconfig -p 2>/dev/null | grep -q 'libssl\.so\.3' || needed="$$needed libssl3"; \
+	test -z "$$needed" || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+	  && apt-get update -qq && apt-get install -y -qq $$needed; } \
+	  || echo "MongoDB will not start without these shared libraries; please install:$$needed"
+
 $(STAMP): requirements.lock pyproject.toml $(MEMBERS:%=%/pyproject.toml)
 	@$(PYTHON) -c 'import sys; sys.exit("Voltbus needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Set PYTHON=/path/to/python3.11.") if sys.version_info < (3, 11) else None'
-	@$(MAKE) --no-print-directory .uv-there
+	@$(MAKE) --no-print-directory .libraries .uv-there
 	@echo "Installing the locked dependencies into $(VENV) ..."
 	@test -d $(VENV) || $(UV) venv --quiet --python $(PYTHON) $(VENV)
 	@VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --require-hashes -r requirements.lock
