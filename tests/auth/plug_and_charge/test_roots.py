@@ -77,9 +77,11 @@ async def test_a_root_twice(roots: Roots) -> None:
 
 
 async def test_paging(roots: Roots) -> None:
-    """In the order of fingerprints, both ways, exclusive cursors."""
+    """The newest first, then by fingerprint; both ways, exclusive cursors (ADR 15)."""
     made = [PKI.root, PKI.sub1, PKI.sub2]
-    ids = sorted([(await roots.add(pem(one.certificate))).json()["id"] for one in made])
+    added = [(await roots.add(pem(authority.certificate))).json() for authority in made]
+    newest_first = sorted(added, key=lambda root: (root["added_at"], root["id"]), reverse=True)
+    ids = [root["id"] for root in newest_first]
 
     async def page(**params: Any) -> tuple[list[str], bool]:
         body = (await roots.client.get("/v1/roots", params=params)).json()
