@@ -1,24 +1,27 @@
 """Reads a kustomization as `kubectl kustomize` does, as far as ours go.
 
-Where kubectl is missing, the manifests are still checked, in this reading of them; where it is
-there, a test compares the two. A field that is not known here is an error, never passed over.
+Where kubectl is missing, the manifests are still checked, in this reading of them, against a record
+of what kubectl made of them; where it is there, a test compares the two. A field that is not known
+here is an error, never passed over. Run as a module, it records anew what kubectl makes.
 """
 
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import re
 import shutil
 import subprocess
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import yaml
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 Manifest = dict[str, Any]
+
+K8S = Path(__file__).parents[1] / "deploy/k8s"
+RECORDED = Path(__file__).parent / "deploy/rendered.json"
 
 KNOWN = frozenset(
     {
@@ -80,6 +83,23 @@ def named(manifests: list[Manifest]) -> dict[tuple[str, str], Manifest]:
     if len(found) != len(manifests):
         raise ValueError("two manifests of one kind and name")
     return found
+
+
+def digest(manifests: list[Manifest]) -> str:
+    """Return a SHA-256 of the manifests, whatever their order and that of their fields."""
+    texts = sorted(json.dumps(item, sort_keys=True) for item in manifests)
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
+
+
+def record() -> None:
+    """Write the digests of what kubectl makes of each folder; raises LookupError without it."""
+    digests = {}
+    for folder in json.loads(RECORDED.read_text()):
+        rendered = kubectl_renders(K8S / folder)
+        if rendered is None:
+            raise LookupError("kubectl is needed to record what it makes of the manifests")
+        digests[folder] = digest(rendered)
+    RECORDED.write_text(json.dumps(digests, indent=2) + "\n")
 
 
 def _unshared(document: Any) -> Any:
@@ -155,3 +175,7 @@ def _transform(manifest: Manifest, plan: Manifest) -> None:
             for image in plan.get("images", []):
                 if container["image"] == image["name"]:
                     container["image"] = f"{image['newName']}:{image['newTag']}"
+
+
+if __name__ == "__main__":
+    record()
