@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
 
@@ -62,3 +63,13 @@ def test_the_places_that_the_recipes_name_exist(path: str) -> None:
     """A recipe that sends a newcomer to a missing file is worse than none."""
     made_by_the_recipe = path.startswith(("services/tariffs", "tests/tariffs"))
     assert made_by_the_recipe or (ROOT / path).exists()
+
+
+def test_each_word_of_the_glossary_is_a_class() -> None:
+    """A word whose class is gone would lead a newcomer nowhere."""
+    page = (ROOT / "docs/glossary.md").read_text()
+    named = re.findall(r"^\| .* \| `(voltbus_[\w.]+)` \|$", page, re.MULTILINE)
+    assert len(named) == len(set(named)) >= 30
+    for name in named:
+        module, _, word = name.rpartition(".")
+        assert isinstance(getattr(importlib.import_module(module), word), type), name
