@@ -326,6 +326,35 @@ async def test_a_record_that_breaks_the_handler_is_isolated(bench: Bench, statio
     )
 
 
+async def test_whoever_asked_what_breaks_the_handler_is_told(bench: Bench, station: str) -> None:
+    """A request that its handler cannot bear is a dead letter and a fault, not a long silence."""
+
+    async def handle(_: Sequence[Event]) -> Sequence[Record]:
+        raise ZeroDivisionError
+
+    loop = loop_of(bench, handle)
+    task = asyncio.create_task(loop.run())
+    mark = f"{station}/unbearable"
+    asked = fact(station)
+    asking = envelope.Asking(mark, f"{bench.prefix}config.inbox", 0, 2**53)
+    headers = [*asked.headers, *envelope.asking_headers(asking)]
+    await bench.publisher.publish([envelope.Record(asked.topic, asked.key, asked.value, headers)])
+    answers = await bench.seen(
+        Topic.CONFIG_INBOX,
+        lambda records: any(
+            envelope.header(record.headers, "correlation-id") == mark.encode() for record in records
+        ),
+    )
+    await ended(loop, task)
+    (answer,) = [
+        record
+        for record in answers
+        if envelope.header(record.headers, "correlation-id") == mark.encode()
+    ]
+    fault = registry.FAULT.decoder.decode(answer.value)
+    assert (fault.code, fault.detail) == ("failed", "handler failed: ZeroDivisionError")
+
+
 async def test_a_batch_is_tried_again_while_a_server_is_away(bench: Bench, station: str) -> None:
     """Unavailable is no reason to lose a fact: the same batch comes again."""
     collector = Collector(station)

@@ -204,7 +204,7 @@ class Loop:
             return [*first, *await self._handle(events[middle:])]
         log.error("record.failed", group=self._consumption.group, exc_info=error)
         reason = f"handler failed: {type(error).__name__}"
-        return [self._intake.dead_letter(event, reason) for event in events]
+        return [record for event in events for record in self._intake.give_up(event, reason)]
 
     async def _send(self, records: list[Record]) -> None:
         wait = _FIRST_PAUSE_S

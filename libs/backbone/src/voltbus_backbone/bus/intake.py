@@ -87,6 +87,10 @@ class Intake:
         RECORDS.labels(self._group, "dead_letter").inc()
         return dead_letters.written(record, reason, self._dead_letters, self._now())
 
+    def give_up(self, event: Event, reason: str) -> list[Record]:
+        """Return the letter for an event that its handler cannot bear, and a fault to its asker."""
+        return [self.dead_letter(event, reason), *self._fault(event, reason, code="failed")]
+
     def _is_addressed(self, event: Event) -> bool:
         """Whether an answer can be delivered, or nobody wants one."""
         asking = event.asking
@@ -110,9 +114,9 @@ class Intake:
         row = TYPES.get(event.type)
         return None if row is not None and row.fact else why
 
-    def _fault(self, event: Event, reason: str) -> list[Record]:
-        """Whoever asked need not wait: what cannot be read will not be decided."""
-        fault = Fault(code="invalid_request", detail=reason)
+    def _fault(self, event: Event, reason: str, code: str = "invalid_request") -> list[Record]:
+        """Whoever asked need not wait: what cannot be read or handled will not be decided."""
+        fault = Fault(code=code, detail=reason)
         told = envelope.reply(
             event, FAULT, fault, source=f"/voltbus/{self._group}", now=self._now()
         )
