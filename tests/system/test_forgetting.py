@@ -25,13 +25,17 @@ pytestmark = pytest.mark.stack
 OVER = datetime(2000, 1, 1, tzinfo=UTC)
 NOT_YET = datetime(9999, 1, 1, tzinfo=UTC)
 EXPIRING = {
+    ("auth", "audit", "expires_at"),
     ("auth", "certificate_applications", "forget_at"),
     ("auth", "decisions", "forgotten_at"),
     ("auth", "external_answers", "until"),
     ("auth", "idempotency_keys", "expires_at"),
+    ("config", "audit", "expires_at"),
     ("config", "commands", "ended_at"),
     ("config", "idempotency_keys", "expires_at"),
-    ("agreements", "idempotency", "expires_at"),
+    ("config", "reservations", "ended_at"),
+    ("agreements", "audit", "expires_at"),
+    ("agreements", "idempotency_keys", "expires_at"),
 }
 
 
@@ -59,7 +63,11 @@ async def test_what_is_over_is_forgotten(stack: Stack, client: Client) -> None:
     mine = {"_id": {"$in": ["over", "not yet"]}}
     try:
         for collection, field in collections:
-            marks = [{"_id": "over", field: OVER}, {"_id": "not yet", field: NOT_YET}]
+            # A number of their own: no two reservations of a station have the same.
+            marks = [
+                {"_id": "over", "number": 1, field: OVER},
+                {"_id": "not yet", "number": 2, field: NOT_YET},
+            ]
             await collection.insert_many(marks)
         for collection, _ in collections:
             await until(partial(collection.distinct, "_id", mine), lambda left: len(left) < 2)
