@@ -6,6 +6,7 @@ import base64
 import secrets
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import httpx
@@ -17,27 +18,28 @@ from pydantic import SecretStr
 from auth.auth_examples import CARD, KEY, MINUTE, NOW, POLICY
 from auth.memory_store import MemoryStore
 from voltbus.embedded.keys import make_keys, operator_token
-from voltbus_auth import api
+from voltbus_auth.api.authorizations import authorizations_router
+from voltbus_auth.api.bulk import bulk_router
+from voltbus_auth.api.credentials import credentials_router
+from voltbus_auth.api.erasures import erased, erasures_router
+from voltbus_auth.api.station_certificates import station_certificates_router
+from voltbus_auth.api.tokens import tokens_router
+from voltbus_auth.api.transactions import transactions_router
+from voltbus_auth.database import Store
 from voltbus_auth.domain.identifiers import masked
 from voltbus_auth.domain.tokens import Token
 from voltbus_auth.handlers.bookkeeping import Bookkeeping
 from voltbus_auth.handlers.closing import TransactionCloser
+from voltbus_auth.handlers.credential_ports import Doors
+from voltbus_auth.handlers.decision_ports import Journal, Knowing, Occupancy, Remembering
 from voltbus_auth.handlers.external import Asking, External
 from voltbus_auth.handlers.knowledge import Library
-from voltbus_auth.handlers.ports import (
-    Books,
-    Doors,
-    Journal,
-    Knowing,
-    Occupancy,
-    Projections,
-    Remembering,
-)
+from voltbus_auth.handlers.projection_ports import Projections, RegisteredStations
 from voltbus_auth.handlers.requests import Requests
 from voltbus_auth.handlers.samples import Samples
 from voltbus_auth.handlers.superseding import SupersededMarker
 from voltbus_auth.settings import Settings, Way
-from voltbus_auth.store import Store, Value
+from voltbus_auth.store.tokens import Value
 from voltbus_auth.store.transaction_documents import record_of
 from voltbus_backbone import rest as http
 from voltbus_backbone.bus.testing import MemoryBus
@@ -53,13 +55,14 @@ if TYPE_CHECKING:
     from voltbus_auth.domain.identifiers import TokenKey
     from voltbus_auth.domain.record import Record
     from voltbus_auth.domain.verdict import Policy
+    from voltbus_auth.handlers.transaction_ports import Books
     from voltbus_backbone.bus.envelope import Event
     from voltbus_backbone.bus.envelope import Record as Outgoing
     from voltbus_backbone.contract.providers import ProviderAuthorize
     from voltbus_backbone.mongo.store import Database
 
 
-class Shelf(Knowing, Doors, Projections, Remembering, Protocol):
+class Shelf(Knowing, Doors, RegisteredStations, Projections, Remembering, Protocol):
     """What tests need of a store, whichever it is."""
 
     async def add_token(self, token: Token, refs: Sequence[str]) -> None: ...
@@ -150,7 +153,8 @@ class Replica:
             kept=kept,
         )
         self._requests = Requests(
-            doors=shelf,
+            credentials=shelf,
+            stations=shelf,
             library=library,
             bookkeeping=bookkeeping,
             journal=journal,
@@ -229,6 +233,24 @@ class MongoShelf(Store):
     async def forget_transactions(self) -> None:
         """Delete all of them."""
         await self._database["transactions"].delete_many({})
+
+    async def everything(self, refs: Any, token_refs: Any, station_ids: Any) -> Any:
+        return await self.knowledge.everything(refs, token_refs, station_ids)
+
+    async def tokens(self, refs: Any) -> Any:
+        return await self.knowledge.tokens(refs)
+
+    async def coverages(self, token_refs: Any) -> Any:
+        return await self.knowledge.coverages(token_refs)
+
+    async def places(self, station_ids: Any) -> Any:
+        return await self.knowledge.places(station_ids)
+
+    async def credentials(self, station_ids: Any) -> Any:
+        return await self.credential.credentials(station_ids)
+
+    async def registered(self, station_ids: Any) -> Any:
+        return await self.projection.registered(station_ids)
 
     async def remember(self, answers: Any) -> None:
         await self.external.remember(answers)
@@ -311,16 +333,16 @@ async def served(
     for name in await store._database.list_collection_names():
         if name != "field_keys":
             await store._database[name].delete_many({})
-    library = Library(store, POLICY)
+    library = Library(store.knowledge, POLICY)
     app = http.build_app("auth", Operators(settings), lambda: {"mongo": True})
     routers = [
-        api.credentials_router(store, clock),
-        api.bulk_router(store, KEY, clock),
-        api.tokens_router(store, KEY, clock),
-        api.erasures_router(store, clock),
-        api.transactions_router(store, closer_on(store, clock), clock),
-        api.station_certificates_router(store),
-        api.authorizations_router(store, library, KEY, clock),
+        credentials_router(store.credential, clock),
+        bulk_router(store.token, KEY, clock),
+        tokens_router(store.token, KEY, clock, partial(erased, store.erasure)),
+        erasures_router(store.token, store.erasure, clock),
+        transactions_router(store.transaction, store.projection, closer_on(store, clock), clock),
+        station_certificates_router(store.application),
+        authorizations_router(store.journal, store.occupancy, library, KEY, clock),
     ]
     http.include(app, routers, store.rest)
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from voltbus_auth.domain.journal import Decided
     from voltbus_auth.domain.record import Record
     from voltbus_auth.domain.samples import SampleSet
-    from voltbus_auth.handlers.ports import Everything
+    from voltbus_auth.handlers.decision_ports import Everything
     from voltbus_backbone.contract.agreements import AgreementSnapshot
     from voltbus_backbone.contract.stations import StationState
     from voltbus_backbone.contract.values import Sample

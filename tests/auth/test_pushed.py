@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from auth.conftest import Clock, Served
-    from voltbus_auth.store import Value
+    from voltbus_auth.store.tokens import Value
     from voltbus_backbone.bus.envelope import Record
 
 RULES = Rules(

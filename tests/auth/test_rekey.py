@@ -16,7 +16,7 @@ from voltbus_auth.domain.local_lists.plans import Plan
 from voltbus_auth.domain.tokens import Token
 from voltbus_auth.handlers.local_lists.marking import Marking
 from voltbus_auth.rekey import rekey
-from voltbus_auth.store import Value
+from voltbus_auth.store.tokens import Value
 from voltbus_backbone.contract.values import AuthorizationStatus
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ async def is_followed(served: Served, ref: str) -> bool:
     await stations.replace_one({"_id": "CS-1"}, {"plans": ["group:north"], "marks": 0}, upsert=True)
     await served.database["tokens"].update_one({"_id": ref}, {"$set": {"group_id": "FLEET"}})
     marking = Marking(
-        served.store, now=lambda: NOW, settle=timedelta(seconds=1), wake=lambda _: None
+        served.store.lists, now=lambda: NOW, settle=timedelta(seconds=1), wake=lambda _: None
     )
     await marking.tokens_changed([ref])
     marked = await stations.find_one({"_id": "CS-1"})

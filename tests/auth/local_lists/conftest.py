@@ -11,12 +11,12 @@ import httpx
 import pytest_asyncio
 
 from auth.auth_examples import KEY, NOW, POLICY
-from voltbus_auth.api import local_lists_router
+from voltbus_auth.api.local_lists import local_lists_router
 from voltbus_auth.domain.identifiers import masked
 from voltbus_auth.domain.tokens import Token
 from voltbus_auth.handlers.local_lists.lists import LocalLists
 from voltbus_auth.handlers.projections import Projecting
-from voltbus_auth.store import Value
+from voltbus_auth.store.tokens import Value
 from voltbus_backbone import rest as http
 from voltbus_backbone.bus.envelope import Event
 from voltbus_backbone.contract.config import CommandChanged, CommandRequested, CommandStatus
@@ -146,7 +146,7 @@ class Kept:
     def replica(self) -> LocalLists:
         """Another replica on the same store and bus, or this one after a restart."""
         return LocalLists(
-            self.served.store,
+            self.served.store.lists,
             POLICY,
             self.served.bus,
             source="/voltbus/auth/2",
@@ -248,7 +248,7 @@ class Kept:
 async def kept(served: Served, clock: Clock) -> AsyncIterator[Kept]:
     """Local lists of the example operator."""
     lists = LocalLists(
-        served.store,
+        served.store.lists,
         POLICY,
         served.bus,
         source="/voltbus/auth/1",
@@ -258,7 +258,7 @@ async def kept(served: Served, clock: Clock) -> AsyncIterator[Kept]:
         chance=lambda: 0.0,
     )
     app = http.build_app("auth", Operators(served.settings), lambda: {"mongo": True})
-    http.include(app, [local_lists_router(served.store, lists, clock)], served.store.rest)
+    http.include(app, [local_lists_router(served.store.lists, lists, clock)], served.store.rest)
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app, raise_app_exceptions=False),
         base_url="http://auth",

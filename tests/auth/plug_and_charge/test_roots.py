@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from auth.auth_examples import NOW
 from auth.plug_and_charge.pki import Made, Pki, pem
-from voltbus_auth import api
+from voltbus_auth.api.roots import roots_router
 from voltbus_auth.handlers.trust import Trust
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ async def roots(served: Served, clock: Clock) -> Roots:
     trust = Trust(served.store.root, every_s=60.0)
     await trust.refresh()
     transport: Any = served.client._transport
-    transport.app.include_router(api.roots_router(served.store, trust, clock))
+    transport.app.include_router(roots_router(served.store.root, trust, clock))
     return Roots(served.client, trust)
 
 

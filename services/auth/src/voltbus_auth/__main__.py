@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import httpx
 
-from voltbus_auth import api
+from voltbus_auth.api.authorizations import authorizations_router
+from voltbus_auth.api.bulk import bulk_router
+from voltbus_auth.api.changes import changes_router
+from voltbus_auth.api.credentials import credentials_router
+from voltbus_auth.api.erasures import erased, erasures_router
+from voltbus_auth.api.fleets import fleets_router
+from voltbus_auth.api.local_lists import local_lists_router
+from voltbus_auth.api.roots import roots_router
+from voltbus_auth.api.rotating import Beginning, rotating_router
+from voltbus_auth.api.station_certificates import station_certificates_router
+from voltbus_auth.api.tokens import tokens_router
+from voltbus_auth.api.transactions import transactions_router
+from voltbus_auth.database import Store
 from voltbus_auth.domain.changes.rotation import PasswordKey
 from voltbus_auth.domain.verdict import Policy
 from voltbus_auth.elsewhere import other_systems
@@ -35,7 +48,6 @@ from voltbus_auth.handlers.trust import Trust
 from voltbus_auth.ocsp import Responders
 from voltbus_auth.settings import Settings, Way, token_key
 from voltbus_auth.signing import signer
-from voltbus_auth.store import Store
 from voltbus_backbone.bus.consumption import Consumption
 from voltbus_backbone.contract.registry import Topic
 from voltbus_backbone.lookout import Lookout
@@ -55,11 +67,12 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
     settings, now = runtime.settings, runtime.now
     key = token_key(settings)
     store = await Store.open(settings, publisher=runtime.publisher, source=runtime.source, now=now)
-    library = Library(store, policy(settings), now=now)
+    library = Library(store.knowledge, policy(settings), now=now)
     bookkeeping = bookkeeping_of(runtime, store, library, key)
     closing = closer_of(runtime, store)
     asked = requests.Requests(
-        doors=store,
+        credentials=store.credential,
+        stations=store.projection,
         library=library,
         bookkeeping=bookkeeping,
         journal=store.journal,
@@ -84,7 +97,7 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
         routers=[
             *routers(store, library, trust, key, closing),
             *credential_changes.routers,
-            api.local_lists_router(store, lists, now),
+            local_lists_router(store.lists, lists, now),
         ],
         rest=store.rest,
         consumptions=[
@@ -174,7 +187,18 @@ def changing(runtime: Runtime[Settings], store: Store, key: TokenKey) -> Parts:
         source=runtime.source,
         now=runtime.now,
     )
-    beginning = api.Beginning(store, conductor, password_key, runtime.settings, runtime.now)
+    beginning = Beginning(
+        credential=store.credential,
+        change=store.change,
+        fleet=store.fleet,
+        projection=store.projection,
+        application=store.application,
+        conductor=conductor,
+        key=password_key,
+        change_wait_s=runtime.settings.change_wait_s,
+        upgrade_window_s=runtime.settings.upgrade_window_s,
+        now=runtime.now,
+    )
     fleets = Fleets(
         store.fleet,
         store.change,
@@ -186,9 +210,9 @@ def changing(runtime: Runtime[Settings], store: Store, key: TokenKey) -> Parts:
     )
     return Parts(
         routers=[
-            api.fleets_router(beginning),
-            api.changes_router(store, runtime.now),
-            api.rotating_router(beginning),
+            fleets_router(beginning),
+            changes_router(store.change, store.credential, runtime.now),
+            rotating_router(beginning),
         ],
         consumptions=[
             Consumption(
@@ -206,7 +230,7 @@ def local_lists(runtime: Runtime[Settings], store: Store) -> LocalLists:
     """Stations' local lists, kept as operators' plans want them."""
     settings = runtime.settings
     return LocalLists(
-        store,
+        store.lists,
         policy(settings),
         runtime.publisher,
         source=runtime.source,
@@ -238,14 +262,14 @@ def routers(
     """The REST interface."""
     now = Runtime.now
     return [
-        api.credentials_router(store, now),
-        api.bulk_router(store, key, now),
-        api.tokens_router(store, key, now),
-        api.erasures_router(store, now),
-        api.roots_router(store, trust, now),
-        api.transactions_router(store, closing, now),
-        api.station_certificates_router(store),
-        api.authorizations_router(store, library, key, now),
+        credentials_router(store.credential, now),
+        bulk_router(store.token, key, now),
+        tokens_router(store.token, key, now, partial(erased, store.erasure)),
+        erasures_router(store.token, store.erasure, now),
+        roots_router(store.root, trust, now),
+        transactions_router(store.transaction, store.projection, closing, now),
+        station_certificates_router(store.application),
+        authorizations_router(store.journal, store.occupancy, library, key, now),
     ]
 
 

@@ -24,11 +24,11 @@ from voltbus_backbone.tls import create_client_context
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from voltbus_auth.database import Store
     from voltbus_auth.domain.identifiers import TokenKey
     from voltbus_auth.handlers.bookkeeping import Bookkeeping
     from voltbus_auth.handlers.certificates import Hear
     from voltbus_auth.handlers.knowledge import Library
-    from voltbus_auth.store import Store
     from voltbus_backbone.service import Runtime
 
 

@@ -7,8 +7,8 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from voltbus_auth.database import Store
 from voltbus_auth.settings import Settings
-from voltbus_auth.store import Store
 from voltbus_backbone.errors import SettingsError, Unavailable
 from voltbus_backbone.settings import load
 

@@ -17,10 +17,10 @@ from voltbus_auth.settings import token_key
 from voltbus_backbone.errors import SettingsError
 
 if TYPE_CHECKING:
+    from voltbus_auth.database import Store
     from voltbus_auth.domain.identifiers import TokenKey
     from voltbus_auth.one_off import Work
     from voltbus_auth.settings import Settings
-    from voltbus_auth.store import Store
 
 
 async def rekey(store: Store, key: TokenKey) -> int:

@@ -14,9 +14,9 @@ from voltbus_auth import one_off
 from voltbus_backbone.errors import SettingsError
 
 if TYPE_CHECKING:
+    from voltbus_auth.database import Store
     from voltbus_auth.one_off import Work
     from voltbus_auth.settings import Settings
-    from voltbus_auth.store import Store
 
 
 async def rotate(store: Store) -> int:

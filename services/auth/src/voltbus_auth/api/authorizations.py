@@ -9,15 +9,16 @@ from typing import Annotated, Any, Literal, Self
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from voltbus_auth.api.fields import Time
 from voltbus_auth.domain.identifiers import TokenKey
 from voltbus_auth.domain.verdict import Question, Rule, Verdict
 from voltbus_auth.handlers.knowledge import Library
-from voltbus_auth.store import Store
+from voltbus_auth.store.journal import JournalStore
+from voltbus_auth.store.occupancy import OccupancyStore
 from voltbus_backbone.contract.values import AuthorizationStatus, IdToken
 from voltbus_backbone.errors import Problem
 from voltbus_backbone.rest import Router, scope
 from voltbus_backbone.rest.conventions import Paging, page
+from voltbus_backbone.rest.validation import Time
 
 
 class DecisionFilters:
@@ -93,7 +94,11 @@ class Explanation(BaseModel):
 
 
 def authorizations_router(
-    store: Store, library: Library, key: TokenKey, now: Callable[[], datetime]
+    journal: JournalStore,
+    occupancy: OccupancyStore,
+    library: Library,
+    key: TokenKey,
+    now: Callable[[], datetime],
 ) -> APIRouter:
     """The routes."""
     router = Router(prefix="/v1/authorizations", tags=["authorizations"])
@@ -104,7 +109,7 @@ def authorizations_router(
         paging: Annotated[Paging, Depends()], filters: Annotated[DecisionFilters, Depends()]
     ) -> dict[str, Any]:
         try:
-            found, more = await store.journal.page(
+            found, more = await journal.page(
                 filters.query,
                 limit=paging.limit,
                 after=paging.starting_after,
@@ -127,7 +132,7 @@ def authorizations_router(
         question = Question(body.type, at, body.evse_id, body.starting)
         verdict = knowledge.verdict(ref, body.station_id, question)
         if body.starting and verdict.limits:
-            full = await store.occupancy.full(verdict.limits)
+            full = await occupancy.full(verdict.limits)
             verdict = knowledge.verdict(ref, body.station_id, question, full=full)
         known = body.station_id in knowledge.places
         return _explained(verdict, at, knowledge.token_ref(ref), station_known=known)

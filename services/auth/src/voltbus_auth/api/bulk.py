@@ -17,14 +17,14 @@ from starlette.types import Receive, Scope, Send
 from voltbus_auth.api.imports import Existing, Import, ImportReport
 from voltbus_auth.api.token_bodies import TokenAnswer, shown
 from voltbus_auth.domain.identifiers import TokenKey
-from voltbus_auth.domain.intake import to_milliseconds
 from voltbus_auth.domain.lines import Line, Reader
 from voltbus_auth.domain.portable import Format, write
 from voltbus_auth.domain.tokens import Token
-from voltbus_auth.store import Store
+from voltbus_auth.store.tokens import TokenStore
 from voltbus_backbone.contract.values import IdToken
 from voltbus_backbone.errors import Problem, Unavailable
 from voltbus_backbone.rest import Router, body_of, no_idempotency, scope
+from voltbus_backbone.values.times import to_milliseconds
 
 NDJSON = "application/x-ndjson"
 CSV = "text/csv"
@@ -77,7 +77,7 @@ def _refused(report: ImportReport) -> Problem:
     )
 
 
-def bulk_router(store: Store, key: TokenKey, now: Callable[[], datetime]) -> APIRouter:
+def bulk_router(store: TokenStore, key: TokenKey, now: Callable[[], datetime]) -> APIRouter:
     """The routes; they must be included before `/v1/tokens/{ref}`."""
     router = Router(prefix="/v1/tokens", tags=["tokens"])
     may_read, may_write = scope("tokens:read"), scope("tokens:write")
@@ -134,7 +134,7 @@ def bulk_router(store: Store, key: TokenKey, now: Callable[[], datetime]) -> API
     async def export_readable(
         form: Annotated[Format, Query(alias="format")] = Format.NDJSON,
     ) -> Response:
-        if store.vault is None:
+        if not store.keeps_values:
             raise Problem(
                 409, "no-readable-values", "No readable values are kept: no field key is set."
             )
@@ -144,7 +144,7 @@ def bulk_router(store: Store, key: TokenKey, now: Callable[[], datetime]) -> API
     async def search(body: SearchRequest) -> dict[str, list[TokenAnswer]]:
         token = IdToken(value=body.id_token, type=body.type)
         refs = [key.presented(token), *key.contracts([token]).values()]
-        found = await store.token.search(refs)
+        found = await store.search(refs)
         return {"data": [shown(one) for one in found]}
 
     return router
@@ -178,10 +178,10 @@ async def _progress(work: Import, steps: AsyncIterator[ImportReport]) -> AsyncIt
     yield orjson.dumps(work.report.model_dump()) + b"\n"
 
 
-def _exported(store: Store, form: Format, *, readable: bool) -> StreamingResponse:
+def _exported(store: TokenStore, form: Format, *, readable: bool) -> StreamingResponse:
     async def lines() -> AsyncIterator[str]:
         header = True
-        async for portion in store.token.all(readable=readable):
+        async for portion in store.all(readable=readable):
             yield write([_row(one.token, value) for one, value in portion], form, header=header)
             header = False
 

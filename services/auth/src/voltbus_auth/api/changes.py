@@ -10,13 +10,13 @@ from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from voltbus_auth.domain.changes.change import Change, Kind, State, ended
-from voltbus_auth.domain.intake import to_milliseconds
 from voltbus_auth.handlers.changes import write
-from voltbus_auth.store import Store
-from voltbus_auth.store.changes import OvertakenError
+from voltbus_auth.store.changes import ChangeStore, OvertakenError
+from voltbus_auth.store.credentials import CredentialStore
 from voltbus_backbone.errors import Problem, not_found
 from voltbus_backbone.rest import Router, scope
 from voltbus_backbone.rest.conventions import SortedPaging, page
+from voltbus_backbone.values.times import to_milliseconds
 
 ChangeId = Annotated[str, Path(pattern=r"^[0-9a-z:.-]{1,128}$", description="Its id.")]
 
@@ -89,7 +89,9 @@ def shown(change: Change, warnings: list[str] | None = None) -> ChangeAnswer:
     )
 
 
-def changes_router(store: Store, now: Callable[[], datetime]) -> APIRouter:
+def changes_router(
+    store: ChangeStore, credentials: CredentialStore, now: Callable[[], datetime]
+) -> APIRouter:
     """The routes."""
     router = Router(prefix="/v1", tags=["credentials"])
     for kind, path in ((Kind.ROTATION, "/rotations"), (Kind.UPGRADE, "/upgrades")):
@@ -102,19 +104,24 @@ def changes_router(store: Store, now: Callable[[], datetime]) -> APIRouter:
     )
     async def settle(change_id: ChangeId, body: SettleRequest) -> ChangeAnswer:
         change = await _found(store, Kind.ROTATION, change_id)
-        return shown(await _settled(store, change, body, to_milliseconds(now())))
+        after = _settled(change, body, to_milliseconds(now()))
+        try:
+            await write(store, credentials, [after], {change.id: change.revision})
+        except OvertakenError:
+            raise Problem(409, "conflict", "It changed at the same moment: look again.") from None
+        return shown(after)
 
     return router
 
 
-def _add_reading(router: APIRouter, store: Store, kind: Kind, path: str) -> None:
+def _add_reading(router: APIRouter, store: ChangeStore, kind: Kind, path: str) -> None:
     read = scope("stations:read")
 
     @router.get(path, summary=f"List {path[1:]}, the newest first", dependencies=[read])
     async def list_changes(
         paging: Annotated[SortedPaging, Depends()], filters: Annotated[Filters, Depends()]
     ) -> ChangePage:
-        found, more = await store.change.page({"kind": kind.value, **filters.query}, paging)
+        found, more = await store.page({"kind": kind.value, **filters.query}, paging)
         return ChangePage.model_validate(page([shown(one) for one in found], has_more=more))
 
     @router.get(
@@ -124,14 +131,14 @@ def _add_reading(router: APIRouter, store: Store, kind: Kind, path: str) -> None
         return shown(await _found(store, kind, change_id))
 
 
-async def _found(store: Store, kind: Kind, change_id: str) -> Change:
-    change = await store.change.get(change_id)
+async def _found(store: ChangeStore, kind: Kind, change_id: str) -> Change:
+    change = await store.get(change_id)
     if change is None or change.kind is not kind:
         raise not_found(kind.value)
     return change
 
 
-async def _settled(store: Store, change: Change, body: SettleRequest, at: datetime) -> Change:
+def _settled(change: Change, body: SettleRequest, at: datetime) -> Change:
     """End an unsettled rotation as the operator says.
 
     Raises:
@@ -145,9 +152,4 @@ async def _settled(store: Store, change: Change, body: SettleRequest, at: dateti
             "command that waits is cancelled at config (DELETE /v1/commands/{command_id}).",
         )
     state = State.SUCCEEDED if body.keep == "new" else State.FAILED
-    after = ended(change, state, at, f"the operator kept the {body.keep} password")
-    try:
-        await write(store.change, store.credential, [after], {change.id: change.revision})
-    except OvertakenError:
-        raise Problem(409, "conflict", "It changed at the same moment: look again.") from None
-    return after
+    return ended(change, state, at, f"the operator kept the {body.keep} password")

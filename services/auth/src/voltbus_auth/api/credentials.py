@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from voltbus_auth.domain import credentials
 from voltbus_auth.domain.credentials import Credentials
-from voltbus_auth.store import Store
+from voltbus_auth.store.credentials import CredentialStore
 from voltbus_backbone.contract.auth import PasswordVerifier
 from voltbus_backbone.errors import Problem, not_found
 from voltbus_backbone.rest import Router, scope
@@ -73,7 +73,7 @@ class CredentialsAnswer(BaseModel):
     password: str | None = None
 
 
-def credentials_router(store: Store, now: Callable[[], datetime]) -> APIRouter:
+def credentials_router(store: CredentialStore, now: Callable[[], datetime]) -> APIRouter:
     """The routes."""
     router = Router(prefix="/v1/stations/{station_id}/credentials", tags=["credentials"])
     read, write = scope("stations:read"), scope("stations:write")
@@ -85,9 +85,9 @@ def credentials_router(store: Store, now: Callable[[], datetime]) -> APIRouter:
         chosen = body.password.get_secret_value() if body.password is not None else None
         password, verifiers = await _new_password(body, chosen)
         if body.keep_previous and verifiers:
-            known = (await store.credential.credentials([station_id])).get(station_id)
+            known = (await store.credentials([station_id])).get(station_id)
             verifiers += _earlier(known)
-        stored = await store.credential.put(
+        stored = await store.put(
             Credentials(
                 station_id=station_id,
                 minimum_profile=body.security_profile,
@@ -105,7 +105,7 @@ def credentials_router(store: Store, now: Callable[[], datetime]) -> APIRouter:
 
     @router.get("", summary="What is known of a station's credentials", dependencies=[read])
     async def get(station_id: StationId, response: Response) -> CredentialsAnswer:
-        known = (await store.credential.credentials([station_id])).get(station_id)
+        known = (await store.credentials([station_id])).get(station_id)
         if known is None:
             raise not_found("station with credentials")
         response.headers["Cache-Control"] = "no-store"
@@ -119,7 +119,7 @@ def credentials_router(store: Store, now: Callable[[], datetime]) -> APIRouter:
 
     @router.delete("", status_code=204, summary="Shut a station out", dependencies=[write])
     async def delete(station_id: StationId) -> None:
-        if not await store.credential.delete(station_id):
+        if not await store.delete(station_id):
             raise not_found("station with credentials")
 
     return router
@@ -154,11 +154,11 @@ def _earlier(known: Credentials | None) -> tuple[PasswordVerifier, ...]:
     return found
 
 
-async def _only_newest(store: Store, station_id: str, at: datetime) -> Credentials:
-    known = await store.credential.keep_newest(station_id, at)
+async def _only_newest(store: CredentialStore, station_id: str, at: datetime) -> Credentials:
+    known = await store.keep_newest(station_id, at)
     if known is not None:
         return known
-    if (await store.credential.credentials([station_id])).get(station_id) is None:
+    if (await store.credentials([station_id])).get(station_id) is None:
         raise not_found("station with credentials")
     raise change_open(station_id)
 

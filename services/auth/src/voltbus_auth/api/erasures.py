@@ -11,12 +11,13 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 
 from voltbus_auth.api.token_bodies import IfMatch, TokenRef
-from voltbus_auth.domain.intake import to_milliseconds
 from voltbus_auth.domain.tokens import Token
-from voltbus_auth.store import Store
+from voltbus_auth.store.erasure import ErasureStore
+from voltbus_auth.store.tokens import TokenStore
 from voltbus_backbone.errors import Problem, not_found
 from voltbus_backbone.rest import Router, WhoAsks, leave_out_resource, scope
 from voltbus_backbone.rest.conventions import SortedPaging, page, require_match
+from voltbus_backbone.values.times import to_milliseconds
 
 
 class ErasureAnswer(BaseModel):
@@ -36,7 +37,9 @@ class Erasures(BaseModel):
     has_more: bool
 
 
-def erasures_router(store: Store, now: Callable[[], datetime]) -> APIRouter:
+def erasures_router(
+    tokens: TokenStore, erasures: ErasureStore, now: Callable[[], datetime]
+) -> APIRouter:
     """The routes."""
     router = Router(prefix="/v1", tags=["erasures"])
     may_read, may_write = scope("tokens:read"), scope("tokens:write")
@@ -49,17 +52,17 @@ def erasures_router(store: Store, now: Callable[[], datetime]) -> APIRouter:
     async def erase(
         ref: TokenRef, caller: WhoAsks, request: Request, if_match: IfMatch = None
     ) -> ErasureAnswer:
-        found = await store.token.find(ref)
+        found = await tokens.find(ref)
         if found is None:
             raise not_found("token")
         require_match(if_match, found.token.revision)
         leave_out_resource(request)
-        return await erased(store, found.token, to_milliseconds(now()), caller.subject)
+        return await erased(erasures, found.token, to_milliseconds(now()), caller.subject)
 
     @router.get("/erasures", summary="List erasures, the newest first", dependencies=[may_read])
     async def list_erasures(paging: Annotated[SortedPaging, Depends()]) -> Erasures:
         try:
-            found, more = await store.erasure.page(paging)
+            found, more = await erasures.page(paging)
         except ValueError:
             raise Problem(422, "invalid-request", "The cursor names no erasure.") from None
         return Erasures(**page([ErasureAnswer(**asdict(one)) for one in found], has_more=more))
@@ -67,13 +70,13 @@ def erasures_router(store: Store, now: Callable[[], datetime]) -> APIRouter:
     return router
 
 
-async def erased(store: Store, token: Token, at: datetime, by: str) -> ErasureAnswer:
+async def erased(erasures: ErasureStore, token: Token, at: datetime, by: str) -> ErasureAnswer:
     """Erase the revision of a token that was read.
 
     Raises:
         Problem: it changed meanwhile (412).
     """
-    done = await store.erasure.erase(token, at=at, by=by)
+    done = await erasures.erase(token, at=at, by=by)
     if done is None:
         raise Problem(
             412, "precondition-failed", "It has changed since: read it again, then retry."

@@ -13,12 +13,12 @@ from voltbus_auth.api.changes import ChangeId
 from voltbus_auth.api.rotating import Beginning, RotateRequest
 from voltbus_auth.domain.changes import fleet as pacing
 from voltbus_auth.domain.changes.fleet import Fleet, FleetState
-from voltbus_auth.domain.intake import to_milliseconds
-from voltbus_auth.store import Store
+from voltbus_auth.store.fleets import FleetStore
 from voltbus_backbone.errors import Problem, not_found
 from voltbus_backbone.rest import Router, body_of, scope
 from voltbus_backbone.rest.bodies import LARGEST_BODY_BYTES
 from voltbus_backbone.rest.conventions import SortedPaging, page
+from voltbus_backbone.values.times import to_milliseconds
 
 _SHOWN_SKIPPED = 100
 Name = Annotated[str, StringConstraints(min_length=1, max_length=48)]
@@ -80,7 +80,7 @@ class FleetList(BaseModel):
 def fleets_router(beginning: Beginning) -> APIRouter:
     """The routes. Before those of single rotations, whose ids could be `fleets` else."""
     router = Router(prefix="/v1/rotations", tags=["credentials"])
-    store, read, write = beginning.store, scope("stations:read"), scope("stations:write")
+    store, read, write = beginning.fleet, scope("stations:read"), scope("stations:write")
 
     @router.post(
         "",
@@ -95,7 +95,7 @@ def fleets_router(beginning: Beginning) -> APIRouter:
 
     @router.get("/fleets", summary="List fleets, the newest first", dependencies=[read])
     async def list_fleets(paging: Annotated[SortedPaging, Depends()]) -> FleetList:
-        found, more = await store.fleet.page(paging)
+        found, more = await store.page(paging)
         return FleetList(**page([await _shown(store, fleet) for fleet in found], has_more=more))
 
     @router.get("/fleets/{fleet_id}", summary="How a fleet stands", dependencies=[read])
@@ -114,14 +114,13 @@ def fleets_router(beginning: Beginning) -> APIRouter:
 
 
 async def _start(beginning: Beginning, body: FleetRequest) -> FleetAnswer:
-    store = beginning.store
     names = body.stations
     if names is None:
-        names = await store.projection.members(group_id=body.group_id, site_id=body.site_id)
+        names = await beginning.projection.members(group_id=body.group_id, site_id=body.site_id)
     if not names:
         raise Problem(422, "no-stations", "No station is known of that group or site.")
     names = list(dict.fromkeys(names))
-    seen = await store.change.presences(names)
+    seen = await beginning.change.presences(names)
     here = {name for name, presence in seen.items() if presence.open}
     now = to_milliseconds(beginning.now())
     fleet = Fleet(
@@ -131,25 +130,27 @@ async def _start(beginning: Beginning, body: FleetRequest) -> FleetAnswer:
         at_once=body.at_once,
         per_minute=body.per_minute,
         most_failures=body.most_failures,
-        wait_s=body.wait_s or beginning.settings.change_wait_s,
+        wait_s=body.wait_s or beginning.change_wait_s,
         timeout_s=body.timeout_s,
         total=len(names),
         next_at=now,
         revision=1,
     )
-    await store.fleet.add(pacing.begin(fleet, now), [(name, name not in here) for name in names])
-    return await _shown(store, fleet)
+    await beginning.fleet.add(
+        pacing.begin(fleet, now), [(name, name not in here) for name in names]
+    )
+    return await _shown(beginning.fleet, fleet)
 
 
-async def _found(store: Store, fleet_id: str) -> Fleet:
-    fleet = await store.fleet.get(fleet_id)
+async def _found(store: FleetStore, fleet_id: str) -> Fleet:
+    fleet = await store.get(fleet_id)
     if fleet is None:
         raise not_found("fleet")
     return fleet
 
 
 async def _changed(
-    store: Store, fleet_id: str, resume_at: Callable[[], datetime] | None
+    store: FleetStore, fleet_id: str, resume_at: Callable[[], datetime] | None
 ) -> FleetAnswer:
     """Pause, or resume at a time.
 
@@ -161,18 +162,18 @@ async def _changed(
         if resume_at is None:
             after = pacing.paused(fleet)
         else:
-            progress = await store.fleet.progress(fleet_id)
+            progress = await store.progress(fleet_id)
             after = pacing.resumed(fleet, progress, to_milliseconds(resume_at()))
         if after is None:
             raise Problem(409, "wrong-state", f"The fleet is {fleet.state.value}.")
-        if await store.fleet.write(after):
+        if await store.write(after):
             return await _shown(store, after)
     raise Problem(409, "conflict", "It changed at the same moment: try again.")
 
 
-async def _shown(store: Store, fleet: Fleet) -> FleetAnswer:
-    progress = await store.fleet.progress(fleet.id)
-    skipped = await store.fleet.skipped(fleet.id, _SHOWN_SKIPPED) if progress.skipped else []
+async def _shown(store: FleetStore, fleet: Fleet) -> FleetAnswer:
+    progress = await store.progress(fleet.id)
+    skipped = await store.skipped(fleet.id, _SHOWN_SKIPPED) if progress.skipped else []
     return FleetAnswer(
         id=fleet.id,
         state=fleet.state,

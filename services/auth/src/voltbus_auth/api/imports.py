@@ -13,7 +13,7 @@ from voltbus_auth.api.token_bodies import TokenRequest, entry
 from voltbus_auth.domain.identifiers import TokenKey
 from voltbus_auth.domain.lines import Line
 from voltbus_auth.domain.tokens import Token
-from voltbus_auth.store import Store, Value
+from voltbus_auth.store.tokens import TokenStore, Value
 from voltbus_backbone.errors import Unavailable
 
 _PORTION = 1000
@@ -66,7 +66,7 @@ class _Entry:
 class Import:
     """One import. ``dry_run``: it tells what it would do, and stores nothing."""
 
-    store: Store
+    store: TokenStore
     key: TokenKey
     at: datetime
     existing: Existing
@@ -125,7 +125,7 @@ class Import:
             if only_all and self.report.failed:
                 self.report.skipped = 0
                 return
-            if self.dry_run or await self.store.token.put_many(new, changed, self.at):
+            if self.dry_run or await self.store.put_many(new, changed, self.at):
                 self.report.created += len(new)
                 self.report.updated += len(changed)
                 return
@@ -134,7 +134,7 @@ class Import:
 
     async def _sorted(self, entries: list[_Entry]) -> tuple[list[tuple[Token, Value]], list[Token]]:
         """What is new, and what changes; what exists and may not is an error in the report."""
-        known = await self.store.token.known(
+        known = await self.store.known(
             [identity for one in entries for identity in one.value.identities]
         )
         new: list[tuple[Token, Value]] = []

@@ -8,11 +8,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
-from voltbus_auth.api.fields import Text
 from voltbus_auth.domain.local_lists.facts import Station
 from voltbus_auth.domain.local_lists.plans import Blocked, Plan, Scope, key_of
 from voltbus_auth.domain.local_lists.station import Status
 from voltbus_auth.domain.tokens import Whitelist
+from voltbus_backbone.rest.validation import Text
 
 Ref = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 

@@ -21,16 +21,16 @@ from voltbus_auth.api.local_list_bodies import (
     shown_plan,
     shown_whole,
 )
-from voltbus_auth.domain.intake import to_milliseconds
 from voltbus_auth.domain.local_lists.facts import Station
 from voltbus_auth.domain.local_lists.plans import Plan
 from voltbus_auth.domain.local_lists.station import Status, resend
 from voltbus_auth.handlers.local_lists.lists import LocalLists
-from voltbus_auth.store import Store
+from voltbus_auth.store.list_stores import ListStores
 from voltbus_backbone.errors import Problem, Unavailable, not_found
 from voltbus_backbone.rest import Router, body_of, scope
 from voltbus_backbone.rest.bodies import LARGEST_BODY_BYTES
 from voltbus_backbone.rest.conventions import Paging, etag, page, require_match
+from voltbus_backbone.values.times import to_milliseconds
 
 Name = Annotated[str, Path(min_length=1, max_length=255)]
 IfMatch = Annotated[str | None, Header(description="The ETag that was last read.")]
@@ -40,7 +40,9 @@ READ, WRITE = "tokens:read", "tokens:write"
 _TRIES = 5
 
 
-def local_lists_router(store: Store, lists: LocalLists, now: Callable[[], datetime]) -> APIRouter:
+def local_lists_router(
+    store: ListStores, lists: LocalLists, now: Callable[[], datetime]
+) -> APIRouter:
     """The routes."""
     router = Router(tags=["local lists"])
     _add_reading(router, store)
@@ -49,7 +51,7 @@ def local_lists_router(store: Store, lists: LocalLists, now: Callable[[], dateti
     return router
 
 
-def _add_reading(router: APIRouter, store: Store) -> None:
+def _add_reading(router: APIRouter, store: ListStores) -> None:
     @router.get("/v1/local-lists", summary="List plans", dependencies=[scope(READ)])
     async def list_plans(paging: Pages) -> PlanPage:
         found, more = await store.plan.page(paging)
@@ -74,7 +76,7 @@ def _add_reading(router: APIRouter, store: Store) -> None:
 
 
 def _add_writing(
-    router: APIRouter, store: Store, lists: LocalLists, now: Callable[[], datetime]
+    router: APIRouter, store: ListStores, lists: LocalLists, now: Callable[[], datetime]
 ) -> None:
     @router.put(
         "/v1/local-lists/{place}/{name}",
@@ -120,7 +122,7 @@ def _add_writing(
 
 
 def _add_stations(
-    router: APIRouter, store: Store, lists: LocalLists, now: Callable[[], datetime]
+    router: APIRouter, store: ListStores, lists: LocalLists, now: Callable[[], datetime]
 ) -> None:
     @router.get(
         "/v1/stations/{station_id}/local-list",
@@ -149,19 +151,19 @@ def _add_stations(
         raise Unavailable("others keep changing this station's list")
 
 
-async def _plan(store: Store, key: str) -> tuple[Plan, datetime]:
+async def _plan(store: ListStores, key: str) -> tuple[Plan, datetime]:
     found = await store.plan.find(key)
     if found is None:
         raise not_found("plan")
     return found
 
 
-async def _station(store: Store, station_id: str) -> Station:
+async def _station(store: ListStores, station_id: str) -> Station:
     found = await store.local_list.find(station_id)
     if found is None:
         raise not_found("station")
     return found
 
 
-async def _shown(store: Store, station: Station) -> WholeListAnswer:
+async def _shown(store: ListStores, station: Station) -> WholeListAnswer:
     return shown_whole(station, sorted(await store.plan.plans(station.plan_keys)))

@@ -11,13 +11,13 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from voltbus_auth.domain.intake import to_milliseconds
 from voltbus_auth.domain.plug_and_charge.authorities import Authority, read_authority
 from voltbus_auth.handlers.trust import Trust
-from voltbus_auth.store import Store
+from voltbus_auth.store.roots import RootStore
 from voltbus_backbone.errors import Problem, not_found
 from voltbus_backbone.rest import Router, scope
 from voltbus_backbone.rest.conventions import SortedPaging, page
+from voltbus_backbone.values.times import to_milliseconds
 
 Fingerprint = Annotated[
     str, Path(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the certificate, hex.")
@@ -68,7 +68,7 @@ class RootPage(BaseModel):
     has_more: bool
 
 
-def roots_router(store: Store, trust: Trust, now: Callable[[], datetime]) -> APIRouter:
+def roots_router(store: RootStore, trust: Trust, now: Callable[[], datetime]) -> APIRouter:
     """The routes."""
     router = Router(prefix="/v1/roots", tags=["roots"])
     read, write = scope("tokens:read"), scope("tokens:write")
@@ -84,7 +84,7 @@ def roots_router(store: Store, trust: Trust, now: Callable[[], datetime]) -> API
                 [{"loc": ("body", "certificate"), "msg": str(error), "type": "value_error"}]
             ) from None
         location = f"/v1/roots/{authority.fingerprint}"
-        if not await store.root.add(authority):
+        if not await store.add(authority):
             raise Problem(
                 409,
                 "root-exists",
@@ -100,13 +100,13 @@ def roots_router(store: Store, trust: Trust, now: Callable[[], datetime]) -> API
         paging: Annotated[SortedPaging, Depends()],
         type: Annotated[Literal["V2G", "MO"] | None, Query()] = None,  # noqa: A002 - the field's name
     ) -> RootPage:
-        found = [one for one in await store.root.roots() if type in {None, one.type}]
+        found = [one for one in await store.roots() if type in {None, one.type}]
         chosen, more = _cut(found, paging)
         return RootPage(**page([_shown(one) for one in chosen], has_more=more))
 
     @router.get("/{fingerprint}", summary="Show a trusted authority", dependencies=[read])
     async def get(fingerprint: Fingerprint) -> RootAnswer:
-        for one in await store.root.roots():
+        for one in await store.roots():
             if one.fingerprint == fingerprint:
                 return _shown(one)
         raise not_found("root")
@@ -115,7 +115,7 @@ def roots_router(store: Store, trust: Trust, now: Callable[[], datetime]) -> API
         "/{fingerprint}", status_code=204, summary="Trust it no more", dependencies=[write]
     )
     async def delete(fingerprint: Fingerprint) -> None:
-        if not await store.root.remove(fingerprint):
+        if not await store.remove(fingerprint):
             raise not_found("root")
         await trust.refresh()
 

@@ -17,15 +17,17 @@ from voltbus_auth.domain.changes import rotation, upgrade
 from voltbus_auth.domain.changes.change import Change, HigherProfile
 from voltbus_auth.domain.changes.rotation import PasswordKey
 from voltbus_auth.domain.credentials import Credentials
-from voltbus_auth.domain.intake import to_milliseconds
 from voltbus_auth.domain.station_certificates.application import opens_door
 from voltbus_auth.handlers.conductor import Conductor
-from voltbus_auth.settings import Settings
-from voltbus_auth.store import Store
-from voltbus_auth.store.changes import Move, OvertakenError
+from voltbus_auth.store.changes import ChangeStore, Move, OvertakenError
+from voltbus_auth.store.credentials import CredentialStore
+from voltbus_auth.store.fleets import FleetStore
+from voltbus_auth.store.projections import ProjectionStore
+from voltbus_auth.store.station_certificates import ApplicationStore
 from voltbus_backbone.contract.values import Protocol
 from voltbus_backbone.errors import Problem, not_found
 from voltbus_backbone.rest import Router, scope
+from voltbus_backbone.values.times import to_milliseconds
 
 _MUTUAL_TLS = 3
 Slot = Annotated[int, Field(ge=0, le=1000)]
@@ -68,14 +70,22 @@ class UpgradeRequest(RotateRequest):
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Beginning:
-    """What it takes to begin changes."""
+    """What it takes to begin changes.
 
-    store: Store
+    ``change_wait_s`` and ``upgrade_window_s`` hold where a request gives none.
+    """
+
+    credential: CredentialStore
+    change: ChangeStore
+    fleet: FleetStore
+    projection: ProjectionStore
+    application: ApplicationStore
     conductor: Conductor
     key: PasswordKey
-    settings: Settings
+    change_wait_s: float
+    upgrade_window_s: float
     now: Callable[[], datetime]
 
     def new_id(self, now: datetime) -> str:
@@ -88,12 +98,12 @@ class Beginning:
         Raises:
             Problem: 404 there are none, 409 config does not know it or a change is open.
         """
-        known = (await self.store.credential.credentials([station_id])).get(station_id)
+        known = (await self.credential.credentials([station_id])).get(station_id)
         if known is None:
             raise not_found("station with credentials")
         if known.change_id is not None:
             raise change_open(station_id)
-        if station_id not in await self.store.registered([station_id]):
+        if station_id not in await self.projection.registered([station_id]):
             raise Problem(409, "not-registered", "Register the station at config first.")
         return known
 
@@ -104,7 +114,7 @@ class Beginning:
             Problem: 409, another one began at the same moment.
         """
         try:
-            await self.store.change.start(Move(change, credentials))
+            await self.change.start(Move(change, credentials))
         except OvertakenError:
             raise change_open(change.station_id) from None
         self.conductor.wake()
@@ -155,7 +165,7 @@ async def _rotate(beginning: Beginning, station_id: str, body: RotateRequest) ->
         beginning.key,
         secrets.token_bytes,
         now,
-        wait_s=body.wait_s or beginning.settings.change_wait_s,
+        wait_s=body.wait_s or beginning.change_wait_s,
         timeout_s=body.timeout_s,
     )
     await beginning.start(change, both)
@@ -177,7 +187,7 @@ async def _upgrade(beginning: Beginning, station_id: str, body: UpgradeRequest) 
         station_id,
         profile,
         now,
-        wait_s=body.wait_s or beginning.settings.change_wait_s,
+        wait_s=body.wait_s or beginning.change_wait_s,
         timeout_s=body.timeout_s,
     )
     marked = replace(known, change_id=change.id, revision=known.revision + 1)
@@ -196,7 +206,7 @@ async def _profile(beginning: Beginning, station_id: str, body: UpgradeRequest) 
     Raises:
         Problem: 409 nobody knows its version, 422 something is missing for it.
     """
-    presence = (await beginning.store.change.presences([station_id])).get(station_id)
+    presence = (await beginning.change.presences([station_id])).get(station_id)
     if presence is None:
         raise Problem(409, "never-connected", "The station's OCPP version is not known yet.")
     missing = []
@@ -211,7 +221,7 @@ async def _profile(beginning: Beginning, station_id: str, body: UpgradeRequest) 
     return HigherProfile(
         security_profile=body.security_profile,
         protocol=presence.protocol,
-        window_s=body.window_s or beginning.settings.upgrade_window_s,
+        window_s=body.window_s or beginning.upgrade_window_s,
         url=address(body),
         configuration_slot=body.configuration_slot,
         fallback_slots=tuple(body.fallback_slots or ()),
@@ -228,7 +238,7 @@ async def _warnings(
         if known.verifiers:
             return []
         return ["The station has no password, and security profile 2 asks for one."]
-    applications = await beginning.store.application.of_stations([known.station_id])
+    applications = await beginning.application.of_stations([known.station_id])
     if any(opens_door(each, now) for each in applications.values()):
         return []
     return ["Security profile 3 needs a station certificate, and none is known that it took here."]

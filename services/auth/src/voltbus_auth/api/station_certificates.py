@@ -8,12 +8,12 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel, Field
 
-from voltbus_auth.api.fields import Time
 from voltbus_auth.domain.station_certificates.application import Application, State
-from voltbus_auth.store import Store
+from voltbus_auth.store.station_certificates import ApplicationStore
 from voltbus_backbone.errors import Problem, not_found
 from voltbus_backbone.rest import Router, scope
 from voltbus_backbone.rest.conventions import Paging, page
+from voltbus_backbone.rest.validation import Time
 
 StationId = Annotated[str, Path(pattern=r"^[^:/\x00-\x1f]{1,48}$", description="OCPP identity.")]
 _MOST_OF_A_STATION = 100
@@ -80,7 +80,7 @@ class CertificateFilters:
             self.query["type"] = certificate_type
 
 
-def station_certificates_router(store: Store) -> APIRouter:
+def station_certificates_router(store: ApplicationStore) -> APIRouter:
     """The routes."""
     router = Router(prefix="/v1", tags=["station certificates"])
     read = scope("stations:read")
@@ -91,7 +91,7 @@ def station_certificates_router(store: Store) -> APIRouter:
         dependencies=[read],
     )
     async def of_station(station_id: StationId) -> CertificateList:
-        found = await store.application.newest_of(station_id, _MOST_OF_A_STATION)
+        found = await store.newest_of(station_id, _MOST_OF_A_STATION)
         return CertificateList(data=[_shown(one) for one in found])
 
     @router.get(
@@ -102,7 +102,7 @@ def station_certificates_router(store: Store) -> APIRouter:
     async def list_certificates(
         paging: Annotated[Paging, Depends()], filters: Annotated[CertificateFilters, Depends()]
     ) -> CertificatePage:
-        found, more = await store.application.page(
+        found, more = await store.page(
             filters.query,
             limit=paging.limit,
             after=await _edge(store, paging.starting_after),
@@ -118,7 +118,7 @@ def station_certificates_router(store: Store) -> APIRouter:
     async def get(
         application_id: Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")],
     ) -> CertificateAnswer:
-        found = await store.application.find(application_id)
+        found = await store.find(application_id)
         if found is None:
             raise not_found("station certificate")
         return _shown(found)
@@ -126,10 +126,10 @@ def station_certificates_router(store: Store) -> APIRouter:
     return router
 
 
-async def _edge(store: Store, application_id: str | None) -> Application | None:
+async def _edge(store: ApplicationStore, application_id: str | None) -> Application | None:
     if application_id is None:
         return None
-    found = await store.application.find(application_id)
+    found = await store.find(application_id)
     if found is None or found.not_after is None:
         raise Problem(422, "invalid-request", "The cursor names no certificate.")
     return found

@@ -11,9 +11,7 @@ import orjson
 from fastapi import Header, Path
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
-from voltbus_auth.api.fields import Text, Time
 from voltbus_auth.domain.identifiers import TokenKey, masked
-from voltbus_auth.domain.intake import to_milliseconds
 from voltbus_auth.domain.tokens import (
     DEFAULT_TYPE,
     TYPES,
@@ -22,12 +20,13 @@ from voltbus_auth.domain.tokens import (
     TokenStatus,
     Whitelist,
 )
-from voltbus_auth.store import Value
+from voltbus_auth.store.tokens import Value
 from voltbus_backbone.contract.pushed import PutToken, RemoveToken
 from voltbus_backbone.errors import InvalidRecord
 from voltbus_backbone.rest.conventions import merge_patch
-from voltbus_backbone.rest.validation import checked
+from voltbus_backbone.rest.validation import Text, Time, checked
 from voltbus_backbone.values.blanks import trimmed
+from voltbus_backbone.values.times import to_milliseconds
 
 _REF = re.compile(r"[0-9a-f]{64}")
 TokenRef = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="The token's reference.")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any
@@ -10,7 +10,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from pydantic import BaseModel
 
-from voltbus_auth.api.erasures import erased
 from voltbus_auth.api.token_bodies import (
     IfMatch,
     TokenAnswer,
@@ -22,14 +21,16 @@ from voltbus_auth.api.token_bodies import (
     shown,
 )
 from voltbus_auth.domain.identifiers import TokenKey
-from voltbus_auth.domain.intake import to_milliseconds
 from voltbus_auth.domain.tokens import Registered, Token, TokenStatus
-from voltbus_auth.store import Store
+from voltbus_auth.store.tokens import TokenStore
 from voltbus_backbone.errors import Problem, Unavailable, not_found
 from voltbus_backbone.rest import Router, WhoAsks, leave_out_resource, scope
 from voltbus_backbone.rest.conventions import SortedPaging, etag, page, require_match
+from voltbus_backbone.values.times import to_milliseconds
 
 _TRIES = 5
+# Forgets the revision of a token that was read, everywhere: at a time, for a caller.
+Erase = Callable[[Token, datetime, str], Awaitable[object]]
 
 
 class TokenPage(BaseModel):
@@ -57,26 +58,28 @@ class TokenFilters:
             self.query["group_id"] = group_id
 
 
-def tokens_router(store: Store, key: TokenKey, now: Callable[[], datetime]) -> APIRouter:
-    """The routes."""
+def tokens_router(
+    store: TokenStore, key: TokenKey, now: Callable[[], datetime], erase: Erase
+) -> APIRouter:
+    """The routes; ``erase`` forgets a token everywhere, for who asks."""
     router = Router(prefix="/v1/tokens", tags=["tokens"])
     _add_registering(router, store, key, now)
     _add_reading(router, store)
-    _add_changing(router, store, now)
+    _add_changing(router, store, now, erase)
     return router
 
 
 def _add_registering(
-    router: APIRouter, store: Store, key: TokenKey, now: Callable[[], datetime]
+    router: APIRouter, store: TokenStore, key: TokenKey, now: Callable[[], datetime]
 ) -> None:
     write = scope("tokens:write")
 
     @router.post("", status_code=201, summary="Register a token", dependencies=[write])
     async def create(body: TokenRequest, response: Response) -> TokenAnswer:
         token, value = entry(body, key)
-        made = await store.token.create(token, value, to_milliseconds(now()))
+        made = await store.create(token, value, to_milliseconds(now()))
         if made is None:
-            known = await store.token.known(value.identities)
+            known = await store.known(value.identities)
             ref = next((one.ref for one in known.values()), token.ref)
             raise Problem(
                 409,
@@ -98,17 +101,17 @@ def _add_registering(
         token, value = entry(body, key)
         for _ in range(_TRIES):
             at = to_milliseconds(now())
-            known = next(iter((await store.token.known(value.identities)).values()), None)
+            known = next(iter((await store.known(value.identities)).values()), None)
             if known is None:
                 if if_match is not None:
                     raise Problem(412, "precondition-failed", "There is no such token any more.")
-                stored = await store.token.create(token, value, at)
+                stored = await store.create(token, value, at)
                 response.status_code = 201
             else:
                 require_match(if_match, known.revision, required=False)
                 # Its type stays: presented without one, it may be known by another.
                 after = replace(token, ref=known.ref, type=known.type, revision=known.revision)
-                stored = await store.token.update(after, at)
+                stored = await store.update(after, at)
                 response.status_code = 200
             if stored is not None:
                 return _placed(stored, response)
@@ -122,14 +125,14 @@ def _placed(found: Registered, response: Response) -> TokenAnswer:
     return shown(found)
 
 
-def _add_reading(router: APIRouter, store: Store) -> None:
+def _add_reading(router: APIRouter, store: TokenStore) -> None:
     read = scope("tokens:read")
 
     @router.get("", summary="List tokens, the newest first", dependencies=[read])
     async def list_tokens(
         paging: Annotated[SortedPaging, Depends()], filters: Annotated[TokenFilters, Depends()]
     ) -> TokenPage:
-        found, more = await store.token.page(filters.query, paging)
+        found, more = await store.page(filters.query, paging)
         return TokenPage(**page([shown(one) for one in found], has_more=more))
 
     @router.get("/{ref}", summary="Show a token", dependencies=[read])
@@ -139,7 +142,9 @@ def _add_reading(router: APIRouter, store: Store) -> None:
         return shown(found)
 
 
-def _add_changing(router: APIRouter, store: Store, now: Callable[[], datetime]) -> None:
+def _add_changing(
+    router: APIRouter, store: TokenStore, now: Callable[[], datetime], erase_token: Erase
+) -> None:
     write = scope("tokens:write")
 
     @router.patch("/{ref}", summary="Change a token's rights", dependencies=[write])
@@ -153,7 +158,7 @@ def _add_changing(router: APIRouter, store: Store, now: Callable[[], datetime]) 
         require_match(if_match, found.token.revision)
         rights = patched(found.token, changes)
         after = Token(ref=ref, type=found.token.type, revision=found.token.revision, **rights)
-        stored = await store.token.update(after, to_milliseconds(now()))
+        stored = await store.update(after, to_milliseconds(now()))
         if stored is None:
             raise _overtaken()
         response.headers["ETag"] = etag(stored.token.revision)
@@ -175,13 +180,13 @@ def _add_changing(router: APIRouter, store: Store, now: Callable[[], datetime]) 
         at = to_milliseconds(now())
         if erase:
             leave_out_resource(request)
-            await erased(store, found.token, at, caller.subject)
-        elif not await store.token.delete(found.token, at):
+            await erase_token(found.token, at, caller.subject)
+        elif not await store.delete(found.token, at):
             raise _overtaken()
 
 
-async def _found(store: Store, ref: str) -> Registered:
-    found = await store.token.find(ref)
+async def _found(store: TokenStore, ref: str) -> Registered:
+    found = await store.find(ref)
     if found is None:
         raise not_found("token")
     return found

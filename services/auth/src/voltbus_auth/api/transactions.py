@@ -11,17 +11,18 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict
 
-from voltbus_auth.api.fields import Text, Time
 from voltbus_auth.domain.account import snapshot
-from voltbus_auth.domain.intake import to_milliseconds
 from voltbus_auth.domain.portable import Format
 from voltbus_auth.domain.record import OPERATOR, Closed, Record
 from voltbus_auth.domain.transaction_rows import write_rows
 from voltbus_auth.handlers.closing import TransactionCloser
-from voltbus_auth.store import Store
+from voltbus_auth.store.projections import ProjectionStore
+from voltbus_auth.store.transactions import TransactionStore
 from voltbus_backbone.errors import Problem, not_found
 from voltbus_backbone.rest import Router, WhoAsks, scope
 from voltbus_backbone.rest.conventions import SortedPaging, page
+from voltbus_backbone.rest.validation import Text, Time
+from voltbus_backbone.values.times import to_milliseconds
 
 TransactionRef = Annotated[str, Path(pattern=r"^[0-9a-f]{26}$")]
 _EXPORTED: dict[int | str, dict[str, Any]] = {
@@ -88,11 +89,11 @@ class TransactionFilters:
         self.query = {name: value for name, value in wanted.items() if value is not None}
         self.site_id = site_id
 
-    async def resolve(self, store: Store) -> dict[str, Any]:
+    async def resolve(self, projections: ProjectionStore) -> dict[str, Any]:
         """The query for the store, in which a site stands for its stations."""
         if self.site_id is None:
             return self.query
-        stations = set(await store.projection.stations_at(self.site_id))
+        stations = set(await projections.stations_at(self.site_id))
         if "station_id" in self.query:
             stations &= {self.query["station_id"]}
         return {**self.query, "station_id": {"$in": sorted(stations)}}
@@ -107,7 +108,10 @@ class CloseRequest(BaseModel):
 
 
 def transactions_router(
-    store: Store, closing: TransactionCloser, now: Callable[[], datetime]
+    store: TransactionStore,
+    projections: ProjectionStore,
+    closing: TransactionCloser,
+    now: Callable[[], datetime],
 ) -> APIRouter:
     """The routes."""
     router = Router(prefix="/v1/transactions", tags=["transactions"])
@@ -118,7 +122,7 @@ def transactions_router(
         paging: Annotated[SortedPaging, Depends()],
         filters: Annotated[TransactionFilters, Depends()],
     ) -> dict[str, Any]:
-        found, more = await store.transaction.page(await filters.resolve(store), paging)
+        found, more = await store.page(await filters.resolve(projections), paging)
         return page([show(record) for record in found], has_more=more)
 
     @router.get(
@@ -132,14 +136,14 @@ def transactions_router(
         filters: Annotated[TransactionFilters, Depends()],
         form: Annotated[Format, Query(alias="format")] = Format.NDJSON,
     ) -> StreamingResponse:
-        return _stream(store, await filters.resolve(store), form)
+        return _stream(store, await filters.resolve(projections), form)
 
     @router.get("/{ref}", summary="Show a transaction with its samples", dependencies=[read])
     async def get(ref: TransactionRef) -> dict[str, Any]:
-        record = await store.transaction.find(ref)
+        record = await store.find(ref)
         if record is None:
             raise not_found("transaction")
-        samples = await store.transaction.samples_of(ref, _MOST_SAMPLE_SETS)
+        samples = await store.samples_of(ref, _MOST_SAMPLE_SETS)
         return {**show(record), "samples": msgspec.to_builtins(samples)}
 
     @router.post(
@@ -153,7 +157,7 @@ def transactions_router(
         closed = Closed(to_milliseconds(now()), OPERATOR, body.reason, asker.subject)
         record = await closing.close(ref, closed)
         if record is None:
-            if await store.transaction.find(ref) is None:
+            if await store.find(ref) is None:
                 raise not_found("transaction")
             raise Problem(409, "already-ended", "The end of this transaction is known.")
         return show(record)
@@ -161,10 +165,10 @@ def transactions_router(
     return router
 
 
-def _stream(store: Store, query: dict[str, Any], form: Format) -> StreamingResponse:
+def _stream(store: TransactionStore, query: dict[str, Any], form: Format) -> StreamingResponse:
     async def lines() -> AsyncIterator[str]:
         header = True
-        async for portion in store.transaction.all(query):
+        async for portion in store.all(query):
             yield write_rows([show(record) for record in portion], form, header=header)
             header = False
         if header and form is Format.CSV:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-if TYPE_CHECKING:
-    from datetime import datetime
+from voltbus_backbone.values.times import to_milliseconds
 
+if TYPE_CHECKING:
     from voltbus_backbone.contract.auth import TransactionMessage
 
 # No meter, counter or id is larger; a number that is says nothing, and must not stop the rest.
@@ -37,8 +37,3 @@ def clean(message: TransactionMessage) -> TransactionMessage:
     if message.at.microsecond % 1000:
         changes["at"] = to_milliseconds(message.at)
     return msgspec.structs.replace(message, **changes) if changes else message
-
-
-def to_milliseconds(at: datetime) -> datetime:
-    """The time without what is finer than a millisecond."""
-    return at.replace(microsecond=at.microsecond // 1000 * 1000)

@@ -7,7 +7,7 @@ from itertools import pairwise
 from math import isfinite
 from typing import TYPE_CHECKING
 
-from voltbus_auth.domain.intake import to_milliseconds
+from voltbus_backbone.values.times import to_milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

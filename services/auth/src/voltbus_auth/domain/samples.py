@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from voltbus_auth.domain.identifiers import short_id
-from voltbus_auth.domain.intake import to_milliseconds
+from voltbus_backbone.values.times import to_milliseconds
 
 if TYPE_CHECKING:
     from datetime import datetime

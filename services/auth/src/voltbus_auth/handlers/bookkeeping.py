@@ -42,8 +42,9 @@ if TYPE_CHECKING:
     from voltbus_auth.domain.ledger import Entry
     from voltbus_auth.domain.record import Record
     from voltbus_auth.domain.verdict import Verdict
+    from voltbus_auth.handlers.decision_ports import Journal, Occupancy
     from voltbus_auth.handlers.knowledge import Knowledge, Library
-    from voltbus_auth.handlers.ports import Books, Journal, Occupancy
+    from voltbus_auth.handlers.transaction_ports import Books
     from voltbus_backbone.bus.envelope import Event
 
 TRIES = 8

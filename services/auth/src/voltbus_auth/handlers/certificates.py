@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from voltbus_auth.domain.identifiers import TokenKey
     from voltbus_auth.domain.plug_and_charge.outcome import Found
     from voltbus_auth.domain.plug_and_charge.revocation import CertId, Check, Told
+    from voltbus_auth.handlers.decision_ports import Journal
     from voltbus_auth.handlers.knowledge import Knowledge, Library
-    from voltbus_auth.handlers.ports import Journal
     from voltbus_auth.handlers.trust import Trust
     from voltbus_backbone.bus.envelope import Event, Record
     from voltbus_backbone.contract.auth import (

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 
 from voltbus_auth.domain.account import has_readings
-from voltbus_auth.domain.intake import to_milliseconds
 from voltbus_auth.domain.ledger import ENDED, Ledger
 from voltbus_auth.domain.record import POLICY, Closed
 from voltbus_auth.domain.reservations import Release
@@ -16,13 +15,15 @@ from voltbus_auth.domain.review import PLAUSIBLE_W, review
 from voltbus_auth.domain.superseding import is_superseded
 from voltbus_auth.handlers.telling import changed_event
 from voltbus_backbone.lookout import Lookout
+from voltbus_backbone.values.times import to_milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime, timedelta
 
     from voltbus_auth.domain.record import Record
-    from voltbus_auth.handlers.ports import Books, Occupancy
+    from voltbus_auth.handlers.decision_ports import Occupancy
+    from voltbus_auth.handlers.transaction_ports import Books
     from voltbus_backbone.bus import envelope
 
 log = structlog.get_logger(__name__)

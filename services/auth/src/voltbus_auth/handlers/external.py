@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from voltbus_auth.domain.identifiers import TokenKey
     from voltbus_auth.domain.verdict import Verdict
     from voltbus_auth.handlers.bookkeeping import Bookkeeping
+    from voltbus_auth.handlers.decision_ports import Journal, Remembering
     from voltbus_auth.handlers.knowledge import Knowledge, Library
-    from voltbus_auth.handlers.ports import Journal, Remembering
     from voltbus_backbone.bus.envelope import Event, Record
     from voltbus_backbone.contract.auth import Authorize
     from voltbus_backbone.contract.providers import ProviderAuthorizeAnswer

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from voltbus_auth.domain.intake import to_milliseconds
 from voltbus_auth.domain.station_certificates.application import ended, id_of_cause, seen
 from voltbus_auth.domain.station_certificates.requests import STATION
 from voltbus_auth.handlers.station_certificates import COUNTED
 from voltbus_backbone.contract.config import CommandChanged
 from voltbus_backbone.contract.registry import COMMAND_CHANGED, STATION_CONNECTED
+from voltbus_backbone.values.times import to_milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

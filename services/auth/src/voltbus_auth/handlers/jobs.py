@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from voltbus_auth.domain.account import doubts
-from voltbus_auth.domain.intake import to_milliseconds
 from voltbus_auth.domain.journal import TRANSACTION, Decided
 from voltbus_auth.domain.ledger import UPDATED
 from voltbus_auth.domain.places import evse_of
@@ -15,6 +14,7 @@ from voltbus_auth.domain.reservations import Occupy, Release
 from voltbus_auth.domain.samples import sample_set
 from voltbus_auth.domain.superseding import after_start, is_over, mark, on_one_outlet
 from voltbus_auth.domain.verdict import Limit
+from voltbus_backbone.values.times import to_milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from voltbus_auth.domain.record import Record
     from voltbus_auth.domain.samples import SampleSet
     from voltbus_auth.domain.verdict import Verdict
-    from voltbus_auth.handlers.ports import Occupancy
+    from voltbus_auth.handlers.decision_ports import Occupancy
     from voltbus_backbone.bus.envelope import Event
     from voltbus_backbone.contract.auth import TransactionMessage
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from voltbus_auth.domain.external import Answer
     from voltbus_auth.domain.tokens import Token
     from voltbus_auth.domain.verdict import Policy, Question, Verdict
-    from voltbus_auth.handlers.ports import Knowing
+    from voltbus_auth.handlers.decision_ports import Knowing
     from voltbus_backbone.contract.auth import Authorize
 
 _HINTS = 100_000

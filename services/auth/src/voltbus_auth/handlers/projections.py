@@ -12,7 +12,7 @@ from voltbus_backbone.values.hours import validate
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
 
-    from voltbus_auth.handlers.ports import Projections
+    from voltbus_auth.handlers.projection_ports import Projections
     from voltbus_backbone.bus.envelope import Event, Record
     from voltbus_backbone.contract.values import OpeningHours
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from voltbus_auth.domain.intake import to_milliseconds
 from voltbus_auth.domain.pushed import Done, Outcome, Overtaken, put, remove
 from voltbus_backbone.bus import dead_letters
 from voltbus_backbone.bus.envelope import reply
@@ -30,13 +29,14 @@ from voltbus_backbone.contract.registry import (
     Topic,
 )
 from voltbus_backbone.errors import InvalidRecord, Unavailable
+from voltbus_backbone.values.times import to_milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from datetime import datetime
 
     from voltbus_auth.domain.tokens import Token
-    from voltbus_auth.store import Value
+    from voltbus_auth.store.tokens import Value
     from voltbus_backbone.bus.envelope import Event, Record
 
 TYPES = frozenset({PUT_TOKEN.name, REMOVE_TOKEN.name})

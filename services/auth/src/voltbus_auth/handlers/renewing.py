@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from voltbus_auth.domain.intake import to_milliseconds
 from voltbus_auth.domain.station_certificates.application import (
     ASKED_AGAIN,
     needs_renewal,
@@ -21,6 +20,7 @@ from voltbus_backbone.bus.refusals import deliver
 from voltbus_backbone.contract.config import CommandRequested
 from voltbus_backbone.contract.registry import COMMAND, Topic
 from voltbus_backbone.lookout import Lookout
+from voltbus_backbone.values.times import to_milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -39,8 +39,10 @@ if TYPE_CHECKING:
 
     from voltbus_auth.domain.identifiers import TokenKey
     from voltbus_auth.handlers.bookkeeping import Bookkeeping
+    from voltbus_auth.handlers.credential_ports import Doors
+    from voltbus_auth.handlers.decision_ports import Journal
     from voltbus_auth.handlers.knowledge import Library
-    from voltbus_auth.handlers.ports import Doors, Journal
+    from voltbus_auth.handlers.projection_ports import RegisteredStations
     from voltbus_backbone.bus.envelope import Event, Record
 
 _OWN = (STATION_LOGIN, AUTHORIZE, TRANSACTION, FIND_TOKEN)
@@ -53,7 +55,8 @@ class Requests:
     def __init__(
         self,
         *,
-        doors: Doors,
+        credentials: Doors,
+        stations: RegisteredStations,
         library: Library,
         bookkeeping: Bookkeeping,
         journal: Journal,
@@ -63,7 +66,8 @@ class Requests:
         ev_certificate_provider: bool = False,
     ) -> None:
         self._ev_certificate_provider = ev_certificate_provider
-        self._doors = doors
+        self._credentials = credentials
+        self._stations = stations
         self._library = library
         self._bookkeeping = bookkeeping
         self._journal = journal
@@ -104,7 +108,7 @@ class Requests:
         asked: list[StationLogin] = [event.message for event in events]
         ids = {message.station_id for message in asked}
         known, registered = await asyncio.gather(
-            self._doors.credentials(ids), self._doors.registered(ids)
+            self._credentials.credentials(ids), self._stations.registered(ids)
         )
         now = self._now()
         records = []

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
     from voltbus_auth.domain.record import Record as Transaction
     from voltbus_auth.handlers.bookkeeping import Bookkeeping
-    from voltbus_auth.handlers.ports import Books, Projections
+    from voltbus_auth.handlers.projection_ports import Projections
     from voltbus_auth.handlers.superseding import SupersededMarker
+    from voltbus_auth.handlers.transaction_ports import Books
     from voltbus_backbone.bus.envelope import Event, Record
     from voltbus_backbone.contract.stations import MeterValuesReported
 

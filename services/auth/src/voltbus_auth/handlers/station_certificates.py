@@ -13,7 +13,6 @@ import msgspec
 import structlog
 from prometheus_client import Counter
 
-from voltbus_auth.domain.intake import to_milliseconds
 from voltbus_auth.domain.station_certificates.application import (
     MOST_PENDING,
     Application,
@@ -43,6 +42,7 @@ from voltbus_backbone.contract.registry import (
     SIGN_CERTIFICATE,
     SIGN_CERTIFICATE_ANSWER,
 )
+from voltbus_backbone.values.times import to_milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from voltbus_auth.domain.record import Record
-    from voltbus_auth.handlers.ports import Books, Occupancy
+    from voltbus_auth.handlers.decision_ports import Occupancy
+    from voltbus_auth.handlers.transaction_ports import Books
     from voltbus_backbone.bus import envelope
     from voltbus_backbone.bus.envelope import Event
 

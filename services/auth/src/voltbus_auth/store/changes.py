@@ -16,7 +16,7 @@ from pymongo.errors import DuplicateKeyError
 
 from voltbus_auth.domain.changes.change import OPEN, Change
 from voltbus_auth.domain.changes.presence import Presence
-from voltbus_auth.store.documents import credentials_document
+from voltbus_auth.store.credential_documents import credentials_document
 from voltbus_auth.store.projections import write_unless_newer
 from voltbus_backbone.errors import Unavailable
 from voltbus_backbone.mongo.rest_store import find_page

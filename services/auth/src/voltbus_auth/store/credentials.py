@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from voltbus_auth.store.documents import credentials_document, credentials_of
+from voltbus_auth.store.credential_documents import credentials_document, credentials_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -10,7 +10,10 @@ from voltbus_auth.store.tokens import RIGHTS
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from voltbus_auth.handlers.ports import Everything
+    from voltbus_auth.domain.coverage import Coverage
+    from voltbus_auth.domain.places import Place
+    from voltbus_auth.domain.tokens import Token
+    from voltbus_auth.handlers.decision_ports import Everything
     from voltbus_auth.store.projections import ProjectionStore
     from voltbus_auth.store.tokens import TokenStore
     from voltbus_backbone.mongo.store import Database, Document, Reachable
@@ -68,6 +71,18 @@ class KnowledgeStore:
             self._projections.places_in(by_kind["stations"]),
             ExternalStore.answers_in(by_kind[COLLECTION]),
         )
+
+    async def tokens(self, refs: Collection[str]) -> dict[str, Token]:
+        """The tokens that these presented references mean."""
+        return await self._tokens.tokens(refs)
+
+    async def coverages(self, token_refs: Collection[str]) -> dict[str, list[Coverage]]:
+        """The agreements that name these tokens."""
+        return await self._projections.coverages(token_refs)
+
+    async def places(self, station_ids: Collection[str]) -> dict[str, Place]:
+        """The stations that config has told of."""
+        return await self._projections.places(station_ids)
 
 
 def _also(collection: str, query: Document) -> dict[str, Any]:

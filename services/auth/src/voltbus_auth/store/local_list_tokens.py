@@ -9,7 +9,7 @@ from pymongo import UpdateOne
 from voltbus_auth.domain.local_lists.entries import Candidate
 from voltbus_auth.domain.local_lists.plans import Blocked
 from voltbus_auth.domain.tokens import TokenStatus, Whitelist
-from voltbus_auth.store.documents import token_of
+from voltbus_auth.store.token_documents import token_of
 from voltbus_auth.store.tokens import RIGHTS
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from pymongo import DeleteOne, InsertOne, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from voltbus_auth.domain.tokens import Registered, Token, changed, likeliest
-from voltbus_auth.store.documents import TOKEN_FIELDS, token_change, token_document, token_of
+from voltbus_auth.store.token_documents import TOKEN_FIELDS, token_change, token_document, token_of
 from voltbus_backbone.bus.envelope import event
 from voltbus_backbone.contract.registry import TOKEN_CREATED, TOKEN_DELETED, TOKEN_UPDATED
 from voltbus_backbone.mongo.rest_store import find_page
@@ -83,6 +83,11 @@ class TokenStore:
         self._outbox = outbox
         self._vault = vault
         self._source = source
+
+    @property
+    def keeps_values(self) -> bool:
+        """Whether readable values are kept: only under a field key."""
+        return self._vault is not None
 
     async def prepare(self) -> None:
         """Create the indexes."""

@@ -9,7 +9,6 @@ import msgspec
 from pymongo import InsertOne, ReplaceOne, ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError, OperationFailure
 
-from voltbus_auth.store.changes import OvertakenError
 from voltbus_auth.store.transaction_documents import record_document, record_of, search_fields
 from voltbus_backbone.contract.values import Sample
 from voltbus_backbone.mongo.rest_store import find_page
@@ -45,6 +44,10 @@ _PORTION = 500
 
 _encode = msgspec.json.encode
 _decode_samples = msgspec.json.Decoder(tuple[Sample, ...]).decode
+
+
+class _OvertakenError(Exception):
+    """Another write was first: the transaction is given up."""
 
 
 class TransactionStore:
@@ -167,7 +170,7 @@ class TransactionStore:
                 async with transaction(self._database) as session:
                     await self._replace(unchanged, document, session)
                     await self._outbox.add(told, session=session)
-        except OvertakenError:
+        except _OvertakenError:
             return False
         self._outbox.wake()
         return True
@@ -175,15 +178,15 @@ class TransactionStore:
     async def _replace(
         self, unchanged: Document, document: Document, session: AsyncIOMotorClientSession
     ) -> None:
-        """Replace one in a transaction. Raises OvertakenError: another write was first."""
+        """Replace one in a transaction. Raises _OvertakenError: another write was first."""
         try:
             result = await self._transactions.replace_one(unchanged, document, session=session)
         except OperationFailure as error:
             if error.code != _WRITE_CONFLICT:
                 raise
-            raise OvertakenError from None
+            raise _OvertakenError from None
         if not result.matched_count:
-            raise OvertakenError
+            raise _OvertakenError
 
     async def describe_stored(self) -> int:
         """Give a portion of those stored by earlier versions what lists look for; how many."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from voltbus_auth.domain.local_lists.facts import Station
     from voltbus_auth.domain.local_lists.plans import Plan, Wanted
     from voltbus_auth.domain.verdict import Policy
-    from voltbus_auth.store import Store
+    from voltbus_auth.store.list_stores import ListStores
 
 # The plans, where agreements may hold, how many find room, and whether tags have no types.
 _Name = tuple[tuple[str, ...], tuple[str, ...], int, bool]
@@ -34,7 +34,7 @@ _SLICE = 50  # decisions, of about 10 µs each
 class Compiling:
     """Compiles for one portion of stations, at one time."""
 
-    def __init__(self, store: Store, policy: Policy, at: datetime) -> None:
+    def __init__(self, store: ListStores, policy: Policy, at: datetime) -> None:
         self._tokens = store.listed_token
         self._plans = store.plan
         self._policy = policy

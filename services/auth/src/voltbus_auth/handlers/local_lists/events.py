@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import Counter
 
-from voltbus_auth.domain.intake import to_milliseconds
 from voltbus_auth.domain.local_lists.facts import OURS, Times, fold
 from voltbus_backbone.contract.auth import TokenChanged
 from voltbus_backbone.contract.config import CommandChanged
@@ -29,6 +28,7 @@ from voltbus_backbone.contract.registry import (
 )
 from voltbus_backbone.contract.stations import StationRegistered, StationReported
 from voltbus_backbone.errors import Unavailable
+from voltbus_backbone.values.times import to_milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from voltbus_auth.domain.local_lists.answers import Retry
     from voltbus_auth.domain.local_lists.facts import Station
     from voltbus_auth.handlers.local_lists.marking import Marking
-    from voltbus_auth.store import Store
+    from voltbus_auth.store.list_stores import ListStores
     from voltbus_backbone.bus.envelope import Event, Record
     from voltbus_backbone.contract.values import Message
 
@@ -72,7 +72,7 @@ class ListEvents:
 
     def __init__(
         self,
-        store: Store,
+        store: ListStores,
         marking: Marking,
         *,
         now: Callable[[], datetime],
@@ -88,7 +88,7 @@ class ListEvents:
         self._wake = wake
 
     async def handle(self, events: Sequence[Event]) -> list[Record]:
-        """Store what a batch tells; what follows from it is sent later."""
+        """ListStores what a batch tells; what follows from it is sent later."""
         tokens: dict[str, bool] = {}
         told: dict[str, list[Message]] = {}
         removed: dict[str, datetime] = {}

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from voltbus_auth.domain.intake import to_milliseconds
 from voltbus_auth.domain.local_lists import moves, wire
 from voltbus_auth.domain.local_lists.facts import OURS
 from voltbus_auth.domain.local_lists.station import UPDATES, Kind
@@ -24,6 +23,7 @@ from voltbus_backbone.contract.config import CommandRequested
 from voltbus_backbone.contract.registry import COMMAND, Topic
 from voltbus_backbone.errors import Unavailable
 from voltbus_backbone.lookout import Lookout
+from voltbus_backbone.values.times import to_milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from voltbus_auth.domain.local_lists.plans import Plan
     from voltbus_auth.domain.local_lists.station import ListState
     from voltbus_auth.domain.verdict import Policy
-    from voltbus_auth.store import Store
+    from voltbus_auth.store.list_stores import ListStores
     from voltbus_backbone.bus.envelope import Record
     from voltbus_backbone.bus.ports import Publishing
     from voltbus_backbone.contract.values import Protocol
@@ -65,7 +65,7 @@ class Keeping:
 
     def __init__(
         self,
-        store: Store,
+        store: ListStores,
         policy: Policy,
         publisher: Publishing,
         *,

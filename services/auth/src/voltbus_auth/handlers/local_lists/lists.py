@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from voltbus_auth.domain.verdict import Policy
-    from voltbus_auth.store import Store
+    from voltbus_auth.store.list_stores import ListStores
     from voltbus_backbone.bus.ports import Publishing
 
 
@@ -25,7 +25,7 @@ class LocalLists:
 
     def __init__(
         self,
-        store: Store,
+        store: ListStores,
         policy: Policy,
         publisher: Publishing,
         *,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from datetime import datetime, timedelta
 
-    from voltbus_auth.store import Store
+    from voltbus_auth.store.list_stores import ListStores
 
 
 class Marking:
@@ -24,7 +24,7 @@ class Marking:
 
     def __init__(
         self,
-        store: Store,
+        store: ListStores,
         *,
         now: Callable[[], datetime],
         settle: timedelta,
