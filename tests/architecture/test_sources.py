@@ -154,27 +154,51 @@ def test_modules_are_named_after_what_they_own() -> None:
     assert [name for name in sources() if VAGUE.search(Path(name).stem)] == []
 
 
+def modules_in(folder: Path) -> set[str]:
+    """The modules and packages of a package, by name."""
+    return {path.stem for path in folder.iterdir() if path.suffix == ".py" or path.is_dir()}
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_every_service_has_the_same_shape(service: str) -> None:
-    """Knowing one service is knowing all; the gateway has its rooms where others have a store."""
+    """Knowing one service is knowing all; where there are rooms, these have the shape."""
     folder = ROOT / "services" / service / "src" / f"voltbus_{service}"
-    own = {path.stem for path in folder.iterdir() if path.suffix == ".py" or path.is_dir()}
-    middle = (
-        {"calls", "commands", "door", "sockets"} if service == "gateway" else {"handlers", "store"}
-    )
-    assert {"__main__", "settings", "domain", "api"} | middle <= own
+    shape = {
+        "gateway": {"api", "domain", "calls", "commands", "door", "sockets"},
+        "auth": {"database", "dispatch", "tokens", "decisions", "transactions"},
+    }.get(service, {"api", "domain", "handlers", "store"})
+    assert {"__main__", "settings"} | shape <= modules_in(folder)
+
+
+def test_every_room_of_auth_has_the_shape_of_a_service() -> None:
+    """A room has nothing but layers, and of each at most one."""
+    folder = ROOT / "services/auth/src/voltbus_auth"
+    rooms = [path for path in folder.iterdir() if path.is_dir() and path.name != "__pycache__"]
+    assert len(rooms) == 10
+    layers = {"__init__", "__pycache__", "api", "handlers", "store", "clients", "domain"}
+    assert {
+        room.name: modules_in(room) - layers for room in rooms if modules_in(room) - layers
+    } == {}
+
+
+def contract_modules(contract: str, key: str) -> set[str]:
+    """The modules that a contract of .importlinter names under a key."""
+    contracts = configparser.ConfigParser()
+    contracts.read(ROOT / ".importlinter")
+    return set(contracts[contract][key].split())
 
 
 def test_every_service_is_under_the_import_contracts() -> None:
-    """A new service that .importlinter does not name would be free to import anything."""
-    contracts = configparser.ConfigParser()
-    contracts.read(ROOT / ".importlinter")
+    """A new service or room that .importlinter does not name would be free to import anything."""
     packages = {path.name for path in ROOT.glob("*/*/src/*") if path.is_dir()}
-    assert set(contracts["importlinter"]["root_packages"].split()) == packages
+    assert contract_modules("importlinter", "root_packages") == packages
     services = {path.name for path in ROOT.glob("services/*/src/*") if path.is_dir()}
-    apart = contracts["importlinter:contract:services-apart"]["modules"]
-    inside = contracts["importlinter:contract:inside-a-service"]["containers"]
-    assert set(apart.split()) == set(inside.split()) == services
+    assert contract_modules("importlinter:contract:services-apart", "modules") == services
+    inside = contract_modules("importlinter:contract:inside-a-service", "containers")
+    rooms = contract_modules("importlinter:contract:inside-a-room-of-auth", "containers")
+    assert inside == services - {"voltbus_auth"}
+    folder = ROOT / "services/auth/src/voltbus_auth"
+    assert rooms == {f"voltbus_auth.{path.parent.name}" for path in folder.glob("*/__init__.py")}
 
 
 def test_nothing_points_out_of_the_repository() -> None:

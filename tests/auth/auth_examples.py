@@ -8,11 +8,11 @@ from typing import Any
 
 import msgspec
 
-from voltbus_auth.domain.coverage import Coverage, coverage_of
-from voltbus_auth.domain.identifiers import TokenKey
-from voltbus_auth.domain.places import Place, place_of
-from voltbus_auth.domain.tokens import Token
-from voltbus_auth.domain.verdict import Policy
+from voltbus_auth.decisions.domain.verdict import Policy
+from voltbus_auth.projections.domain.coverage import Coverage, coverage_of
+from voltbus_auth.projections.domain.places import Place, place_of
+from voltbus_auth.tokens.domain.identifiers import TokenKey
+from voltbus_auth.tokens.domain.token import Token
 from voltbus_backbone.bus.envelope import Asking, Event
 from voltbus_backbone.contract.agreements import AgreementSnapshot, AgreementStatus, AgreementToken
 from voltbus_backbone.contract.auth import (

@@ -18,29 +18,29 @@ from pydantic import SecretStr
 from auth.auth_examples import CARD, KEY, MINUTE, NOW, POLICY
 from auth.memory_store import MemoryStore
 from voltbus.embedded.keys import make_keys, operator_token
-from voltbus_auth.api.authorizations import authorizations_router
-from voltbus_auth.api.bulk import bulk_router
-from voltbus_auth.api.credentials import credentials_router
-from voltbus_auth.api.erasures import erased, erasures_router
-from voltbus_auth.api.station_certificates import station_certificates_router
-from voltbus_auth.api.tokens import tokens_router
-from voltbus_auth.api.transactions import transactions_router
+from voltbus_auth.credentials.api.credentials import credentials_router
+from voltbus_auth.credentials.handlers.ports import Doors
 from voltbus_auth.database import Store
-from voltbus_auth.domain.identifiers import masked
-from voltbus_auth.domain.tokens import Token
-from voltbus_auth.handlers.bookkeeping import Bookkeeping
-from voltbus_auth.handlers.closing import TransactionCloser
-from voltbus_auth.handlers.credential_ports import Doors
-from voltbus_auth.handlers.decision_ports import Journal, Knowing, Occupancy, Remembering
-from voltbus_auth.handlers.external import Asking, External
-from voltbus_auth.handlers.knowledge import Library
-from voltbus_auth.handlers.projection_ports import Projections, RegisteredStations
-from voltbus_auth.handlers.requests import Requests
-from voltbus_auth.handlers.samples import Samples
-from voltbus_auth.handlers.superseding import SupersededMarker
+from voltbus_auth.decisions.api import authorizations_router
+from voltbus_auth.decisions.handlers.knowledge import Library
+from voltbus_auth.decisions.handlers.ports import Journal, Knowing, Occupancy, Remembering
+from voltbus_auth.dispatch import Requests
+from voltbus_auth.erasure.api import erased, erasures_router
+from voltbus_auth.projections.handlers.ports import Projections, RegisteredStations
+from voltbus_auth.roaming.handlers.external import Asking, External
 from voltbus_auth.settings import Settings, Way
-from voltbus_auth.store.tokens import Value
-from voltbus_auth.store.transaction_documents import record_of
+from voltbus_auth.station_certificates.api import station_certificates_router
+from voltbus_auth.tokens.api.bulk import bulk_router
+from voltbus_auth.tokens.api.tokens import tokens_router
+from voltbus_auth.tokens.domain.identifiers import masked
+from voltbus_auth.tokens.domain.token import Token
+from voltbus_auth.tokens.store.tokens import Value
+from voltbus_auth.transactions.api import transactions_router
+from voltbus_auth.transactions.handlers.bookkeeping import Bookkeeping
+from voltbus_auth.transactions.handlers.closing import TransactionCloser
+from voltbus_auth.transactions.handlers.samples import Samples
+from voltbus_auth.transactions.handlers.superseding import SupersededMarker
+from voltbus_auth.transactions.store.documents import record_of
 from voltbus_backbone import rest as http
 from voltbus_backbone.bus.testing import MemoryBus
 from voltbus_backbone.contract.registry import TYPES, Topic
@@ -52,10 +52,10 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from voltbus_auth.domain.identifiers import TokenKey
-    from voltbus_auth.domain.record import Record
-    from voltbus_auth.domain.verdict import Policy
-    from voltbus_auth.handlers.transaction_ports import Books
+    from voltbus_auth.decisions.domain.verdict import Policy
+    from voltbus_auth.tokens.domain.identifiers import TokenKey
+    from voltbus_auth.transactions.domain.record import Record
+    from voltbus_auth.transactions.handlers.ports import Books
     from voltbus_backbone.bus.envelope import Event
     from voltbus_backbone.bus.envelope import Record as Outgoing
     from voltbus_backbone.contract.providers import ProviderAuthorize

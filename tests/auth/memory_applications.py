@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from voltbus_auth.domain.station_certificates.application import (
-    RENEWED,
-    Application,
-    State,
-)
-from voltbus_auth.domain.station_certificates.requests import STATION
+from voltbus_auth.station_certificates.domain.application import RENEWED, Application, State
+from voltbus_auth.station_certificates.domain.requests import STATION
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

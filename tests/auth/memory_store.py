@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from voltbus_auth.domain.coverage import Coverage, coverage_of
-from voltbus_auth.domain.places import Place, place_of
-from voltbus_auth.domain.reservations import Occupy, Release
-from voltbus_auth.domain.tokens import Token, likeliest
-from voltbus_auth.store.transaction_documents import record_document, record_of
+from voltbus_auth.decisions.domain.reservations import Occupy, Release
+from voltbus_auth.projections.domain.coverage import Coverage, coverage_of
+from voltbus_auth.projections.domain.places import Place, place_of
+from voltbus_auth.tokens.domain.token import Token, likeliest
+from voltbus_auth.transactions.store.documents import record_document, record_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from voltbus_auth.domain.credentials import Credentials
-    from voltbus_auth.domain.external import Answer
-    from voltbus_auth.domain.journal import Decided
-    from voltbus_auth.domain.record import Record
-    from voltbus_auth.domain.samples import SampleSet
-    from voltbus_auth.handlers.decision_ports import Everything
+    from voltbus_auth.credentials.domain.credentials import Credentials
+    from voltbus_auth.decisions.domain.external import Answer
+    from voltbus_auth.decisions.domain.journal import Decided
+    from voltbus_auth.decisions.handlers.ports import Everything
+    from voltbus_auth.transactions.domain.record import Record
+    from voltbus_auth.transactions.domain.samples import SampleSet
     from voltbus_backbone.contract.agreements import AgreementSnapshot
     from voltbus_backbone.contract.stations import StationState
     from voltbus_backbone.contract.values import Sample

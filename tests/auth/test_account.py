@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from auth.auth_examples import HOUR, MINUTE, NOW, register, said
-from voltbus_auth.domain.account import doubts, energy, missing_seq_nos
-from voltbus_auth.domain.ledger import Ledger
-from voltbus_auth.domain.record import MOST_RANGES, Presented
-from voltbus_auth.domain.registers import in_wh, readings
+from voltbus_auth.transactions.domain.account import doubts, energy, missing_seq_nos
+from voltbus_auth.transactions.domain.ledger import Ledger
+from voltbus_auth.transactions.domain.record import MOST_RANGES, Presented
+from voltbus_auth.transactions.domain.registers import in_wh, readings
 from voltbus_backbone.contract.auth import Phase
 from voltbus_backbone.contract.values import AuthorizationStatus, Sample
 
 if TYPE_CHECKING:
-    from voltbus_auth.domain.record import Record
+    from voltbus_auth.transactions.domain.record import Record
     from voltbus_backbone.contract.auth import TransactionMessage
 
 END = NOW + HOUR

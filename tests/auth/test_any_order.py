@@ -18,7 +18,7 @@ from voltbus_backbone.contract.auth import Phase
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from voltbus_auth.domain.record import Record
+    from voltbus_auth.transactions.domain.record import Record
     from voltbus_backbone.contract.auth import TransactionMessage
 
 MESSAGES: tuple[TransactionMessage, ...] = (

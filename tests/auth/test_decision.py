@@ -21,9 +21,9 @@ from auth.auth_examples import (
     place,
     token,
 )
-from voltbus_auth.domain.decision import decide
-from voltbus_auth.domain.tokens import TokenStatus
-from voltbus_auth.domain.verdict import Policy, Question, Rule, Verdict
+from voltbus_auth.decisions.domain.decision import decide
+from voltbus_auth.decisions.domain.verdict import Policy, Question, Rule, Verdict
+from voltbus_auth.tokens.domain.token import TokenStatus
 from voltbus_backbone.contract.agreements import AgreementStatus, Limits, Scope
 from voltbus_backbone.contract.values import AuthorizationStatus, IdToken, OpeningHours
 

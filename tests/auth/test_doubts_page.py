@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-DOMAIN = ROOT / "services/auth/src/voltbus_auth"
+ROOM = ROOT / "services/auth/src/voltbus_auth/transactions"
 PAGE = (ROOT / "docs/transactions.md").read_text()
 RAISED = re.compile(
     r'yield "(\w+)"|flags\.add\("(\w+)"\)|^(?:BACKWARDS|JUMP|UNIT|_UNCONFIRMED) = "(\w+)"',
@@ -17,7 +17,7 @@ RAISED = re.compile(
 def raised() -> set[str]:
     """The doubts that the domain and the handlers raise."""
     texts = [
-        (DOMAIN / name).read_text()
+        (ROOM / name).read_text()
         for name in (
             "domain/account.py",
             "domain/review.py",

@@ -15,12 +15,12 @@ from auth.conftest import told
 from auth.issued import ABOVE, OPERATOR, ROOT, SERVER, certificate, request
 from auth.memory_applications import MemoryApplications
 from auth.plug_and_charge.pki import pem
-from voltbus_auth.domain.station_certificates.application import Application, State
-from voltbus_auth.domain.station_certificates.requests import STATION as STATION_TYPE
-from voltbus_auth.handlers.following import Following
-from voltbus_auth.handlers.renewing import Renewing
-from voltbus_auth.handlers.signers import External
-from voltbus_auth.handlers.station_certificates import StationCertificates
+from voltbus_auth.station_certificates.domain.application import Application, State
+from voltbus_auth.station_certificates.domain.requests import STATION as STATION_TYPE
+from voltbus_auth.station_certificates.handlers.applications import StationCertificates
+from voltbus_auth.station_certificates.handlers.following import Following
+from voltbus_auth.station_certificates.handlers.renewing import Renewing
+from voltbus_auth.station_certificates.handlers.signers import External
 from voltbus_backbone.bus.envelope import Event
 from voltbus_backbone.bus.testing import MemoryBus
 from voltbus_backbone.contract.auth import OcspHash, SignCertificate

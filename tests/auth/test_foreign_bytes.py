@@ -20,21 +20,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from auth.auth_examples import NOW
 from auth.issued import KEY, OPERATOR, certificate, request
 from auth.plug_and_charge.pki import Pki, ocsp_answer
-from voltbus_auth.domain.plug_and_charge.authorities import read_authority
-from voltbus_auth.domain.plug_and_charge.chain import (
+from voltbus_auth.plug_and_charge.domain.authorities import read_authority
+from voltbus_auth.plug_and_charge.domain.chain import (
     Root,
     Untrusted,
     find_contract_path,
     read_chain,
 )
-from voltbus_auth.domain.plug_and_charge.revocation import (
-    Unbelievable,
-    checks_of_path,
-    read_answer,
-)
-from voltbus_auth.domain.station_certificates import chain as station_chain
-from voltbus_auth.domain.station_certificates.authority import Authority
-from voltbus_auth.domain.station_certificates.requests import (
+from voltbus_auth.plug_and_charge.domain.revocation import Unbelievable, checks_of_path, read_answer
+from voltbus_auth.station_certificates.domain import chain as station_chain
+from voltbus_auth.station_certificates.domain.authority import Authority
+from voltbus_auth.station_certificates.domain.requests import (
     STATION,
     NotSignedError,
     fingerprint,

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auth.auth_examples import CARD, KEY, STATION, card
-from voltbus_auth.domain import credentials
-from voltbus_auth.domain.credentials import Credentials
-from voltbus_auth.domain.identifiers import TokenKey, masked, read_key
-from voltbus_auth.domain.tokens import TYPES
+from voltbus_auth.credentials.domain import credentials
+from voltbus_auth.credentials.domain.credentials import Credentials
+from voltbus_auth.tokens.domain.identifiers import TokenKey, masked, read_key
+from voltbus_auth.tokens.domain.token import TYPES
 from voltbus_backbone.contract.auth import PasswordVerifier
 
 SPELLINGS = ("NLTNMC00122045K", "NL-TNM-C00122045-K", "nl-tnmc00122045-k", "NL-TNM-C00122045K")

@@ -12,9 +12,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from auth.auth_examples import MINUTE, NOW, STATION
 from auth.issued import ABOVE, CLIENT, KEY, OPERATOR, PKI, ROOT, SERVER, certificate
 from auth.plug_and_charge.pki import Pki, pem, usage
-from voltbus_auth.domain.station_certificates.chain import MisfitError, Terms, read_chain
-from voltbus_auth.domain.station_certificates.requests import STATION as STATION_TYPE
-from voltbus_auth.domain.station_certificates.requests import fingerprint
+from voltbus_auth.station_certificates.domain.chain import MisfitError, Terms, read_chain
+from voltbus_auth.station_certificates.domain.requests import STATION as STATION_TYPE
+from voltbus_auth.station_certificates.domain.requests import fingerprint
 
 TERMS = Terms(fingerprint(KEY.public_key()), STATION_TYPE, STATION, OPERATOR)
 ANY = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE])

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from auth.auth_examples import HOUR, MINUTE, NOW, STATION, said, token
-from voltbus_auth.domain.patience import Patience, Try, is_live
-from voltbus_auth.domain.verdict import Rule, Verdict
+from voltbus_auth.decisions.domain.patience import Patience, Try, is_live
+from voltbus_auth.decisions.domain.verdict import Rule, Verdict
 from voltbus_backbone.contract.auth import Decision, Phase
 from voltbus_backbone.contract.values import AuthorizationStatus
 

@@ -25,11 +25,11 @@ from auth.auth_examples import (
 )
 from auth.conftest import Clock, replica_on
 from auth.memory_store import MemoryStore
-from voltbus_auth.domain.account import doubts, energy
-from voltbus_auth.domain.ledger import Ledger
-from voltbus_auth.domain.record import Presented
-from voltbus_auth.domain.registers import Reading, falls, timeline
-from voltbus_auth.domain.review import PLAUSIBLE_W, review
+from voltbus_auth.transactions.domain.account import doubts, energy
+from voltbus_auth.transactions.domain.ledger import Ledger
+from voltbus_auth.transactions.domain.record import Presented
+from voltbus_auth.transactions.domain.registers import Reading, falls, timeline
+from voltbus_auth.transactions.domain.review import PLAUSIBLE_W, review
 from voltbus_backbone.contract.auth import Phase
 from voltbus_backbone.contract.registry import METER_VALUES
 from voltbus_backbone.contract.stations import MeterValuesReported
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from auth.conftest import Replica
-    from voltbus_auth.domain.record import Record
+    from voltbus_auth.transactions.domain.record import Record
     from voltbus_backbone.contract.auth import TransactionMessage
 
 END = NOW + HOUR

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voltbus_auth.domain.lines import LONGEST_LINE, Line, Reader, read
-from voltbus_auth.domain.portable import Format, write
+from voltbus_auth.tokens.domain.lines import LONGEST_LINE, Line, Reader, read
+from voltbus_auth.tokens.domain.portable import Format, write
 
 TOKEN = {
     "id_token": "04A1",

@@ -26,10 +26,10 @@ from auth.auth_examples import (
 from auth.conftest import replica_on
 from auth.one_off_commands import one_off
 from voltbus_auth.database import Store
-from voltbus_auth.domain.tokens import Token
 from voltbus_auth.rotate import rotate
 from voltbus_auth.settings import Settings
-from voltbus_auth.store.tokens import Value
+from voltbus_auth.tokens.domain.token import Token
+from voltbus_auth.tokens.store.tokens import Value
 from voltbus_backbone.bus.testing import MemoryBus
 from voltbus_backbone.contract.auth import Phase
 from voltbus_backbone.contract.values import Protocol

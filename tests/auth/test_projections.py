@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from auth.auth_examples import HOUR, NOW, REF, STATION, asked, state, terms
-from voltbus_auth.handlers.projections import Projecting
+from voltbus_auth.projections.handlers.projections import Projecting
 from voltbus_backbone.contract import registry
 from voltbus_backbone.contract.agreements import AgreementSnapshot
 from voltbus_backbone.contract.auth import StationLogin

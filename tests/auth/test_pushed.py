@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from auth.auth_examples import CARD, DAY, KEY, NOW, REF, token
-from voltbus_auth.api import token_bodies
-from voltbus_auth.api.token_bodies import TokenRequest, entry
-from voltbus_auth.domain.identifiers import TokenKey
-from voltbus_auth.domain.pushed import Done, Outcome, Overtaken, put, remove
-from voltbus_auth.domain.tokens import Token, TokenStatus
-from voltbus_auth.handlers.pushed_tokens import PushedTokens, Rules
+from voltbus_auth.roaming.domain.pushed import Done, Outcome, Overtaken, put, remove
+from voltbus_auth.roaming.handlers.pushed_tokens import PushedTokens, Rules
+from voltbus_auth.tokens.api import bodies as token_bodies
+from voltbus_auth.tokens.api.bodies import TokenRequest, entry
+from voltbus_auth.tokens.domain.identifiers import TokenKey
+from voltbus_auth.tokens.domain.token import Token, TokenStatus
 from voltbus_backbone.bus import dead_letters
 from voltbus_backbone.bus.dead_letters import again, letter_of
 from voltbus_backbone.bus.envelope import Asking, Event, parse
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from auth.conftest import Clock, Served
-    from voltbus_auth.store.tokens import Value
+    from voltbus_auth.tokens.store.tokens import Value
     from voltbus_backbone.bus.envelope import Record
 
 RULES = Rules(

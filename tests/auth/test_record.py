@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auth.auth_examples import HOUR, MINUTE, NOW, card, register, said
-from voltbus_auth.domain.ledger import Ledger
-from voltbus_auth.domain.record import Presented, Record
+from voltbus_auth.transactions.domain.ledger import Ledger
+from voltbus_auth.transactions.domain.record import Presented, Record
 from voltbus_backbone.contract.auth import Phase, TransactionMessage
 from voltbus_backbone.contract.values import AuthorizationStatus
 

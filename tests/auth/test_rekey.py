@@ -10,13 +10,13 @@ import pytest
 from auth.auth_examples import CARD, KEY, NOW, REF, asked, authorize, card, started16
 from auth.conftest import replica_on
 from auth.one_off_commands import one_off
-from voltbus_auth.api.token_bodies import TokenRequest, entry
-from voltbus_auth.domain.identifiers import TokenKey
-from voltbus_auth.domain.local_lists.plans import Plan
-from voltbus_auth.domain.tokens import Token
-from voltbus_auth.handlers.local_lists.marking import Marking
+from voltbus_auth.local_lists.domain.plans import Plan
+from voltbus_auth.local_lists.handlers.marking import Marking
 from voltbus_auth.rekey import rekey
-from voltbus_auth.store.tokens import Value
+from voltbus_auth.tokens.api.bodies import TokenRequest, entry
+from voltbus_auth.tokens.domain.identifiers import TokenKey
+from voltbus_auth.tokens.domain.token import Token
+from voltbus_auth.tokens.store.tokens import Value
 from voltbus_backbone.contract.values import AuthorizationStatus
 
 if TYPE_CHECKING:

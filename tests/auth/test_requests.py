@@ -23,9 +23,9 @@ from auth.auth_examples import (
     terms,
 )
 from auth.memory_store import MemoryStore
-from voltbus_auth.domain import credentials
-from voltbus_auth.domain.credentials import Credentials
-from voltbus_auth.domain.tokens import TokenStatus
+from voltbus_auth.credentials.domain import credentials
+from voltbus_auth.credentials.domain.credentials import Credentials
+from voltbus_auth.tokens.domain.token import TokenStatus
 from voltbus_backbone.contract.agreements import AgreementStatus
 from voltbus_backbone.contract.auth import FindToken, StationLogin
 from voltbus_backbone.contract.registry import STATION_REGISTERED

@@ -11,8 +11,8 @@ import pytest
 
 from auth.auth_examples import DAY, HOUR, MINUTE, NOW, asked, register, said
 from auth.conftest import replica_on
-from voltbus_auth.handlers.retention import Retention
-from voltbus_auth.store.transaction_documents import record_document
+from voltbus_auth.transactions.handlers.retention import Retention
+from voltbus_auth.transactions.store.documents import record_document
 from voltbus_backbone.contract.auth import Phase
 
 if TYPE_CHECKING:

@@ -15,11 +15,11 @@ from auth.auth_examples import HOUR, NOW, STATION, asked
 from auth.conftest import told
 from auth.memory_applications import MemoryApplications
 from auth.plug_and_charge.pki import Pki, pem
-from voltbus_auth.domain.station_certificates import application as states
-from voltbus_auth.domain.station_certificates.authority import Authority, read_authority
-from voltbus_auth.domain.station_certificates.requests import NotSignedError, read_request
-from voltbus_auth.handlers.signers import BuiltIn
-from voltbus_auth.handlers.station_certificates import StationCertificates
+from voltbus_auth.station_certificates.domain import application as states
+from voltbus_auth.station_certificates.domain.authority import Authority, read_authority
+from voltbus_auth.station_certificates.domain.requests import NotSignedError, read_request
+from voltbus_auth.station_certificates.handlers.applications import StationCertificates
+from voltbus_auth.station_certificates.handlers.signers import BuiltIn
 from voltbus_backbone.contract.auth import SignCertificate
 from voltbus_backbone.contract.config import CommandStatus
 from voltbus_backbone.contract.registry import SIGN_CERTIFICATE

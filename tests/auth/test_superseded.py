@@ -28,9 +28,9 @@ from auth.auth_examples import (
     stopped16,
 )
 from auth.conftest import closer_on, replica_on
-from voltbus_auth.domain.account import doubts
-from voltbus_auth.domain.record import OPERATOR, Closed, fold, open_record
-from voltbus_auth.domain.superseding import (
+from voltbus_auth.transactions.domain.account import doubts
+from voltbus_auth.transactions.domain.record import OPERATOR, Closed, fold, open_record
+from voltbus_auth.transactions.domain.superseding import (
     after_available,
     after_boot,
     after_start,
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
     from auth.conftest import Clock, Replica, Served, Shelf
     from auth.memory_store import MemoryStore
-    from voltbus_auth.domain.record import Record
+    from voltbus_auth.transactions.domain.record import Record
     from voltbus_backbone.bus.envelope import Event
     from voltbus_backbone.contract.auth import TransactionMessage
 

@@ -24,8 +24,8 @@ from auth.auth_examples import (
     terms,
 )
 from auth.conftest import replica_on
-from voltbus_auth.domain.portable import Format
-from voltbus_auth.domain.transaction_rows import write_rows
+from voltbus_auth.tokens.domain.portable import Format
+from voltbus_auth.transactions.domain.rows import write_rows
 from voltbus_backbone.contract.auth import Phase
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from auth.auth_examples import (
 )
 from auth.conftest import replica_on
 from auth.memory_store import MemoryStore, overtaken
-from voltbus_auth.domain.tokens import TokenStatus
+from voltbus_auth.tokens.domain.token import TokenStatus
 from voltbus_backbone.contract.auth import Phase
 from voltbus_backbone.contract.registry import METER_VALUES
 from voltbus_backbone.contract.stations import MeterValuesReported

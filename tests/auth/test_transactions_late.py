@@ -23,7 +23,7 @@ from auth.auth_examples import (
     stopped16,
 )
 from auth.conftest import replica_on
-from voltbus_auth.domain.account import doubts
+from voltbus_auth.transactions.domain.account import doubts
 from voltbus_backbone.contract.auth import Phase
 from voltbus_backbone.contract.registry import METER_VALUES
 from voltbus_backbone.contract.stations import MeterValuesReported

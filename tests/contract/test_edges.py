@@ -18,8 +18,8 @@ from voltbus_agreements.api.bodies import TermsBody
 from voltbus_agreements.domain import lifecycle
 from voltbus_agreements.domain.agreement import Policy
 from voltbus_agreements.domain.refusals import InvalidTerms
-from voltbus_auth.domain import account
-from voltbus_auth.domain.record import fold, open_record
+from voltbus_auth.transactions.domain import account
+from voltbus_auth.transactions.domain.record import fold, open_record
 from voltbus_backbone import bounds
 from voltbus_backbone.bounds import RECORD_BYTES, record_bytes
 from voltbus_backbone.bus import envelope

@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 
 from gateway.certificates import shake_hands, strict_context
 from voltbus.embedded.certificates import ORGANIZATION, Certificates, make_certificates
-from voltbus_auth.domain.station_certificates.authority import read_authority
+from voltbus_auth.station_certificates.domain.authority import read_authority
 
 if TYPE_CHECKING:
     from pathlib import Path

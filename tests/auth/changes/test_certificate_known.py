@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from auth.auth_examples import NOW, STATION
-from voltbus_auth.domain.station_certificates.application import Application, State, opens_door
+from voltbus_auth.station_certificates.domain.application import Application, State, opens_door
 from voltbus_backbone.contract.values import Protocol
 
 TAKEN = Application(

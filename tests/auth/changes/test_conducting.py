@@ -12,13 +12,13 @@ import pytest
 import pytest_asyncio
 
 from auth.auth_examples import NOW, STATION, command_changed, connected
-from voltbus_auth.domain.changes import rotation
-from voltbus_auth.domain.changes.change import Change, State
-from voltbus_auth.domain.changes.rotation import PasswordKey
-from voltbus_auth.domain.credentials import Credentials, fast_verifier
-from voltbus_auth.handlers.changes import Following
-from voltbus_auth.handlers.conductor import Conductor
-from voltbus_auth.store.changes import Move, OvertakenError
+from voltbus_auth.credentials.domain.changes import rotation
+from voltbus_auth.credentials.domain.changes.change import Change, State
+from voltbus_auth.credentials.domain.changes.rotation import PasswordKey
+from voltbus_auth.credentials.domain.credentials import Credentials, fast_verifier
+from voltbus_auth.credentials.handlers.changes import Following
+from voltbus_auth.credentials.handlers.conductor import Conductor
+from voltbus_auth.credentials.store.changes import Move, OvertakenError
 from voltbus_backbone.bus import envelope
 from voltbus_backbone.contract.config import CommandStatus
 from voltbus_backbone.contract.registry import COMMAND_CHANGED, STATION_CONNECTED, Topic

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auth.auth_examples import NOW
-from voltbus_auth.domain.changes import fleet as pacing
-from voltbus_auth.domain.changes.fleet import Fleet, FleetState, Progress
+from voltbus_auth.credentials.domain.changes import fleet as pacing
+from voltbus_auth.credentials.domain.changes.fleet import Fleet, FleetState, Progress
 
 SECOND = timedelta(seconds=1)
 

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auth.auth_examples import NOW, STATION, command_changed, connected
-from voltbus_auth.domain.changes import change as states
-from voltbus_auth.domain.changes import following, rotation
-from voltbus_auth.domain.changes.change import FINAL, Change, State
-from voltbus_auth.domain.changes.rotation import PasswordKey
-from voltbus_auth.domain.credentials import Credentials, fast_verifier
+from voltbus_auth.credentials.domain.changes import change as states
+from voltbus_auth.credentials.domain.changes import following, rotation
+from voltbus_auth.credentials.domain.changes.change import FINAL, Change, State
+from voltbus_auth.credentials.domain.changes.rotation import PasswordKey
+from voltbus_auth.credentials.domain.credentials import Credentials, fast_verifier
 from voltbus_backbone.contract.config import CommandChanged, CommandStatus
 from voltbus_backbone.contract.stations import StationConnected
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from auth.auth_examples import NOW, STATION, command_changed, connected
-from voltbus_auth.api.rotating import UpgradeRequest, address
-from voltbus_auth.domain.changes import change as states
-from voltbus_auth.domain.changes import following, upgrade
-from voltbus_auth.domain.changes.change import Change, HigherProfile, State
-from voltbus_auth.domain.credentials import Credentials
+from voltbus_auth.credentials.api.rotating import UpgradeRequest, address
+from voltbus_auth.credentials.domain.changes import change as states
+from voltbus_auth.credentials.domain.changes import following, upgrade
+from voltbus_auth.credentials.domain.changes.change import Change, HigherProfile, State
+from voltbus_auth.credentials.domain.credentials import Credentials
 from voltbus_backbone.contract.config import CommandStatus
 from voltbus_backbone.contract.values import Protocol
 

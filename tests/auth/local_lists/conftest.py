@@ -11,12 +11,12 @@ import httpx
 import pytest_asyncio
 
 from auth.auth_examples import KEY, NOW, POLICY
-from voltbus_auth.api.local_lists import local_lists_router
-from voltbus_auth.domain.identifiers import masked
-from voltbus_auth.domain.tokens import Token
-from voltbus_auth.handlers.local_lists.lists import LocalLists
-from voltbus_auth.handlers.projections import Projecting
-from voltbus_auth.store.tokens import Value
+from voltbus_auth.local_lists.api.lists import local_lists_router
+from voltbus_auth.local_lists.handlers.lists import LocalLists
+from voltbus_auth.projections.handlers.projections import Projecting
+from voltbus_auth.tokens.domain.identifiers import masked
+from voltbus_auth.tokens.domain.token import Token
+from voltbus_auth.tokens.store.tokens import Value
 from voltbus_backbone import rest as http
 from voltbus_backbone.bus.envelope import Event
 from voltbus_backbone.contract.config import CommandChanged, CommandRequested, CommandStatus
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from auth.conftest import Clock, Served
-    from voltbus_auth.domain.identifiers import TokenKey
+    from voltbus_auth.tokens.domain.identifiers import TokenKey
     from voltbus_backbone.contract.agreements import AgreementSnapshot
     from voltbus_backbone.contract.values import Message
 

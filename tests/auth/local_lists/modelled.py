@@ -8,17 +8,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from auth.auth_examples import NOW
-from voltbus_auth.domain.local_lists import moves, wire
-from voltbus_auth.domain.local_lists.answers import Retry, heard
-from voltbus_auth.domain.local_lists.entries import Desired, Entry
-from voltbus_auth.domain.local_lists.moves import Look, Order
-from voltbus_auth.domain.local_lists.station import (
-    Kind,
-    ListState,
-    Situation,
-    Status,
-    of_protocol,
-)
+from voltbus_auth.local_lists.domain import moves, wire
+from voltbus_auth.local_lists.domain.answers import Retry, heard
+from voltbus_auth.local_lists.domain.entries import Desired, Entry
+from voltbus_auth.local_lists.domain.moves import Look, Order
+from voltbus_auth.local_lists.domain.station import Kind, ListState, Situation, Status, of_protocol
 from voltbus_backbone.contract.config import CommandChanged, CommandStatus
 from voltbus_backbone.contract.values import Protocol
 

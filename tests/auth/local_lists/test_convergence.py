@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auth.local_lists.modelled import Central, ModelStation, again, ended, wanted
-from voltbus_auth.domain.local_lists import moves
-from voltbus_auth.domain.local_lists.moves import GIVEN_UP_AFTER
-from voltbus_auth.domain.local_lists.station import Status, booted, overwritten, returned
+from voltbus_auth.local_lists.domain import moves
+from voltbus_auth.local_lists.domain.moves import GIVEN_UP_AFTER
+from voltbus_auth.local_lists.domain.station import Status, booted, overwritten, returned
 from voltbus_backbone.contract.config import CommandStatus
 
 if TYPE_CHECKING:
-    from voltbus_auth.domain.local_lists.entries import Desired
+    from voltbus_auth.local_lists.domain.entries import Desired
 
 STEPS = st.lists(
     st.one_of(

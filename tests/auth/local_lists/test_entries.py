@@ -11,17 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auth.auth_examples import DAY, KEY, NOW, OFFICE_HOURS, POLICY, REF, coverage, place, token
-from voltbus_auth.domain.decision import decide
-from voltbus_auth.domain.local_lists import wire
-from voltbus_auth.domain.local_lists.entries import Candidate, Compilation, Desired
-from voltbus_auth.domain.local_lists.plans import Blocked, Plan, Wanted, keys_of, merged
-from voltbus_auth.domain.tokens import TokenStatus, Whitelist, likeliest
-from voltbus_auth.domain.verdict import Policy, Question, Rule
+from voltbus_auth.decisions.domain.decision import decide
+from voltbus_auth.decisions.domain.verdict import Policy, Question, Rule
+from voltbus_auth.local_lists.domain import wire
+from voltbus_auth.local_lists.domain.entries import Candidate, Compilation, Desired
+from voltbus_auth.local_lists.domain.plans import Blocked, Plan, Wanted, keys_of, merged
+from voltbus_auth.tokens.domain.token import TokenStatus, Whitelist, likeliest
 from voltbus_backbone.contract.agreements import AgreementStatus, Limits, Scope
 from voltbus_backbone.contract.values import Protocol
 
 if TYPE_CHECKING:
-    from voltbus_auth.domain.tokens import Token
+    from voltbus_auth.tokens.domain.token import Token
 
 V16, V201, V21 = Protocol.OCPP16, Protocol.OCPP201, Protocol.OCPP21
 EXPLICIT = Wanted(tokens=frozenset({REF}))

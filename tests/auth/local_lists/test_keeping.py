@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from auth.auth_examples import DAY, KEY, NOW, terms
-from voltbus_auth.domain.local_lists.moves import PUBLISHED_WITHIN
-from voltbus_auth.domain.tokens import TokenStatus, Whitelist
+from voltbus_auth.local_lists.domain.moves import PUBLISHED_WITHIN
+from voltbus_auth.tokens.domain.token import TokenStatus, Whitelist
 from voltbus_backbone.contract.agreements import AgreementStatus, AgreementToken, Scope
 from voltbus_backbone.contract.config import CommandChanged, CommandStatus
 from voltbus_backbone.contract.stations import (

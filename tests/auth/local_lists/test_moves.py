@@ -19,10 +19,10 @@ from auth.local_lists.modelled import (
     ref,
     wanted,
 )
-from voltbus_auth.domain.local_lists import moves
-from voltbus_auth.domain.local_lists.answers import Retry
-from voltbus_auth.domain.local_lists.moves import GIVEN_UP_AFTER
-from voltbus_auth.domain.local_lists.station import (
+from voltbus_auth.local_lists.domain import moves
+from voltbus_auth.local_lists.domain.answers import Retry
+from voltbus_auth.local_lists.domain.moves import GIVEN_UP_AFTER
+from voltbus_auth.local_lists.domain.station import (
     Kind,
     ListState,
     Situation,
@@ -34,7 +34,7 @@ from voltbus_auth.domain.local_lists.station import (
     resend,
     returned,
 )
-from voltbus_auth.domain.local_lists.wire import Limits
+from voltbus_auth.local_lists.domain.wire import Limits
 from voltbus_backbone.contract.config import CommandStatus
 from voltbus_backbone.contract.values import Protocol
 

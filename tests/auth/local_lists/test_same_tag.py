@@ -8,9 +8,9 @@ import pytest
 
 from auth.auth_examples import KEY, NOW, asked, authorize, card
 from auth.conftest import replica_on
-from voltbus_auth.domain.identifiers import TokenKey
-from voltbus_auth.domain.tokens import TokenStatus, Whitelist
 from voltbus_auth.rekey import rekey
+from voltbus_auth.tokens.domain.identifiers import TokenKey
+from voltbus_auth.tokens.domain.token import TokenStatus, Whitelist
 from voltbus_backbone.contract.values import AuthorizationStatus, Protocol
 
 if TYPE_CHECKING:

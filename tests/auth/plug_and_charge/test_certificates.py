@@ -13,14 +13,14 @@ from auth.auth_examples import HOUR, KEY, NOW, POLICY, STATION, asked, authorize
 from auth.conftest import Clock, replica_on, told
 from auth.memory_store import MemoryStore
 from auth.plug_and_charge.pki import EMAID, Made, Pki, Status, ocsp_answer, pem
-from voltbus_auth.domain.external import answer_of
-from voltbus_auth.domain.plug_and_charge.authorities import read_authority
-from voltbus_auth.domain.plug_and_charge.revocation import Unbelievable
-from voltbus_auth.domain.tokens import TokenStatus
-from voltbus_auth.domain.verdict import Rule
-from voltbus_auth.handlers.certificates import Certificates
-from voltbus_auth.handlers.knowledge import Library
-from voltbus_auth.handlers.trust import Trust
+from voltbus_auth.decisions.domain.external import answer_of
+from voltbus_auth.decisions.domain.verdict import Rule
+from voltbus_auth.decisions.handlers.knowledge import Library
+from voltbus_auth.plug_and_charge.domain.authorities import read_authority
+from voltbus_auth.plug_and_charge.domain.revocation import Unbelievable
+from voltbus_auth.plug_and_charge.handlers.certificates import Certificates
+from voltbus_auth.plug_and_charge.handlers.trust import Trust
+from voltbus_auth.tokens.domain.token import TokenStatus
 from voltbus_backbone.contract.auth import (
     GetCertificateStatus,
     GetEvCertificate,
@@ -42,10 +42,10 @@ from voltbus_backbone.errors import Unavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from voltbus_auth.domain.journal import Decided
-    from voltbus_auth.domain.plug_and_charge.authorities import Authority
-    from voltbus_auth.domain.plug_and_charge.revocation import Check, Told
-    from voltbus_auth.handlers.knowledge import Knowledge
+    from voltbus_auth.decisions.domain.journal import Decided
+    from voltbus_auth.decisions.handlers.knowledge import Knowledge
+    from voltbus_auth.plug_and_charge.domain.authorities import Authority
+    from voltbus_auth.plug_and_charge.domain.revocation import Check, Told
     from voltbus_backbone.bus.envelope import Event
     from voltbus_backbone.contract.auth import Authorize, Decision
 

@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 
 from auth.auth_examples import NOW
 from auth.plug_and_charge.pki import EMAID, Made, Pki, pem, subject, usage
-from voltbus_auth.domain.plug_and_charge.chain import (
+from voltbus_auth.plug_and_charge.domain.chain import (
     Root,
     Untrusted,
     find_authority_path,
     find_contract_path,
     read_chain,
 )
-from voltbus_auth.domain.plug_and_charge.profile import verifies
+from voltbus_auth.plug_and_charge.domain.profile import verifies
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,15 +12,15 @@ import pytest
 import pytest_asyncio
 
 from auth.plug_and_charge.responding import RunningResponder, responding
-from voltbus_auth.domain.plug_and_charge.chain import Root, find_contract_path, read_chain
-from voltbus_auth.domain.plug_and_charge.revocation import (
+from voltbus_auth.plug_and_charge.clients.ocsp import Responders, _public
+from voltbus_auth.plug_and_charge.domain.chain import Root, find_contract_path, read_chain
+from voltbus_auth.plug_and_charge.domain.revocation import (
     Check,
     Responder,
     Told,
     checks_of_path,
     read_answer,
 )
-from voltbus_auth.ocsp import Responders, _public
 from voltbus_backbone.contract.auth import Revocation
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import pytest
 
 from auth.auth_examples import HOUR, NOW, authorize
 from auth.plug_and_charge.pki import EMAID, Pki
-from voltbus_auth.domain.plug_and_charge.chain import Root
-from voltbus_auth.domain.plug_and_charge.outcome import (
+from voltbus_auth.plug_and_charge.domain.chain import Root
+from voltbus_auth.plug_and_charge.domain.outcome import (
     Finding,
     Found,
     conclude,
@@ -19,7 +19,7 @@ from voltbus_auth.domain.plug_and_charge.outcome import (
     has_certificate,
     judge,
 )
-from voltbus_auth.domain.plug_and_charge.revocation import Told
+from voltbus_auth.plug_and_charge.domain.revocation import Told
 from voltbus_backbone.contract.auth import Authorize, Decision, Revocation
 from voltbus_backbone.contract.values import AuthorizationStatus, IdToken
 

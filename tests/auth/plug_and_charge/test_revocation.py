@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from auth.auth_examples import NOW
 from auth.plug_and_charge.pki import HOUR, Made, Pki, Status, ocsp_answer
-from voltbus_auth.domain.plug_and_charge.chain import Root, find_contract_path, read_chain
-from voltbus_auth.domain.plug_and_charge.revocation import (
+from voltbus_auth.plug_and_charge.domain.chain import Root, find_contract_path, read_chain
+from voltbus_auth.plug_and_charge.domain.revocation import (
     Check,
     Responder,
     Told,

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from auth.auth_examples import NOW
 from auth.plug_and_charge.pki import Made, Pki, pem
-from voltbus_auth.api.roots import roots_router
-from voltbus_auth.handlers.trust import Trust
+from voltbus_auth.plug_and_charge.api import roots_router
+from voltbus_auth.plug_and_charge.handlers.trust import Trust
 
 if TYPE_CHECKING:
     import httpx

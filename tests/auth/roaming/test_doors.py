@@ -15,10 +15,10 @@ import structlog
 
 from auth.auth_examples import CARD, NOW, STATION, card
 from auth.roaming.partner import Partner, roaming
-from voltbus_auth.domain.breaker import LEFT_ALONE_S, MOST_FAILURES
-from voltbus_auth.external import Authorizer, Door
-from voltbus_auth.external.ocpi import OcpiDoor
-from voltbus_auth.external.topic import CertificateDoor, TopicDoor
+from voltbus_auth.roaming.clients import Authorizer, Door
+from voltbus_auth.roaming.clients.ocpi import OcpiDoor
+from voltbus_auth.roaming.clients.topic import CertificateDoor, TopicDoor
+from voltbus_auth.roaming.domain.breaker import LEFT_ALONE_S, MOST_FAILURES
 from voltbus_backbone.bus.envelope import reply
 from voltbus_backbone.bus.rpc import Requester
 from voltbus_backbone.bus.testing import MemoryBus

@@ -10,7 +10,7 @@ import pytest
 
 from auth.auth_examples import NOW, STATION, asked, authorize
 from auth.conftest import Replica, replica_on, told
-from voltbus_auth.handlers.ev_certificates import EvCertificates
+from voltbus_auth.plug_and_charge.handlers.ev_certificates import EvCertificates
 from voltbus_backbone.contract.auth import GetEvCertificate, GetEvCertificateAnswer
 from voltbus_backbone.contract.registry import EV_CERTIFICATE, EXTERNAL_EV_CERTIFICATE
 from voltbus_backbone.contract.values import Protocol

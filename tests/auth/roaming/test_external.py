@@ -27,8 +27,8 @@ from auth.auth_examples import (
 )
 from auth.conftest import replica_on
 from auth.roaming.conftest import ROAMING, Provider, through
-from voltbus_auth.domain.tokens import Whitelist
-from voltbus_auth.domain.verdict import Rule, Silence
+from voltbus_auth.decisions.domain.verdict import Rule, Silence
+from voltbus_auth.tokens.domain.token import Whitelist
 from voltbus_backbone.contract.auth import Phase
 from voltbus_backbone.contract.providers import Allowed, Keep, ProviderAuthorizeAnswer
 from voltbus_backbone.contract.registry import Fault, Topic

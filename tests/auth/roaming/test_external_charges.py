@@ -22,7 +22,7 @@ from auth.auth_examples import (
 )
 from auth.conftest import replica_on
 from auth.roaming.conftest import ROAMING, Provider, through
-from voltbus_auth.domain.verdict import Silence
+from voltbus_auth.decisions.domain.verdict import Silence
 from voltbus_backbone.contract.auth import Phase
 from voltbus_backbone.contract.providers import Allowed, ProviderAuthorizeAnswer
 from voltbus_backbone.contract.values import AuthorizationStatus

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auth.auth_examples import CARD, NOW, STATION, card
-from voltbus_auth.domain.ocpi import Unusable, answer_in, body_of, can_be_asked, path_of
+from voltbus_auth.roaming.domain.ocpi import Unusable, answer_in, body_of, can_be_asked, path_of
 from voltbus_backbone.contract.providers import (
     Allowed,
     Keep,

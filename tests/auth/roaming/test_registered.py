@@ -8,7 +8,7 @@ import pytest
 
 from auth.auth_examples import DAY, NOW, asked, authorize, card, said, started16, terms
 from auth.roaming.conftest import Provider, through
-from voltbus_auth.domain.tokens import TokenStatus, Whitelist
+from voltbus_auth.tokens.domain.token import TokenStatus, Whitelist
 from voltbus_backbone.contract.agreements import Limits
 from voltbus_backbone.contract.auth import Phase
 from voltbus_backbone.contract.providers import Allowed, Keep, ProviderAuthorizeAnswer

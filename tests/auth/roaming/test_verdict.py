@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auth.auth_examples import CARD, DAY, KEY, NOW, OFFICE_HOURS, POLICY, REF, STATION, place
-from voltbus_auth.domain.external import Answer, answer_of
-from voltbus_auth.domain.places import Place
-from voltbus_auth.domain.verdict import Question, Rule, Silence, Verdict
-from voltbus_auth.handlers.knowledge import Knowledge
+from voltbus_auth.decisions.domain.external import Answer, answer_of
+from voltbus_auth.decisions.domain.verdict import Question, Rule, Silence, Verdict
+from voltbus_auth.decisions.handlers.knowledge import Knowledge
+from voltbus_auth.projections.domain.places import Place
 from voltbus_backbone.contract.providers import Allowed, Keep, ProviderAuthorizeAnswer
 from voltbus_backbone.contract.values import AuthorizationStatus
 

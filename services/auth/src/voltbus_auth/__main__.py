@@ -9,45 +9,43 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from voltbus_auth.api.authorizations import authorizations_router
-from voltbus_auth.api.bulk import bulk_router
-from voltbus_auth.api.changes import changes_router
-from voltbus_auth.api.credentials import credentials_router
-from voltbus_auth.api.erasures import erased, erasures_router
-from voltbus_auth.api.fleets import fleets_router
-from voltbus_auth.api.local_lists import local_lists_router
-from voltbus_auth.api.roots import roots_router
-from voltbus_auth.api.rotating import Beginning, rotating_router
-from voltbus_auth.api.station_certificates import station_certificates_router
-from voltbus_auth.api.tokens import tokens_router
-from voltbus_auth.api.transactions import transactions_router
+from voltbus_auth import dispatch as requests
+from voltbus_auth.credentials.api.changes import changes_router
+from voltbus_auth.credentials.api.credentials import credentials_router
+from voltbus_auth.credentials.api.fleets import fleets_router
+from voltbus_auth.credentials.api.rotating import Beginning, rotating_router
+from voltbus_auth.credentials.domain.changes.rotation import PasswordKey
+from voltbus_auth.credentials.handlers import changes
+from voltbus_auth.credentials.handlers.conductor import Conductor
+from voltbus_auth.credentials.handlers.fleets import Fleets
 from voltbus_auth.database import Store
-from voltbus_auth.domain.changes.rotation import PasswordKey
-from voltbus_auth.domain.verdict import Policy
-from voltbus_auth.elsewhere import other_systems
-from voltbus_auth.handlers import (
-    certificates,
-    changes,
-    following,
-    projections,
-    requests,
-    samples,
-    station_certificates,
-)
-from voltbus_auth.handlers.bookkeeping import Bookkeeping
-from voltbus_auth.handlers.closing import TransactionCloser
-from voltbus_auth.handlers.conductor import Conductor
-from voltbus_auth.handlers.fleets import Fleets
-from voltbus_auth.handlers.knowledge import Library
-from voltbus_auth.handlers.local_lists import events as list_events
-from voltbus_auth.handlers.local_lists.lists import LocalLists
-from voltbus_auth.handlers.renewing import Renewing
-from voltbus_auth.handlers.retention import EVERY_S, Retention
-from voltbus_auth.handlers.superseding import SupersededMarker
-from voltbus_auth.handlers.trust import Trust
-from voltbus_auth.ocsp import Responders
+from voltbus_auth.decisions.api import authorizations_router
+from voltbus_auth.decisions.domain.verdict import Policy
+from voltbus_auth.decisions.handlers.knowledge import Library
+from voltbus_auth.erasure.api import erased, erasures_router
+from voltbus_auth.local_lists.api.lists import local_lists_router
+from voltbus_auth.local_lists.handlers import events as list_events
+from voltbus_auth.local_lists.handlers.lists import LocalLists
+from voltbus_auth.other_systems import other_systems
+from voltbus_auth.plug_and_charge.api import roots_router
+from voltbus_auth.plug_and_charge.clients.ocsp import Responders
+from voltbus_auth.plug_and_charge.handlers import certificates
+from voltbus_auth.plug_and_charge.handlers.trust import Trust
+from voltbus_auth.projections.handlers import projections
 from voltbus_auth.settings import Settings, Way, token_key
 from voltbus_auth.signing import signer
+from voltbus_auth.station_certificates.api import station_certificates_router
+from voltbus_auth.station_certificates.handlers import applications as station_certificates
+from voltbus_auth.station_certificates.handlers import following
+from voltbus_auth.station_certificates.handlers.renewing import Renewing
+from voltbus_auth.tokens.api.bulk import bulk_router
+from voltbus_auth.tokens.api.tokens import tokens_router
+from voltbus_auth.transactions.api import transactions_router
+from voltbus_auth.transactions.handlers import samples
+from voltbus_auth.transactions.handlers.bookkeeping import Bookkeeping
+from voltbus_auth.transactions.handlers.closing import TransactionCloser
+from voltbus_auth.transactions.handlers.retention import EVERY_S, Retention
+from voltbus_auth.transactions.handlers.superseding import SupersededMarker
 from voltbus_backbone.bus.consumption import Consumption
 from voltbus_backbone.contract.registry import Topic
 from voltbus_backbone.lookout import Lookout
@@ -59,7 +57,7 @@ if TYPE_CHECKING:
 
     from fastapi import APIRouter
 
-    from voltbus_auth.domain.identifiers import TokenKey
+    from voltbus_auth.tokens.domain.identifiers import TokenKey
 
 
 async def compose(runtime: Runtime[Settings]) -> Parts:

@@ -5,25 +5,25 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from voltbus_auth.credentials.store.changes import ChangeStore
+from voltbus_auth.credentials.store.credentials import CredentialStore
+from voltbus_auth.credentials.store.fleets import FleetStore
+from voltbus_auth.decisions.store.external import ExternalStore
+from voltbus_auth.decisions.store.journal import JournalStore
+from voltbus_auth.decisions.store.knowledge import KnowledgeStore
+from voltbus_auth.decisions.store.occupancy import OccupancyStore
+from voltbus_auth.erasure.store import ErasureStore
+from voltbus_auth.local_lists.store.list_stores import ListStores
+from voltbus_auth.local_lists.store.lists import LocalListStore
+from voltbus_auth.local_lists.store.plans import PlanStore
+from voltbus_auth.local_lists.store.tokens import ListedTokenStore
+from voltbus_auth.plug_and_charge.store import RootStore
+from voltbus_auth.projections.store import ProjectionStore
 from voltbus_auth.settings import Way, token_key
-from voltbus_auth.store.changes import ChangeStore
-from voltbus_auth.store.credentials import CredentialStore
-from voltbus_auth.store.erasure import ErasureStore
-from voltbus_auth.store.external import ExternalStore
-from voltbus_auth.store.fleets import FleetStore
-from voltbus_auth.store.journal import JournalStore
-from voltbus_auth.store.knowledge import KnowledgeStore
-from voltbus_auth.store.list_stores import ListStores
-from voltbus_auth.store.local_list_plans import PlanStore
-from voltbus_auth.store.local_list_tokens import ListedTokenStore
-from voltbus_auth.store.local_lists import LocalListStore
-from voltbus_auth.store.occupancy import OccupancyStore
-from voltbus_auth.store.projections import ProjectionStore
-from voltbus_auth.store.roots import RootStore
-from voltbus_auth.store.station_certificates import ApplicationStore
-from voltbus_auth.store.tokens import TokenStore
-from voltbus_auth.store.transactions import TransactionStore
-from voltbus_auth.store.vault import Vault, read_master_keys
+from voltbus_auth.station_certificates.store import ApplicationStore
+from voltbus_auth.tokens.store.tokens import TokenStore
+from voltbus_auth.tokens.store.vault import Vault, read_master_keys
+from voltbus_auth.transactions.store.transactions import TransactionStore
 from voltbus_backbone.contract.registry import Topic
 from voltbus_backbone.mongo.outbox import Outbox
 from voltbus_backbone.mongo.rest_store import RestStore

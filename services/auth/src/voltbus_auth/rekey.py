@@ -18,9 +18,9 @@ from voltbus_backbone.errors import SettingsError
 
 if TYPE_CHECKING:
     from voltbus_auth.database import Store
-    from voltbus_auth.domain.identifiers import TokenKey
     from voltbus_auth.one_off import Work
     from voltbus_auth.settings import Settings
+    from voltbus_auth.tokens.domain.identifiers import TokenKey
 
 
 async def rekey(store: Store, key: TokenKey) -> int:

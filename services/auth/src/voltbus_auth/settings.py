@@ -8,9 +8,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from voltbus_auth.domain.identifiers import TokenKey, read_key
-from voltbus_auth.domain.review import PLAUSIBLE_W
-from voltbus_auth.domain.verdict import Silence
+from voltbus_auth.decisions.domain.verdict import Silence
+from voltbus_auth.tokens.domain.identifiers import TokenKey, read_key
+from voltbus_auth.transactions.domain.review import PLAUSIBLE_W
 from voltbus_backbone.errors import SettingsError
 from voltbus_backbone.settings import StoreSettings
 

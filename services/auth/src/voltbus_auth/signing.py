@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 
-from voltbus_auth.domain.station_certificates.authority import read_authority
-from voltbus_auth.handlers.signers import BuiltIn, External
+from voltbus_auth.station_certificates.domain.authority import read_authority
+from voltbus_auth.station_certificates.handlers.signers import BuiltIn, External
 from voltbus_backbone.errors import SettingsError
 from voltbus_backbone.values.foreign import refuse_unreadable
 
 if TYPE_CHECKING:
-    from voltbus_auth.handlers.station_certificates import Signer
     from voltbus_auth.settings import Settings
+    from voltbus_auth.station_certificates.handlers.applications import Signer
 
 
 def signer(settings: Settings) -> Signer | None:

@@ -1,0 +1,1 @@
+"""How stations log in: passwords, their rotations, upgrades of security profiles."""

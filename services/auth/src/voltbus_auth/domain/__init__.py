@@ -1,1 +1,0 @@
-"""What auth decides and records, as values: no clock, no network, no database."""

@@ -1,0 +1,1 @@
+"""Forgetting a person's token everywhere: reaches across the rooms, hence above them."""

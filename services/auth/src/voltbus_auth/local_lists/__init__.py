@@ -1,0 +1,1 @@
+"""The lists of tokens that stations keep for when they are offline."""

@@ -1,0 +1,1 @@
+"""Contract certificates: their chains, their status, the roots to trust."""

@@ -1,0 +1,1 @@
+"""Agreements and stations, as auth sees what other services tell of them."""

@@ -1,0 +1,1 @@
+"""Tokens of other parties: the external authorizer (OCPI or Kafka) and what others push."""

@@ -1,0 +1,1 @@
+"""Certificates that stations ask for: who signs them, when they are renewed."""

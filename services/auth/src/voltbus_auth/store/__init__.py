@@ -1,1 +1,0 @@
-"""The auth database's collections. Only this package knows motor."""

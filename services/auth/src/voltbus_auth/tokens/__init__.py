@@ -1,0 +1,1 @@
+"""Tokens: their identifiers and keys, their rights, import and export."""

@@ -1,0 +1,1 @@
+"""What was charged: transactions from stations' messages, in whatever order they come."""
