@@ -173,7 +173,7 @@ def test_every_service_has_the_same_shape(service: str) -> None:
 def test_every_room_of_auth_has_the_shape_of_a_service() -> None:
     """A room has nothing but layers, and of each at most one."""
     folder = ROOT / "services/auth/src/voltbus_auth"
-    rooms = [path for path in folder.iterdir() if path.is_dir() and path.name != "__pycache__"]
+    rooms = [path.parent for path in folder.glob("*/__init__.py")]
     assert len(rooms) == 10
     layers = {"__init__", "__pycache__", "api", "handlers", "store", "clients", "domain"}
     assert {
