@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from auth.auth_examples import NOW
-from auth.issued import KEY, OPERATOR, certificate, request
 from auth.plug_and_charge.pki import Pki, ocsp_answer
+from auth.station_certificates.issued import KEY, OPERATOR, certificate, request
 from voltbus_auth.plug_and_charge.domain.authorities import read_authority
 from voltbus_auth.plug_and_charge.domain.chain import (
     Root,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ROOM = ROOT / "services/auth/src/voltbus_auth/transactions"
 PAGE = (ROOT / "docs/transactions.md").read_text()
 RAISED = re.compile(

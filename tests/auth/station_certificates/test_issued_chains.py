@@ -10,8 +10,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from auth.auth_examples import MINUTE, NOW, STATION
-from auth.issued import ABOVE, CLIENT, KEY, OPERATOR, PKI, ROOT, SERVER, certificate
 from auth.plug_and_charge.pki import Pki, pem, usage
+from auth.station_certificates.issued import (
+    ABOVE,
+    CLIENT,
+    KEY,
+    OPERATOR,
+    PKI,
+    ROOT,
+    SERVER,
+    certificate,
+)
 from voltbus_auth.station_certificates.domain.chain import MisfitError, Terms, read_chain
 from voltbus_auth.station_certificates.domain.requests import STATION as STATION_TYPE
 from voltbus_auth.station_certificates.domain.requests import fingerprint

@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from auth.auth_examples import HOUR, MINUTE, NOW, STATION, asked, command_changed, connected
 from auth.conftest import told
-from auth.issued import ABOVE, OPERATOR, ROOT, SERVER, certificate, request
-from auth.memory_applications import MemoryApplications
 from auth.plug_and_charge.pki import pem
+from auth.station_certificates.issued import ABOVE, OPERATOR, ROOT, SERVER, certificate, request
+from auth.station_certificates.memory_applications import MemoryApplications
 from voltbus_auth.station_certificates.domain.application import Application, State
 from voltbus_auth.station_certificates.domain.requests import STATION as STATION_TYPE
 from voltbus_auth.station_certificates.handlers.applications import StationCertificates

@@ -13,8 +13,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from auth.auth_examples import HOUR, NOW, STATION, asked
 from auth.conftest import told
-from auth.memory_applications import MemoryApplications
 from auth.plug_and_charge.pki import Pki, pem
+from auth.station_certificates.memory_applications import MemoryApplications
 from voltbus_auth.station_certificates.domain import application as states
 from voltbus_auth.station_certificates.domain.authority import Authority, read_authority
 from voltbus_auth.station_certificates.domain.requests import NotSignedError, read_request
