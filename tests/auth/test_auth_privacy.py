@@ -26,7 +26,7 @@ from auth.auth_examples import (
 from auth.conftest import replica_on
 from auth.one_off_commands import one_off
 from voltbus_auth.database import Store
-from voltbus_auth.rotate import rotate
+from voltbus_auth.reencrypt_tokens import reencrypt_tokens
 from voltbus_auth.settings import Settings
 from voltbus_auth.tokens.domain.token import Token
 from voltbus_auth.tokens.store.tokens import Value
@@ -188,11 +188,11 @@ async def test_another_master_key(served: Served, tmp_path: Path, clock: Clock) 
     field_key = tmp_path / "field.key"
     old, new = field_key.read_bytes(), base64.b64encode(bytes(range(100, 196)))
     field_key.write_bytes(new + b"\n" + old + b"\n")
-    code, out, err = await one_off(served, "voltbus_auth.rotate", {})
+    code, out, err = await one_off(served, "voltbus_auth.reencrypt_tokens", {})
     assert (code, err) == (0, "")
     assert out.splitlines()[-1].startswith("Done: 3 values")
     both = await Store.open(served.settings, publisher=MemoryBus(), source="/x", now=clock)
-    assert await rotate(both) == 0
+    assert await reencrypt_tokens(both) == 0
     await both.close()
     field_key.write_bytes(new)
     only = await Store.open(served.settings, publisher=MemoryBus(), source="/x", now=clock)
@@ -204,7 +204,9 @@ async def test_another_master_key(served: Served, tmp_path: Path, clock: Clock) 
 
 async def test_without_a_master_key(served: Served) -> None:
     """The command says in one line what is not set, and ends with 2."""
-    code, out, err = await one_off(served, "voltbus_auth.rotate", {"VOLTBUS_FIELD_KEY_FILE": ""})
+    code, out, err = await one_off(
+        served, "voltbus_auth.reencrypt_tokens", {"VOLTBUS_FIELD_KEY_FILE": ""}
+    )
     assert (code, out) == (2, "")
     (line,) = err.splitlines()
     assert "VOLTBUS_FIELD_KEY_FILE" in line

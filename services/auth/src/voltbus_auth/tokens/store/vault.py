@@ -5,8 +5,8 @@ random IVs, by a data key that lies in the key vault wrapped with the operator's
 hot path: a look-up goes by reference and never needs it.
 
 Each master key has a data key of its own. Several master keys may be given while one replaces
-another: the first encrypts, all decrypt, and `python -m voltbus_auth.rotate` encrypts anew what is
-not under the first.
+another: the first encrypts, all decrypt, and `python -m voltbus_auth.reencrypt_tokens` encrypts
+again what is not under the first.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`python -m voltbus_auth.rotate`: encrypt readable tokens anew, under the first master key.
+"""`python -m voltbus_auth.reencrypt_tokens`: encrypt readable tokens under the first master key.
 
 To replace the master key: put the new one as the first line of `VOLTBUS_FIELD_KEY_FILE`, restart
 the replicas, run this once, then take the old line out. Takes the service's own settings; may be
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from voltbus_auth.settings import Settings
 
 
-async def rotate(store: Store) -> int:
+async def reencrypt_tokens(store: Store) -> int:
     """Encrypt anew what is not under the first key; how many values that were.
 
     Raises:
@@ -38,11 +38,11 @@ async def rotate(store: Store) -> int:
 
 def _work(_: Settings) -> Work:
     async def work(store: Store) -> int:
-        await rotate(store)
+        await reencrypt_tokens(store)
         return 0
 
     return work
 
 
 if __name__ == "__main__":
-    one_off.run("rotate", _work)
+    one_off.run("reencrypt_tokens", _work)
