@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 if TYPE_CHECKING:
     from voltbus_backbone.contract.values import Protocol
 
-GOLDEN = Path(__file__).parents[1] / "gateway" / "domain" / "golden"
+GOLDEN = Path(__file__).parents[1] / "gateway" / "domain" / "translation" / "golden"
 DEEPEST = 20
 PENDING = "ours-1"  # the id of our own call that waits for an answer
 DEEP: dict[str, Any] = {}

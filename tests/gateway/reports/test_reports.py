@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from gateway.calls.test_calls import START_16, STATUS_16, STOP_16
 from gateway.stage import DEADLINE_S, Stage, soon
-from gateway.test_calls import START_16, STATUS_16, STOP_16
 from voltbus_backbone.bus import envelope
 from voltbus_backbone.bus.dead_letters import letter_of
 from voltbus_backbone.bus.envelope import Record

@@ -270,5 +270,5 @@ def test_nothing_a_station_may_send_is_refused() -> None:
 
 def test_the_page_of_docs_is_up_to_date() -> None:
     """docs/actions.md is what routes_page writes."""
-    file = Path(__file__).parents[3] / "docs" / "actions.md"
+    file = Path(__file__).parents[4] / "docs" / "actions.md"
     assert file.read_text(encoding="utf-8") == page()

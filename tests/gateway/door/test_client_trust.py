@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from websockets.exceptions import InvalidStatus
 
 from gateway.certificates import Authority
+from gateway.door.test_tls import MUTUAL, REFUSED_BY_TLS, Secured, serves
 from gateway.stage import Station, known_station
-from gateway.test_tls import MUTUAL, REFUSED_BY_TLS, Secured, serves
 from voltbus_backbone.contract import registry
 from voltbus_backbone.errors import SettingsError
 from voltbus_gateway.door.tls import KeyPair, ServerTls

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.domain.leniently import NOW, told
-from gateway.domain.test_nothing_left_out import Full, schema_of
-from gateway.domain.test_translation_holds import MESSAGES, places
+from gateway.domain.repairs.leniently import NOW, told
+from gateway.domain.translation.test_nothing_left_out import Full, schema_of
+from gateway.domain.translation.test_translation_holds import MESSAGES, places
 from relaxed import relaxed_validator
 from voltbus_backbone.contract.config import CallOutcome
 from voltbus_backbone.contract.values import Protocol

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.domain.leniently import NOW, refusal, told
+from gateway.domain.repairs.leniently import NOW, refusal, told
 from voltbus_backbone.contract.values import Protocol
 from voltbus_gateway.domain.repairs.reading import Facts
 from voltbus_gateway.domain.wire.times import parse_time
