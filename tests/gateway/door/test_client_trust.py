@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from websockets.exceptions import InvalidStatus
 
 from gateway.certificates import Authority
-from gateway.door.test_tls import MUTUAL, REFUSED_BY_TLS, Secured, serves
+from gateway.door.test_tls import MUTUAL, REFUSED_BY_TLS, TlsStage, serves
 from gateway.stage import Station, known_station
 from voltbus_backbone.contract import registry
 from voltbus_backbone.errors import SettingsError
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
     from gateway.stage import Stage
 
-    Begin = Callable[..., Awaitable["Trusting"]]
+    Begin = Callable[..., Awaitable["ClientTrustStage"]]
 
 OPERATOR = "Operator AB"
 
 
-class Trusting(Secured):
+class ClientTrustStage(TlsStage):
     """A gateway with a listener of profile 3, whose trust a test changes."""
 
     def __init__(self, stage: Stage, authority: Authority, folder: Path) -> None:
@@ -80,7 +80,7 @@ def folder_of(tmp_path: Path, name: str) -> Path:
 
 @pytest.fixture
 def begin(start: Callable[..., Awaitable[Stage]], tmp_path: Path) -> Begin:
-    async def begin_(*, revoking: bool = False, **settings: Any) -> Trusting:
+    async def begin_(*, revoking: bool = False, **settings: Any) -> ClientTrustStage:
         authority = Authority(tmp_path)
         certificate, key = authority.server("ec", "ec")
         trusted, lists = tmp_path / "trusted.pem", tmp_path / "revoked.pem"
@@ -96,7 +96,7 @@ def begin(start: Callable[..., Awaitable[Stage]], tmp_path: Path) -> Begin:
             **settings,
         )
         stage.services.logins["CP-1"] = known_station()
-        return Trusting(stage, authority, tmp_path)
+        return ClientTrustStage(stage, authority, tmp_path)
 
     return begin_
 

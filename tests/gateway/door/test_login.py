@@ -26,8 +26,8 @@ from gateway.stage import (
 from voltbus_backbone.contract import registry
 from voltbus_backbone.contract.auth import PasswordVerifier
 from voltbus_backbone.contract.values import Protocol
-from voltbus_gateway.door.answers import Refused
-from voltbus_gateway.door.login import Door, Knock
+from voltbus_gateway.door.answers import LoginRefusedError
+from voltbus_gateway.door.login import LoginHandler, LoginRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +42,7 @@ async def refusal(stage: Stage, station_id: str = "CP-1", **options: Any) -> Res
     return caught.value.response
 
 
-async def opening(
+async def send_opening_request(
     stage: Stage,
     target: str,
     authorization: str | None = None,
@@ -67,45 +67,47 @@ async def opening(
     return head
 
 
-def stretched(password: str) -> PasswordVerifier:
+def make_scrypt_verifier(password: str) -> PasswordVerifier:
     """The verifier that auth keeps for a password that an operator chose."""
     salt = bytes.fromhex(SALT)
     digest = hashlib.scrypt(password.encode(), salt=salt, n=2, r=8, p=1, dklen=32)
     return PasswordVerifier(algorithm="scrypt", salt=SALT, digest=digest.hex(), n=2, r=8, p=1)
 
 
-async def knock(door: Door, password: str, station_id: str = "CP-1") -> Refused | None:
-    """Knock from the one address of a site; how that was refused, None when it was let in."""
+async def log_in(
+    login_handler: LoginHandler, password: str, station_id: str = "CP-1"
+) -> LoginRefusedError | None:
+    """Log in from the one address of a site; return the refusal, None when it was admitted."""
     authorization = [basic(station_id, password)["Authorization"]]
-    shown = Knock(station_id, Protocol.OCPP16, "192.0.2.1", authorization=authorization)
+    shown = LoginRequest(station_id, Protocol.OCPP16, "192.0.2.1", authorization=authorization)
     try:
         async with asyncio.timeout(DEADLINE_S):
-            await door.admit(shown)
-    except Refused as refused:
+            await login_handler.admit(shown)
+    except LoginRefusedError as refused:
         return refused
     return None
 
 
-async def nobody_stays(_station_id: str) -> float:
+async def hold_no_place(_station_id: str) -> float:
     """No identity is contested."""
     return 0.0
 
 
 @contextlib.contextmanager
-def door_where_time_stands_still(stage: Stage) -> Iterator[Door]:
+def login_with_frozen_clock(stage: Stage) -> Iterator[LoginHandler]:
     """A door of its own in front of the stage's auth: no wait ends by itself."""
-    door = Door(
+    login_handler = LoginHandler(
         stage.settings,
         stage.requester,
         open_now=lambda: True,
         connections=lambda: 0,
-        kept_s=nobody_stays,
+        remaining_hold_s=hold_no_place,
         clock=lambda: 0.0,
     )
     try:
-        yield door
+        yield login_handler
     finally:
-        door.close()
+        login_handler.close()
 
 
 async def test_an_unknown_station_gets_404(stage: Stage) -> None:
@@ -155,14 +157,14 @@ async def test_a_path_without_an_identity_gets_404(stage: Stage, path: str) -> N
 async def test_a_url_as_it_is_typed_or_sent_by_cheap_firmware(stage: Stage, target: str) -> None:
     """RFC 9112 §3.2.2 (absolute form); one slash too many, encoded twice, a blank at the end."""
     stage.services.logins["SE*ABC"] = known_station()
-    assert (await opening(stage, target)).startswith(b"HTTP/1.1 101 ")
+    assert (await send_opening_request(stage, target)).startswith(b"HTTP/1.1 101 ")
 
 
 @pytest.mark.parametrize("target", ["SE*ABC", "http://", "http://voltbus.example", "/SE*ABC", "*"])
 async def test_a_request_target_without_an_identity_gets_404(stage: Stage, target: str) -> None:
     """A1: whatever it is made of, it is a refusal and no fault of ours."""
     stage.services.logins["SE*ABC"] = known_station()
-    assert (await opening(stage, target)).startswith(b"HTTP/1.1 404 ")
+    assert (await send_opening_request(stage, target)).startswith(b"HTTP/1.1 404 ")
 
 
 @pytest.mark.parametrize(
@@ -179,11 +181,11 @@ async def test_a_subprotocol_is_answered_as_the_station_spells_it(
 ) -> None:
     """A2; a client looks for its own spelling in the answer (RFC 6455 §4.1)."""
     stage.services.logins["SE*ABC"] = known_station()
-    answer = await opening(stage, "/ocpp/SE*ABC", offered=offered)
+    answer = await send_opening_request(stage, "/ocpp/SE*ABC", offered=offered)
     assert f"Sec-WebSocket-Protocol: {chosen}\r\n".encode() in answer
 
 
-def encoded(text: str) -> str:
+def encode_basic(text: str) -> str:
     """Base64 of user and password."""
     return base64.b64encode(text.encode()).decode()
 
@@ -191,11 +193,11 @@ def encoded(text: str) -> str:
 @pytest.mark.parametrize(
     "authorization",
     [
-        "Basic " + encoded(f"SE*ABC:{PASSWORD}").rstrip("="),
-        "basic  " + encoded(f"SE*ABC:{PASSWORD}"),
-        "BASIC\t" + encoded(f"SE*ABC:{PASSWORD}") + " ",
-        "Basic " + encoded(f"SE*ABC :{PASSWORD}"),
-        "Basic " + encoded(f"SE%2AABC:{PASSWORD}"),
+        "Basic " + encode_basic(f"SE*ABC:{PASSWORD}").rstrip("="),
+        "basic  " + encode_basic(f"SE*ABC:{PASSWORD}"),
+        "BASIC\t" + encode_basic(f"SE*ABC:{PASSWORD}") + " ",
+        "Basic " + encode_basic(f"SE*ABC :{PASSWORD}"),
+        "Basic " + encode_basic(f"SE%2AABC:{PASSWORD}"),
     ],
 )
 async def test_a_password_is_read_however_its_header_is_written(
@@ -203,7 +205,7 @@ async def test_a_password_is_read_however_its_header_is_written(
 ) -> None:
     """RFC 7617; RFC 4648 §3.2 leaves padding away where it is clear without, as clients do."""
     stage.services.logins["SE*ABC"] = known_station()
-    answer = await opening(stage, "/ocpp/SE*ABC", authorization)
+    answer = await send_opening_request(stage, "/ocpp/SE*ABC", authorization)
     assert answer.startswith(b"HTTP/1.1 101 ")
 
 
@@ -213,7 +215,7 @@ async def test_base64_for_urls_is_read_too(stage: Stage) -> None:
     stage.services.logins["SE*ABC"] = known_station(verifiers=(verifier(key),))
     written = base64.urlsafe_b64encode(b"SE*ABC:" + key).decode()
     assert {"-", "_"} & set(written)
-    answer = await opening(stage, "/ocpp/SE*ABC", f"Basic {written}")
+    answer = await send_opening_request(stage, "/ocpp/SE*ABC", f"Basic {written}")
     assert answer.startswith(b"HTTP/1.1 101 ")
 
 
@@ -221,7 +223,7 @@ async def test_base64_for_urls_is_read_too(stage: Stage) -> None:
 async def test_the_host_header_does_not_matter(stage: Stage, host: str) -> None:
     """Which name a station knows us by is the operator's own business."""
     stage.services.logins["SE*ABC"] = known_station()
-    answer = await opening(stage, "/ocpp/SE*ABC", host=host)
+    answer = await send_opening_request(stage, "/ocpp/SE*ABC", host=host)
     assert answer.startswith(b"HTTP/1.1 101 ")
 
 
@@ -316,7 +318,7 @@ async def test_while_a_rotation_is_unanswered_both_passwords_open(stage: Stage) 
 
 async def test_a_chosen_password_is_checked_with_scrypt(stage: Stage) -> None:
     """Operator-chosen passwords are stretched; right opens, wrong does not."""
-    stage.services.logins["CP-1"] = known_station(verifiers=(stretched(PASSWORD),))
+    stage.services.logins["CP-1"] = known_station(verifiers=(make_scrypt_verifier(PASSWORD),))
     async with stage.station("CP-1"):
         pass
     assert (await refusal(stage, headers=basic("CP-1", "wrong"))).status_code == 401
@@ -383,17 +385,19 @@ async def test_guessing_makes_the_station_wait_but_not_its_neighbour(start: Any)
         pass
 
 
-@pytest.mark.parametrize("kept", [verifier(PASSWORD), stretched(PASSWORD)])
+@pytest.mark.parametrize("kept", [verifier(PASSWORD), make_scrypt_verifier(PASSWORD)])
 async def test_guesses_at_once_are_no_more_than_guesses_in_a_row(
     start: Any, kept: PasswordVerifier
 ) -> None:
-    """Of many knocks in parallel as many are compared as are allowed; a neighbour comes in."""
+    """Of many parallel log-ins as many are compared as are allowed; a neighbour is admitted."""
     stage: Stage = await start(failed_logins=3)
     for name in ("CP-1", "CP-2"):
         stage.services.logins[name] = known_station(verifiers=(kept,))
-    with door_where_time_stands_still(stage) as door:
-        guesses = [knock(door, f"guess-{number}") for number in range(50)]
-        *refusals, neighbour = await asyncio.gather(*guesses, knock(door, PASSWORD, "CP-2"))
+    with login_with_frozen_clock(stage) as login_handler:
+        guesses = [log_in(login_handler, f"guess-{number}") for number in range(50)]
+        *refusals, neighbour = await asyncio.gather(
+            *guesses, log_in(login_handler, PASSWORD, "CP-2")
+        )
     reasons = Counter(refused.reason for refused in refusals if refused is not None)
     assert reasons == {"wrong_password": 3, "too_many_failures": 47}
     assert neighbour is None
@@ -404,38 +408,38 @@ async def test_guesses_at_once_are_no_more_than_guesses_in_a_row(
             assert int(refused.headers["Retry-After"]) >= 1
 
 
-@pytest.mark.parametrize("kept", [verifier(PASSWORD), stretched(PASSWORD)])
+@pytest.mark.parametrize("kept", [verifier(PASSWORD), make_scrypt_verifier(PASSWORD)])
 async def test_a_station_that_knocks_twice_at_once_is_let_in_twice(
     start: Any, kept: PasswordVerifier
 ) -> None:
     """Right passwords in parallel are not taken for guesses, as many as are allowed."""
     stage: Stage = await start(failed_logins=3)
     stage.services.logins["CP-1"] = known_station(verifiers=(kept,))
-    with door_where_time_stands_still(stage) as door:
+    with login_with_frozen_clock(stage) as login_handler:
         for _ in range(3):
-            knocks = [knock(door, PASSWORD) for _ in range(3)]
+            knocks = [log_in(login_handler, PASSWORD) for _ in range(3)]
             assert await asyncio.gather(*knocks) == [None] * 3
 
 
 async def test_a_knock_that_is_broken_off_gives_its_place_back(start: Any) -> None:
     """Whoever goes away while its password waits to be compared stands in nobody's way."""
     stage: Stage = await start(failed_logins=1)
-    stage.services.logins["CP-1"] = known_station(verifiers=(stretched(PASSWORD),))
-    with door_where_time_stands_still(stage) as door:
+    stage.services.logins["CP-1"] = known_station(verifiers=(make_scrypt_verifier(PASSWORD),))
+    with login_with_frozen_clock(stage) as login_handler:
         busy = threading.Event()
-        for _ in range(door._threads._max_workers):
-            door._threads.submit(busy.wait)
+        for _ in range(login_handler._threads._max_workers):
+            login_handler._threads.submit(busy.wait)
         try:
-            going = asyncio.create_task(knock(door, PASSWORD))
-            await soon(lambda: door._checking == 1)
-            refused = await knock(door, PASSWORD)
+            going = asyncio.create_task(log_in(login_handler, PASSWORD))
+            await soon(lambda: login_handler._checking == 1)
+            refused = await log_in(login_handler, PASSWORD)
             assert refused is not None
             assert refused.reason == "too_many_failures"
             going.cancel()
             await asyncio.wait({going})
         finally:
             busy.set()
-        assert await knock(door, PASSWORD) is None
+        assert await log_in(login_handler, PASSWORD) is None
 
 
 @pytest.mark.parametrize(("rate", "let_in"), [(0.001, 3), (50, 6)])

@@ -18,7 +18,7 @@ from voltbus_gateway.commands.outgoing import OutgoingCalls
 from voltbus_gateway.connection.connection import GOING_AWAY, SERVICE_RESTART
 from voltbus_gateway.connection.flow import Flow
 from voltbus_gateway.domain.wire.schemas import preload
-from voltbus_gateway.door.login import Door
+from voltbus_gateway.door.login import LoginHandler
 from voltbus_gateway.pulse import Pulse
 from voltbus_gateway.reports.contests import Contests
 from voltbus_gateway.reports.refusals import Refusals
@@ -78,7 +78,7 @@ class Gateway:
         self.connections: Connections
         self.refusals: Refusals
         self.sockets: Sockets
-        self._door: Door
+        self._login_handler: LoginHandler
         self._pulse: Pulse
 
     async def on_message(self, event: Event) -> None:
@@ -134,10 +134,10 @@ class Gateway:
             clock=self._clock,
         )
         self._pulse = self._make_pulse(requester)
-        self._door = self._make_door(requester, contests)
+        self._login_handler = self._make_login_handler(requester, contests)
         self.sockets = Sockets(
             settings,
-            door=self._door,
+            login_handler=self._login_handler,
             connections=self.connections,
             flow=flow,
             refusals=self.refusals,
@@ -181,13 +181,13 @@ class Gateway:
             retry_s=settings.retry_s,
         )
 
-    def _make_door(self, requester: Requester, contests: Contests) -> Door:
-        return Door(
+    def _make_login_handler(self, requester: Requester, contests: Contests) -> LoginHandler:
+        return LoginHandler(
             self._settings,
             requester,
             open_now=self.open,
             connections=self.connections.count,
-            kept_s=lambda name: contests.kept_s(name, self.connections.holder(name)),
+            remaining_hold_s=lambda name: contests.kept_s(name, self.connections.holder(name)),
             clock=self._clock,
         )
 
@@ -245,7 +245,7 @@ class Gateway:
                 await last
         self._reports.close()
         self.refusals.close()
-        self._door.close()
+        self._login_handler.close()
 
     async def _close_all(self, grace: float) -> None:
         settings = self._settings

@@ -1,8 +1,8 @@
 """Who was refused, and why: for the log, for the station's page, and for a look at the gateway.
 
-Refusals come as fast as anybody likes, so everything here is damped and bounded: a stranger who
-knocks under random names fills neither the log, nor a topic, nor config's store. An event is told
-of registered stations only.
+Anybody can cause refusals at any rate, so everything here is throttled and bounded: a stranger who
+tries random names fills neither the log, nor a topic, nor config's store. Events are published for
+registered stations only.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from voltbus_backbone.contract.stations import StationRefused
 from voltbus_backbone.contract.values import Message
 from voltbus_gateway.domain.door import handshake
 from voltbus_gateway.domain.door.damper import Damper
-from voltbus_gateway.door.admission import Rate
+from voltbus_gateway.door.admission import RateLimiter
 from voltbus_gateway.metrics import REFUSALS, REFUSED_CALLS
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from voltbus_backbone.errors import VoltbusError
     from voltbus_gateway.connection.connection import Connection
     from voltbus_gateway.domain.session.effects import Refusal
-    from voltbus_gateway.door.answers import Refused
+    from voltbus_gateway.door.answers import LoginRefusedError
 
 log = structlog.get_logger(__name__)
 
@@ -105,8 +105,10 @@ class Refusals:
         self._lines: Damper[tuple[str, str], None] = Damper(
             every_s=_EVERY_S, forget_s=_FORGET_S, remembered=_LINES_REMEMBERED
         )
-        self._line_rate = Rate(rate_per_s=_LINES_PER_S, burst=_LINES_AT_ONCE, longest_wait_s=0.0)
-        self._question_rate = Rate(
+        self._line_rate = RateLimiter(
+            rate_per_s=_LINES_PER_S, burst=_LINES_AT_ONCE, longest_wait_s=0.0
+        )
+        self._question_rate = RateLimiter(
             rate_per_s=_QUESTIONS_PER_S, burst=_QUESTIONS_AT_ONCE, longest_wait_s=0.0
         )
         self._left_out = 0
@@ -119,7 +121,9 @@ class Refusals:
         """The last refused log-ins that the log has, the newest last."""
         return self._recent
 
-    def login(self, target: str, station_id: str | None, address: str, refused: Refused) -> None:
+    def login(
+        self, target: str, station_id: str | None, address: str, refused: LoginRefusedError
+    ) -> None:
         """A station, or somebody, was not let in. ``target``: of the opening request."""
         REFUSALS.labels(refused.reason).inc()
         self._log(target, station_id, address, refused)
@@ -197,8 +201,10 @@ class Refusals:
             self._tell(kind, detail, count)
         self._arm()
 
-    def _log(self, target: str, station_id: str | None, address: str, refused: Refused) -> None:
-        path = shown(handshake.path(target))
+    def _log(
+        self, target: str, station_id: str | None, address: str, refused: LoginRefusedError
+    ) -> None:
+        path = shown(handshake.read_path(target))
         name = shown(station_id or "")
         count = self._lines.count((name or path, refused.reason), None, self._clock())
         if count is None:

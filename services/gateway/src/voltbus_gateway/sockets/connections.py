@@ -298,7 +298,8 @@ class Connections:
         distrusted = [
             connection
             for connection in self._open.values()
-            if connection.certificate is not None and not trust.still(connection.certificate.issued)
+            if connection.certificate is not None
+            and not trust.is_trusted(connection.certificate.certificate_id)
         ]
         reason = "The certificate is not trusted any more"
         await _paced(

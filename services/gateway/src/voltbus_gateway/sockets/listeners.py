@@ -26,10 +26,15 @@ from voltbus_gateway.connection.budget import Crowd, Memory
 from voltbus_gateway.connection.intake import Intake
 from voltbus_gateway.domain.door import handshake
 from voltbus_gateway.door import login as door
-from voltbus_gateway.door.admission import sender
-from voltbus_gateway.door.answers import Refused, no_common_subprotocol, no_websocket, nobody
-from voltbus_gateway.door.login import Knock
-from voltbus_gateway.door.tls import KeyPair, Reloaded, ServerTls, client_certificate
+from voltbus_gateway.door.admission import find_sender
+from voltbus_gateway.door.answers import (
+    LoginRefusedError,
+    no_common_subprotocol,
+    no_websocket,
+    unknown_station,
+)
+from voltbus_gateway.door.login import LoginRequest
+from voltbus_gateway.door.tls import KeyPair, ReloadOutcome, ServerTls, read_client_certificate
 from voltbus_gateway.metrics import REFUSALS
 from voltbus_gateway.sockets.listening import BACKLOG, bound_at
 from voltbus_gateway.sockets.station_socket import StationSocket
@@ -43,7 +48,7 @@ if TYPE_CHECKING:
 
     from voltbus_gateway.connection.flow import Flow
     from voltbus_gateway.door.client_trust import ClientTrust
-    from voltbus_gateway.door.login import Door
+    from voltbus_gateway.door.login import LoginHandler
     from voltbus_gateway.door.tls import ClientCertificate
     from voltbus_gateway.reports.refusals import Refusals
     from voltbus_gateway.settings import Settings
@@ -109,14 +114,14 @@ class Sockets:
         self,
         settings: Settings,
         *,
-        door: Door,
+        login_handler: LoginHandler,
         connections: Connections,
         flow: Flow,
         refusals: Refusals,
         clock: Callable[[], float],
     ) -> None:
         self._settings = settings
-        self._door = door
+        self._login_handler = login_handler
         self._connections = connections
         self._flow = flow
         self._refusals = refusals
@@ -151,7 +156,7 @@ class Sockets:
                 f"cannot listen on {settings.ocpp_host}:{port} ({error.strerror}): "
                 f"set VOLTBUS_{_PORT_NAMES[profile]} to a free port"
             ) from None
-        servers = [await self._serve(profile, one, tls) for one in bound]
+        servers = [await self._serve(profile, bound_socket, tls) for bound_socket in bound]
         self._listeners[profile] = _Listener(bound, tls, servers)
         log.info("gateway.listening", port=self.port(profile), security_profile=profile)
 
@@ -206,10 +211,11 @@ class Sockets:
         """
         changed = None
         for profile, listener in self._listeners.items():
-            if listener.tls is not None and listener.tls.reload() is Reloaded.TRUST:
+            if listener.tls is not None and listener.tls.reload() is ReloadOutcome.TRUST:
                 older = listener.servers
                 listener.servers = [
-                    await self._serve(profile, one, listener.tls) for one in listener.bound
+                    await self._serve(profile, bound_socket, listener.tls)
+                    for bound_socket in listener.bound
                 ]
                 for server in older:
                     server.close(close_connections=False)
@@ -229,16 +235,16 @@ class Sockets:
     ) -> Response | None:
         """Before the upgrade: let the station in, or say why not."""
         assert isinstance(socket, StationSocket)  # noqa: S101 - create_connection makes them
-        station_id = handshake.station_id(request.path, self._settings.ocpp_path)
+        station_id = handshake.read_station_id(request.path, self._settings.ocpp_path)
         try:
-            knock = self._knock(profile, socket, request, station_id)
-            if knock is not None:
-                socket.credential_id = await self._door.admit(knock)
-                socket.knock, socket.name = knock, knock.station_id
+            login = self._read_login(profile, socket, request, station_id)
+            if login is not None:
+                socket.credential_id = await self._login_handler.admit(login)
+                socket.login, socket.name = login, login.station_id
                 # The door has chosen. The library's select_subprotocol would tie each socket into a
                 # cycle, and dead sockets would wait for the garbage collector.
-                socket.protocol.available_subprotocols = [Subprotocol(knock.subprotocol)]
-        except Refused as refused:
+                socket.protocol.available_subprotocols = [Subprotocol(login.subprotocol)]
+        except LoginRefusedError as refused:
             self._refusals.login(request.path, station_id, self._address(socket, request), refused)
             response = socket.respond(refused.status, refused.text)
             for name, value in refused.headers.items():
@@ -253,24 +259,24 @@ class Sockets:
     def _opened(self, socket: ServerConnection, request: Request, response: Response) -> None:
         """Tell of whom the door let in and the library did not: what came is no WebSocket."""
         assert isinstance(socket, StationSocket)  # noqa: S101 - create_connection makes them
-        knock = socket.knock
-        if knock is not None and response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+        login = socket.login
+        if login is not None and response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             refused = no_websocket(HTTPStatus(response.status_code))
-            self._refusals.login(request.path, knock.station_id, knock.address, refused)
+            self._refusals.login(request.path, login.station_id, login.address, refused)
 
-    def _knock(
+    def _read_login(
         self, profile: int, socket: StationSocket, request: Request, station_id: str | None
-    ) -> Knock | None:
+    ) -> LoginRequest | None:
         """What the station shows; None: upgrade it only to close it (the A3 switch)."""
         if station_id is None:
-            raise nobody()
-        chosen = handshake.preferred(_offered(request))
+            raise unknown_station()
+        chosen = handshake.choose_protocol(_offered(request))
         if chosen is None:
             if self._settings.upgrade_without_subprotocol:
                 return None
             raise no_common_subprotocol()
         protocol, subprotocol = chosen
-        return Knock(
+        return LoginRequest(
             station_id=station_id,
             protocol=protocol,
             subprotocol=subprotocol,
@@ -284,28 +290,28 @@ class Sockets:
         """The other end's address; a proxy's, where one is between that is not trusted."""
         address = str((socket.remote_address or ("",))[0])
         forwarded = request.headers.get_all("X-Forwarded-For")
-        return sender(address, forwarded, self._settings.trusted_proxies)
+        return find_sender(address, forwarded, self._settings.trusted_proxies)
 
     def _certificate(self, profile: int, socket: StationSocket) -> ClientCertificate | None:
         listener = self._listeners[profile]
         trust = listener.tls.trust if listener.tls is not None else None
-        return client_certificate(socket.transport, trust)
+        return read_client_certificate(socket.transport, trust)
 
     async def _converse(self, socket: ServerConnection) -> None:
         """The life of an open socket."""
         assert isinstance(socket, StationSocket)  # noqa: S101 - create_connection makes them
-        knock = socket.knock
-        if knock is None:
+        login = socket.login
+        if login is None:
             await socket.close(_PROTOCOL_ERROR, "No common subprotocol")
             return
         connection = self._connections.opened(
-            station_id=knock.station_id,
-            protocol=knock.protocol,
+            station_id=login.station_id,
+            protocol=login.protocol,
             link=SocketLink(socket),
-            security_profile=knock.security_profile,
+            security_profile=login.security_profile,
             credential_id=socket.credential_id,
-            certificate=knock.certificate,
-            address=knock.address,
+            certificate=login.certificate,
+            address=login.address,
         )
         pings = None
         if self._settings.ping_interval_s > 0:

@@ -28,7 +28,7 @@ async def bound_at(host: str, port: int, buffer_bytes: int) -> list[network.sock
             bound[-1].setsockopt(network.SOL_SOCKET, network.SO_RCVBUF, buffer_bytes)
             bound[-1].setsockopt(network.SOL_SOCKET, network.SO_SNDBUF, buffer_bytes)
     except OSError:
-        for one in bound:
-            one.close()
+        for listener in bound:
+            listener.close()
         raise
     return bound

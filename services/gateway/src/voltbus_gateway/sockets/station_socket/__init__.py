@@ -1,4 +1,4 @@
-"""A station's end of a WebSocket: who knocked, and whether the station lives."""
+"""The gateway's end of a station's WebSocket: its log-in, and whether the station is alive."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed
 from voltbus_gateway.sockets.station_socket.paced import PacedSocket
 
 if TYPE_CHECKING:
-    from voltbus_gateway.door.login import Knock
+    from voltbus_gateway.door.login import LoginRequest
     from voltbus_gateway.settings import Settings
 
 _INTERNAL_ERROR = 1011
@@ -25,7 +25,7 @@ class StationSocket(PacedSocket):
     pong has to wait. ``ponged``: it has answered a ping at some time.
     """
 
-    knock: Knock | None = None
+    login: LoginRequest | None = None
     credential_id: str = ""
     received_at: float = float("-inf")
     ponged: bool = False

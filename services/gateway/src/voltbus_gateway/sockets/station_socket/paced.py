@@ -255,7 +255,7 @@ class PacedSocket(ServerConnection):
                 return True
             receiver.wait(message)
             return False
-        # Frames before the upgrade would be answered before it, to whoever knocks.
+        # Frames before the upgrade would be answered before it, to a station that is not admitted.
         return bool(self._unread) and (self._receiver is not None or self.request is None)
 
     def _settle(self, wait_s: float) -> None:
