@@ -16,7 +16,7 @@ from relaxed import relaxed_validator
 from voltbus_backbone.contract.config import CallOutcome
 from voltbus_backbone.contract.values import Protocol
 from voltbus_gateway.domain.repairs.reading import Facts
-from voltbus_gateway.domain.session.session import Dispatch, Effects, Ended, Session, Write
+from voltbus_gateway.domain.session.session import CommandResult, Dispatch, Effects, Session, Write
 from voltbus_gateway.domain.translation.route import Context, fact_id
 from voltbus_gateway.domain.translation.routes import route_of
 from voltbus_gateway.domain.translation.translation import translate
@@ -79,7 +79,7 @@ class Judge:
         self.session = session(protocol, new_id=lambda: f"ours-{next(numbers)}")
         self.now = 1.0
         self.asked: list[str] = []
-        self.ended: list[Ended] = []
+        self.ended: list[CommandResult] = []
         self.sent: set[str] = set()  # ids of our calls that went out
         self.owed: deque[str] = deque()  # ids of the station's calls, in order
         self.unnamed = 0  # errors that may go out and answer no call by its id, also in their turn

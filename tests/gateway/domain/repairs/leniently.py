@@ -8,7 +8,7 @@ import msgspec
 import orjson
 
 from voltbus_gateway.domain.repairs.reading import Facts
-from voltbus_gateway.domain.repairs.repair import sentences
+from voltbus_gateway.domain.repairs.repair import to_sentences
 from voltbus_gateway.domain.session.session import Dispatch, Session, Write
 from voltbus_gateway.domain.translation.route import Context
 from voltbus_gateway.domain.translation.routes import route_of
@@ -38,7 +38,7 @@ def told(protocol: Protocol, action: str, payload: dict[str, Any]) -> Any:
     route = route_of(protocol, action)
     assert route.to_contract is not None
     assert route.row is not None
-    context = Context("CS-1", "c-1", protocol, NOW, "g-1", repairs=sentences(effect.repairs))
+    context = Context("CS-1", "c-1", protocol, NOW, "g-1", repairs=to_sentences(effect.repairs))
     payload = effect.call.payload
     message = translate(route, route.to_contract, payload, context, Facts.LENIENT).message
     assert route.row.decoder.decode(msgspec.json.encode(message)) == message

@@ -21,9 +21,9 @@ from voltbus_backbone.contract.values import Protocol
 from voltbus_gateway.domain.repairs.fields import join
 from voltbus_gateway.domain.repairs.mending import mend
 from voltbus_gateway.domain.repairs.reading import read_answer, read_fact
-from voltbus_gateway.domain.repairs.table import fact_rules, facts
+from voltbus_gateway.domain.repairs.table import find_fact_rules, list_facts
 from voltbus_gateway.domain.session.commands import to_stations
-from voltbus_gateway.domain.session.session import Ended, Session
+from voltbus_gateway.domain.session.session import CommandResult, Session
 from voltbus_gateway.domain.wire.errors import CallFailed, ErrorCode
 from voltbus_gateway.domain.wire.limits import storable
 from voltbus_gateway.domain.wire.schemas import Kind, check_request, load_schema
@@ -161,7 +161,7 @@ def damaged(draw: st.DrawFn, protocol: Protocol, action: str) -> tuple[Payload, 
 def test_every_fact_of_the_table_is_tried() -> None:
     """A message that is read leniently states here what must not be lost."""
     assert {protocol: set(CORE[protocol]) for protocol in Protocol} == {
-        protocol: facts(protocol) for protocol in Protocol
+        protocol: list_facts(protocol) for protocol in Protocol
     }
 
 
@@ -195,7 +195,10 @@ def test_what_is_mended_fits(protocol: Protocol, action: str, data: st.DataObjec
         except CallFailed:
             return
         assert relaxed_validator(protocol, action).check(reading.payload) == ()
-        rules, schema = fact_rules(protocol, action), load_schema(protocol, action, Kind.REQUEST)
+        rules, schema = (
+            find_fact_rules(protocol, action),
+            load_schema(protocol, action, Kind.REQUEST),
+        )
         assert rules is not None
         assert schema is not None
         assert mend(reading.payload, join(schema, rules))[0] == reading.payload
@@ -264,7 +267,7 @@ def test_a_call_ends_with_its_answer_whatever_that_is(
     session.call("k", "DataTransfer", payload, 0.0, 30.0)
     odd = damage(data.draw, {"status": "Accepted", "data": "x"}, frozenset({"status"}))
     effects = session.receive(orjson.dumps([3, "m", odd]), 1.0)
-    (end,) = (effect for effect in effects if isinstance(effect, Ended))
+    (end,) = (effect for effect in effects if isinstance(effect, CommandResult))
     assert (end.outcome, (end.payload or {})["status"]) == (CallOutcome.ANSWERED, "Accepted")
     assert msgspec.json.decode(msgspec.json.encode(end.payload)) == end.payload
     assert session.idle

@@ -12,7 +12,7 @@ from voltbus_backbone.contract.values import Protocol
 from voltbus_backbone.values.actions import BOTH_WAYS
 from voltbus_gateway.domain.repairs.reading import Facts
 from voltbus_gateway.domain.session.commands import check_call, from_stations, to_stations
-from voltbus_gateway.domain.session.session import Ended, Session, Write
+from voltbus_gateway.domain.session.session import CommandResult, Session, Write
 from voltbus_gateway.domain.wire.errors import CallFailed, ErrorCode
 from voltbus_gateway.domain.wire.limits import storable
 from voltbus_gateway.domain.wire.schemas import actions
@@ -84,7 +84,7 @@ def test_an_answer_that_nobody_behind_us_could_keep(
     session = Session(V21, new_id=lambda: "ours")
     session.call("command", "GetLocalListVersion", {}, 0.0, 30.0)
     (end,) = session.receive(orjson.dumps([3, "ours", {"versionNumber": 1} | answer]), 1.0)
-    assert isinstance(end, Ended)
+    assert isinstance(end, CommandResult)
     found = {name: value for name, value in (end.payload or {}).items() if name != "customData"}
     assert (end.outcome, found) == (CallOutcome.ANSWERED, kept)
     storable(end.payload or {})
@@ -108,7 +108,7 @@ def test_where_strictness_is_asked_for_such_an_answer_is_none(
     told, end = session.receive(orjson.dumps([3, "ours", {"versionNumber": 1} | answer]), 1.0)
     assert isinstance(told, Write)
     assert orjson.loads(told.text)[:3] == [5, "ours", code]
-    assert isinstance(end, Ended)
+    assert isinstance(end, CommandResult)
     assert (end.outcome, end.error_code, end.payload) == (CallOutcome.TIMED_OUT, None, None)
     assert (end.error_description or "").startswith("The station's answer could not be read: ")
     assert session.idle

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from voltbus_gateway.domain.session.registration import asked_by, check_call, may_send
+from voltbus_gateway.domain.session.registration import check_call, find_requested_action, may_send
 from voltbus_gateway.domain.wire.errors import CallFailed, ErrorCode
 
 
@@ -61,7 +61,7 @@ def test_an_undecided_registration_is_no_refusal() -> None:
 )
 def test_what_a_command_asks_for(action: str, payload: dict[str, object], asked: str) -> None:
     """The names of TriggerMessage are not all names of actions."""
-    found = asked_by(action, payload)
+    found = find_requested_action(action, payload)
     assert found is not None
     assert found.startswith(asked)
 
@@ -69,8 +69,8 @@ def test_what_a_command_asks_for(action: str, payload: dict[str, object], asked:
 @pytest.mark.parametrize("payload", [{}, {"requestedMessage": 5}])
 def test_a_command_that_asks_for_nothing(payload: dict[str, object]) -> None:
     """Not every command triggers a message, and a broken one triggers none."""
-    assert asked_by("TriggerMessage", payload) is None
-    assert asked_by("Reset", payload) is None
+    assert find_requested_action("TriggerMessage", payload) is None
+    assert find_requested_action("Reset", payload) is None
 
 
 def test_which_commands_may_go_out() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from voltbus_backbone.contract.config import CallOutcome, RejectedBy
 from voltbus_backbone.contract.values import Protocol
-from voltbus_gateway.domain.session.session import Dispatch, Effects, Ended, Session, Write
+from voltbus_gateway.domain.session.session import CommandResult, Dispatch, Effects, Session, Write
 from voltbus_gateway.domain.wire.errors import CallFailed, ErrorCode
 from voltbus_gateway.domain.wire.frames import Call, Send
 from voltbus_gateway.domain.wire.schemas import Extras
@@ -21,7 +21,7 @@ REFUSED = CallFailed(ErrorCode.SECURITY_ERROR, "no")
 STREAM = {"id": 1, "pending": 0, "basetime": "2026-03-01T12:00:00Z", "data": [{"t": 0, "v": "1"}]}
 
 
-def session(protocol: Protocol = V16, **options: Any) -> Session:
+def make_session(protocol: Protocol = V16, **options: Any) -> Session:
     """A session whose message ids are m0, m1, ..."""
     numbers = count()
     return Session(protocol, new_id=lambda: f"m{next(numbers)}", **options)
@@ -39,9 +39,9 @@ def dispatched(effects: Effects) -> Call:
     return call
 
 
-def waits(one: Session) -> bool:
+def waits(session: Session) -> bool:
     """Whether the station has sent too far ahead."""
-    return not one.wants_input
+    return not session.wants_input
 
 
 def written(effects: Effects) -> list[Any]:
@@ -49,9 +49,9 @@ def written(effects: Effects) -> list[Any]:
     return [orjson.loads(effect.text) for effect in effects if isinstance(effect, Write)]
 
 
-def ended(effects: Effects) -> list[Ended]:
+def ended(effects: Effects) -> list[CommandResult]:
     """The commands that these effects end."""
-    return [effect for effect in effects if isinstance(effect, Ended)]
+    return [effect for effect in effects if isinstance(effect, CommandResult)]
 
 
 class TestCallsOfTheStation:
@@ -59,42 +59,44 @@ class TestCallsOfTheStation:
 
     def test_a_call_is_dispatched_and_answered(self) -> None:
         """The plain way."""
-        one = session()
-        call = dispatched(one.receive(heartbeat("1"), 0.0))
+        session = make_session()
+        call = dispatched(session.receive(heartbeat("1"), 0.0))
         assert call == Call("1", "Heartbeat", {})
-        assert not one.idle
-        assert written(one.answer(call, TIME, 0.1)) == [[3, "1", TIME]]
-        assert one.idle
+        assert not session.idle
+        assert written(session.answer(call, TIME, 0.1)) == [[3, "1", TIME]]
+        assert session.idle
 
     def test_a_call_may_fail(self) -> None:
         """The CALLERROR is in the version's spelling."""
-        one = session()
-        call = dispatched(one.receive(heartbeat("1"), 0.0))
+        session = make_session()
+        call = dispatched(session.receive(heartbeat("1"), 0.0))
         failure = CallFailed(ErrorCode.FORMAT_VIOLATION, "why")
-        assert written(one.fail(call, failure, 0.1)) == [[4, "1", "FormationViolation", "why", {}]]
+        assert written(session.fail(call, failure, 0.1)) == [
+            [4, "1", "FormationViolation", "why", {}]
+        ]
 
     def test_pipelined_calls_are_answered_in_order(self) -> None:
         """Design 9: several calls without waiting; each is dispatched after the one before."""
-        one = session()
-        call = dispatched(one.receive(heartbeat("1"), 0.0))
-        assert one.receive(heartbeat("2"), 0.0) == ()
-        assert one.receive(heartbeat("3"), 0.0) == ()
+        session = make_session()
+        call = dispatched(session.receive(heartbeat("1"), 0.0))
+        assert session.receive(heartbeat("2"), 0.0) == ()
+        assert session.receive(heartbeat("3"), 0.0) == ()
         for id_ in ("1", "2"):
             assert call.id == id_
-            effects = one.answer(call, TIME, 0.1)
+            effects = session.answer(call, TIME, 0.1)
             assert written(effects) == [[3, id_, TIME]]
             call = dispatched(effects)
         assert call.id == "3"
-        assert len(one.answer(call, TIME, 0.1)) == 1
+        assert len(session.answer(call, TIME, 0.1)) == 1
 
     def test_an_error_waits_for_its_turn(self) -> None:
         """An invalid call behind a sound one is refused after that one's answer."""
-        one = session()
-        call = dispatched(one.receive(heartbeat("1"), 0.0))
-        assert one.receive('[2,"2","Dance",{}]', 0.0) == ()
-        assert one.receive('[2,"3","Authorize",{}]', 0.0) == ()
-        one.receive(heartbeat("4"), 0.0)
-        effects = one.answer(call, TIME, 0.1)
+        session = make_session()
+        call = dispatched(session.receive(heartbeat("1"), 0.0))
+        assert session.receive('[2,"2","Dance",{}]', 0.0) == ()
+        assert session.receive('[2,"3","Authorize",{}]', 0.0) == ()
+        session.receive(heartbeat("4"), 0.0)
+        effects = session.answer(call, TIME, 0.1)
         assert [frame[:3] for frame in written(effects)] == [
             [3, "1", TIME],
             [4, "2", "NotImplemented"],
@@ -105,70 +107,70 @@ class TestCallsOfTheStation:
     @pytest.mark.parametrize("broken", ['[2,"2"]', '[2,"2","Heartbeat",[]]', '[2,"2",5,{}]'])
     def test_what_is_no_call_is_refused_in_its_turn(self, broken: str) -> None:
         """A13: its id is readable, so its CALLERROR doesn't overtake the answer before it."""
-        one = session(V201)
-        call = dispatched(one.receive(heartbeat("1"), 0.0))
-        assert one.receive(broken, 0.0) == ()
-        assert [frame[1] for frame in written(one.answer(call, TIME, 0.1))] == ["1", "2"]
+        session = make_session(V201)
+        call = dispatched(session.receive(heartbeat("1"), 0.0))
+        assert session.receive(broken, 0.0) == ()
+        assert [frame[1] for frame in written(session.answer(call, TIME, 0.1))] == ["1", "2"]
 
     def test_an_invalid_call_alone_is_refused_at_once(self) -> None:
         """Nobody is before it."""
-        one = session(V201)
-        effects = one.receive('[2,"1","Heartbeat",{"x":1}]', 0.0)
+        session = make_session(V201)
+        effects = session.receive('[2,"1","Heartbeat",{"x":1}]', 0.0)
         assert written(effects) == [[4, "1", "FormatViolation", "payload: unknown property: x", {}]]
-        assert one.counts["invalid_call"] == 1
-        assert one.idle
+        assert session.counts["invalid_call"] == 1
+        assert session.idle
 
     def test_unknown_properties_pass_by_policy(self) -> None:
         """The places are told, for the log."""
-        one = session(extras=Extras.PASS)
-        (effect,) = one.receive('[2,"1","Heartbeat",{"x":1}]', 0.0)
+        session = make_session(extras=Extras.PASS)
+        (effect,) = session.receive('[2,"1","Heartbeat",{"x":1}]', 0.0)
         assert isinstance(effect, Dispatch)
         assert effect.extras == ("payload: unknown property: x",)
 
     def test_the_same_message_id_twice_is_answered_twice(self) -> None:
         """A14: stations reuse ids; a message id alone never makes a duplicate."""
-        one = session()
-        call = dispatched(one.receive(heartbeat("1"), 0.0))
-        one.receive(heartbeat("1"), 0.0)
-        effects = one.answer(call, TIME, 0.1)
+        session = make_session()
+        call = dispatched(session.receive(heartbeat("1"), 0.0))
+        session.receive(heartbeat("1"), 0.0)
+        effects = session.answer(call, TIME, 0.1)
         assert written(effects) == [[3, "1", TIME]]
-        assert written(one.answer(dispatched(effects), TIME, 0.1)) == [[3, "1", TIME]]
+        assert written(session.answer(dispatched(effects), TIME, 0.1)) == [[3, "1", TIME]]
 
     def test_who_sends_too_far_ahead_is_not_read(self) -> None:
         """Bounded memory: the shell stops reading until a call was answered."""
-        one = session(queue_limit=2)
-        call = dispatched(one.receive(heartbeat("1"), 0.0))
-        one.receive(heartbeat("2"), 0.0)
-        assert not waits(one)
-        one.receive(heartbeat("3"), 0.0)
-        assert waits(one)
-        one.answer(call, TIME, 0.1)
-        assert not waits(one)
+        session = make_session(queue_limit=2)
+        call = dispatched(session.receive(heartbeat("1"), 0.0))
+        session.receive(heartbeat("2"), 0.0)
+        assert not waits(session)
+        session.receive(heartbeat("3"), 0.0)
+        assert waits(session)
+        session.answer(call, TIME, 0.1)
+        assert not waits(session)
 
     def test_a_call_that_nobody_answers_gets_an_error_and_the_next_its_turn(self) -> None:
         """Before the station's own timeout; the late answer is dropped and counted."""
-        one = session(answer_within=20.0)
-        call = dispatched(one.receive(heartbeat("1"), 100.0))
-        one.receive(heartbeat("2"), 101.0)
-        assert one.deadline == 120.0
-        assert one.tick(119.9) == ()
-        effects = one.tick(120.0)
+        session = make_session(answer_within=20.0)
+        call = dispatched(session.receive(heartbeat("1"), 100.0))
+        session.receive(heartbeat("2"), 101.0)
+        assert session.deadline == 120.0
+        assert session.tick(119.9) == ()
+        effects = session.tick(120.0)
         assert written(effects)[0][:3] == [4, "1", "InternalError"]
         assert dispatched(effects).id == "2"
-        assert one.deadline == 140.0
-        assert one.answer(call, TIME, 121.0) == ()
-        assert one.fail(call, REFUSED, 121.0) == ()
-        assert one.counts["late_own_answer"] == 2
+        assert session.deadline == 140.0
+        assert session.answer(call, TIME, 121.0) == ()
+        assert session.fail(call, REFUSED, 121.0) == ()
+        assert session.counts["late_own_answer"] == 2
 
     @pytest.mark.parametrize("payload", [{"currentTime": 5}, {}, {"currentTime": object()}])
     def test_our_own_invalid_answer_is_our_error(self, payload: dict[str, Any]) -> None:
         """Validation both ways: the station hears InternalError and none of our internals."""
-        one = session()
-        call = dispatched(one.receive(heartbeat("1"), 0.0))
-        assert written(one.answer(call, payload, 0.1)) == [
+        session = make_session()
+        call = dispatched(session.receive(heartbeat("1"), 0.0))
+        assert written(session.answer(call, payload, 0.1)) == [
             [4, "1", "InternalError", "The answer could not be made", {}]
         ]
-        assert one.counts["invalid_own_answer"] == 1
+        assert session.counts["invalid_own_answer"] == 1
 
 
 class TestOurCalls:
@@ -176,35 +178,35 @@ class TestOurCalls:
 
     def test_a_call_is_sent_and_answered(self) -> None:
         """The plain way."""
-        one = session()
-        assert written(one.call("k", "Reset", {"type": "Soft"}, 0.0, 30.0)) == [
+        session = make_session()
+        assert written(session.call("k", "Reset", {"type": "Soft"}, 0.0, 30.0)) == [
             [2, "m0", "Reset", {"type": "Soft"}]
         ]
-        assert one.receive('[3,"m0",{"status":"Accepted"}]', 1.0) == (
-            Ended("k", CallOutcome.ANSWERED, payload={"status": "Accepted"}),
+        assert session.receive('[3,"m0",{"status":"Accepted"}]', 1.0) == (
+            CommandResult("k", CallOutcome.ANSWERED, payload={"status": "Accepted"}),
         )
-        assert one.idle
+        assert session.idle
 
     def test_calls_wait_for_each_other(self) -> None:
         """A13: one CALL in flight; the timeout counts from sending."""
-        one = session()
-        one.call("a", "ClearCache", {}, 0.0, 30.0)
-        assert one.call("b", "ClearCache", {}, 1.0, 5.0) == ()
-        assert one.deadline == 30.0
-        effects = one.receive('[3,"m0",{"status":"Accepted"}]', 20.0)
+        session = make_session()
+        session.call("a", "ClearCache", {}, 0.0, 30.0)
+        assert session.call("b", "ClearCache", {}, 1.0, 5.0) == ()
+        assert session.deadline == 30.0
+        effects = session.receive('[3,"m0",{"status":"Accepted"}]', 20.0)
         assert [end.command_id for end in ended(effects)] == ["a"]
         assert written(effects) == [[2, "m1", "ClearCache", {}]]
-        assert one.deadline == 25.0
+        assert session.deadline == 25.0
 
     def test_the_directions_are_independent(self) -> None:
         """A13: the station's call is dispatched and answered while ours waits, and crosswise."""
-        one = session()
-        one.call("k", "ClearCache", {}, 0.0, 30.0)
-        call = dispatched(one.receive(heartbeat("1"), 1.0))
-        assert written(one.answer(call, TIME, 1.0)) == [[3, "1", TIME]]
-        call = dispatched(one.receive(heartbeat("2"), 2.0))
-        assert len(ended(one.receive('[3,"m0",{"status":"Accepted"}]', 3.0))) == 1
-        assert written(one.answer(call, TIME, 4.0)) == [[3, "2", TIME]]
+        session = make_session()
+        session.call("k", "ClearCache", {}, 0.0, 30.0)
+        call = dispatched(session.receive(heartbeat("1"), 1.0))
+        assert written(session.answer(call, TIME, 1.0)) == [[3, "1", TIME]]
+        call = dispatched(session.receive(heartbeat("2"), 2.0))
+        assert len(ended(session.receive('[3,"m0",{"status":"Accepted"}]', 3.0))) == 1
+        assert written(session.answer(call, TIME, 4.0)) == [[3, "2", TIME]]
 
     @pytest.mark.parametrize(
         ("code", "told"),
@@ -217,10 +219,10 @@ class TestOurCalls:
     )
     def test_a_refused_call(self, code: str, told: str) -> None:
         """A15: every spelling is read; an invented code is told as it is."""
-        one = session(V201)
-        one.call("k", "ClearCache", {}, 0.0, 30.0)
-        (end,) = one.receive(f'[4,"m0","{code}","because",{{}}]', 1.0)
-        assert end == Ended(
+        session = make_session(V201)
+        session.call("k", "ClearCache", {}, 0.0, 30.0)
+        (end,) = session.receive(f'[4,"m0","{code}","because",{{}}]', 1.0)
+        assert end == CommandResult(
             "k",
             CallOutcome.REJECTED,
             error_code=told,
@@ -230,33 +232,33 @@ class TestOurCalls:
 
     def test_a_call_times_out_and_the_next_is_sent(self) -> None:
         """The late answer is dropped and counted, and doesn't answer the next call."""
-        one = session()
-        one.call("a", "ClearCache", {}, 0.0, 30.0)
-        one.call("b", "ClearCache", {}, 0.0, 30.0)
-        effects = one.tick(30.0)
-        assert ended(effects) == [Ended("a", CallOutcome.TIMED_OUT)]
+        session = make_session()
+        session.call("a", "ClearCache", {}, 0.0, 30.0)
+        session.call("b", "ClearCache", {}, 0.0, 30.0)
+        effects = session.tick(30.0)
+        assert ended(effects) == [CommandResult("a", CallOutcome.TIMED_OUT)]
         assert written(effects) == [[2, "m1", "ClearCache", {}]]
-        assert one.receive('[3,"m0",{"status":"Accepted"}]', 31.0) == ()
-        assert one.counts["late_answer"] == 1
-        assert not one.idle
+        assert session.receive('[3,"m0",{"status":"Accepted"}]', 31.0) == ()
+        assert session.counts["late_answer"] == 1
+        assert not session.idle
 
     @pytest.mark.parametrize("frame", ['[3,"m0",{"status":"Accepted"}]', '[4,"m0","X","",{}]'])
     def test_a_second_answer_is_dropped(self, frame: str) -> None:
         """Duplicate answers are counted."""
-        one = session()
-        one.call("k", "ClearCache", {}, 0.0, 30.0)
-        one.receive('[3,"m0",{"status":"Accepted"}]', 1.0)
-        assert one.receive(frame, 2.0) == ()
-        assert one.counts["duplicate_answer"] == 1
+        session = make_session()
+        session.call("k", "ClearCache", {}, 0.0, 30.0)
+        session.receive('[3,"m0",{"status":"Accepted"}]', 1.0)
+        assert session.receive(frame, 2.0) == ()
+        assert session.counts["duplicate_answer"] == 1
 
     @pytest.mark.parametrize("frame", ['[3,"z",{}]', '[4,"z","X","",{}]', '[3,"z",null]'])
     def test_an_answer_to_nothing_is_dropped(self, frame: str) -> None:
         """Unknown ids are counted; an outstanding call still waits for its own."""
-        one = session()
-        one.call("k", "ClearCache", {}, 0.0, 30.0)
-        assert one.receive(frame, 1.0) == ()
-        assert one.counts["unknown_answer"] == 1
-        assert not one.idle
+        session = make_session()
+        session.call("k", "ClearCache", {}, 0.0, 30.0)
+        assert session.receive(frame, 1.0) == ()
+        assert session.counts["unknown_answer"] == 1
+        assert not session.idle
 
     @pytest.mark.parametrize(
         "frame",
@@ -275,16 +277,16 @@ class TestOurCalls:
 
         It may have done what was asked, as where no answer comes at all.
         """
-        one = session(V201)
-        one.call("a", "ClearCache", {}, 0.0, 30.0)
-        one.call("b", "ClearCache", {}, 0.0, 30.0)
-        effects = one.receive(frame, 1.0)
+        session = make_session(V201)
+        session.call("a", "ClearCache", {}, 0.0, 30.0)
+        session.call("b", "ClearCache", {}, 0.0, 30.0)
+        effects = session.receive(frame, 1.0)
         (end,) = ended(effects)
         assert (end.command_id, end.outcome, end.payload) == ("a", CallOutcome.TIMED_OUT, None)
         assert end.error_code is None
         assert (end.error_description or "").startswith("The station's answer could not be read: ")
         assert [frame[1] for frame in written(effects)] == ["m1"]
-        assert one.counts["invalid_answer"] == 1
+        assert session.counts["invalid_answer"] == 1
 
     @pytest.mark.parametrize(
         ("answer", "kept"),
@@ -300,18 +302,18 @@ class TestOurCalls:
         self, answer: str, kept: dict[str, Any]
     ) -> None:
         """Our schema is not the station's word: it is kept, and what was wrong is told."""
-        one = session(V16)
-        one.call("k", "RemoteStartTransaction", {"idTag": "A"}, 0.0, 30.0)
-        (end,) = ended(one.receive(f'[3,"m0",{answer}]', 1.0))
+        session = make_session(V16)
+        session.call("k", "RemoteStartTransaction", {"idTag": "A"}, 0.0, 30.0)
+        (end,) = ended(session.receive(f'[3,"m0",{answer}]', 1.0))
         assert (end.outcome, end.payload) == (CallOutcome.ANSWERED, kept)
         assert end.error_code is None
         assert end.repairs
-        assert one.counts["mended_answer"] == 1
+        assert session.counts["mended_answer"] == 1
 
     def test_one_odd_value_loses_no_configuration(self) -> None:
         """1.6 §5.8: a value too long, null or a number, a flag as 0: all keys are read."""
-        one = session(V16)
-        one.call("k", "GetConfiguration", {}, 0.0, 30.0)
+        session = make_session(V16)
+        session.call("k", "GetConfiguration", {}, 0.0, 30.0)
         keys: list[Any] = [
             {"key": "a", "readonly": False, "value": "x" * 551},
             {"key": "b", "readonly": 0, "value": "1"},
@@ -320,7 +322,7 @@ class TestOurCalls:
             None,
             {"key": "e", "readonly": True, "value": "1"},
         ]
-        (end,) = ended(one.receive(orjson.dumps([3, "m0", {"configurationKey": keys}]), 1.0))
+        (end,) = ended(session.receive(orjson.dumps([3, "m0", {"configurationKey": keys}]), 1.0))
         assert end.outcome is CallOutcome.ANSWERED
         assert (end.payload or {})["configurationKey"] == [
             {"key": "a", "readonly": False, "value": "x" * 551},
@@ -333,19 +335,19 @@ class TestOurCalls:
     @pytest.mark.parametrize("value", ["9223372036854775808", '{"a\\u0000": 1}'])
     def test_what_nobody_can_store_is_left_out_of_an_answer(self, value: str) -> None:
         """JSON allows it and a store can't hold it: the station's status is not lost with it."""
-        one = session(V201)
+        session = make_session(V201)
         payload = {"vendorId": "acme"}
-        one.call("c", "DataTransfer", payload, 0.0, 5.0)
+        session.call("c", "DataTransfer", payload, 0.0, 5.0)
         answer = f'[3,"m0",{{"status":"Accepted","data":{value}}}]'
-        (end,) = ended(one.receive(answer, 1.0))
+        (end,) = ended(session.receive(answer, 1.0))
         assert (end.outcome, end.payload) == (CallOutcome.ANSWERED, {"status": "Accepted"})
-        assert one.idle
+        assert session.idle
 
     def test_21_is_told_that_its_answer_is_unreadable(self) -> None:
         """A17: CALLRESULTERROR reuses the id of the CALLRESULT."""
-        one = session(V21)
-        one.call("k", "ClearCache", {}, 0.0, 30.0)
-        effects = one.receive('[3,"m0",null]', 1.0)
+        session = make_session(V21)
+        session.call("k", "ClearCache", {}, 0.0, 30.0)
+        effects = session.receive('[3,"m0",null]', 1.0)
         assert written(effects)[0][:3] == [5, "m0", "FormatViolation"]
         assert len(ended(effects)) == 1
 
@@ -363,20 +365,20 @@ class TestOurCalls:
         self, action: str, payload: dict[str, Any]
     ) -> None:
         """Issue 4.3: checked before it leaves; it disturbs nobody in the queue."""
-        one = session()
-        (end,) = one.call("k", action, payload, 0.0, 30.0)
-        assert isinstance(end, Ended)
+        session = make_session()
+        (end,) = session.call("k", action, payload, 0.0, 30.0)
+        assert isinstance(end, CommandResult)
         assert end.outcome is CallOutcome.INVALID
         assert end.error_code
-        assert one.idle
+        assert session.idle
 
     def test_a_call_whose_turn_comes_too_late_is_not_sent(self) -> None:
         """Who asked for it has given it up by then; the next one is sent instead."""
-        one = session()
-        one.call("a", "ClearCache", {}, 0.0, 30.0)
-        one.call("b", "ClearCache", {}, 0.0, 30.0, not_after=8.0)
-        one.call("c", "ClearCache", {}, 0.0, 30.0)
-        effects = one.receive('[3,"m0",{"status":"Accepted"}]', 9.0)
+        session = make_session()
+        session.call("a", "ClearCache", {}, 0.0, 30.0)
+        session.call("b", "ClearCache", {}, 0.0, 30.0, not_after=8.0)
+        session.call("c", "ClearCache", {}, 0.0, 30.0)
+        effects = session.receive('[3,"m0",{"status":"Accepted"}]', 9.0)
         assert [(end.command_id, end.outcome) for end in ended(effects)] == [
             ("a", CallOutcome.ANSWERED),
             ("b", CallOutcome.NOT_CONNECTED),
@@ -386,11 +388,11 @@ class TestOurCalls:
 
     def test_too_many_calls(self) -> None:
         """Bounded memory: the one that finds no room was never sent."""
-        one = session(command_limit=1)
-        one.call("a", "ClearCache", {}, 0.0, 30.0)
-        one.call("b", "ClearCache", {}, 0.0, 30.0)
-        (end,) = one.call("c", "ClearCache", {}, 0.0, 30.0)
-        assert isinstance(end, Ended)
+        session = make_session(command_limit=1)
+        session.call("a", "ClearCache", {}, 0.0, 30.0)
+        session.call("b", "ClearCache", {}, 0.0, 30.0)
+        (end,) = session.call("c", "ClearCache", {}, 0.0, 30.0)
+        assert isinstance(end, CommandResult)
         assert end.outcome is CallOutcome.NOT_CONNECTED
 
 
@@ -399,25 +401,25 @@ class TestTheEnd:
 
     def test_what_was_sent_timed_out_and_what_waited_was_not_connected(self) -> None:
         """A sent call may have been done: it must not be sent again as if it had not."""
-        one = session()
-        one.call("a", "ClearCache", {}, 0.0, 30.0)
-        one.call("b", "ClearCache", {}, 0.0, 30.0)
-        assert [(end.command_id, end.outcome) for end in ended(one.close())] == [
+        session = make_session()
+        session.call("a", "ClearCache", {}, 0.0, 30.0)
+        session.call("b", "ClearCache", {}, 0.0, 30.0)
+        assert [(end.command_id, end.outcome) for end in ended(session.close())] == [
             ("a", CallOutcome.TIMED_OUT),
             ("b", CallOutcome.NOT_CONNECTED),
         ]
-        assert one.idle
-        assert one.deadline is None
-        assert one.close() == ()
+        assert session.idle
+        assert session.deadline is None
+        assert session.close() == ()
 
     def test_what_the_socket_did_not_take_was_not_sent(self) -> None:
         """The other side closes: this call and those behind it can be sent on its next socket."""
-        one = session()
-        (write,) = one.call("a", "ClearCache", {}, 0.0, 5.0)
+        session = make_session()
+        (write,) = session.call("a", "ClearCache", {}, 0.0, 5.0)
         assert isinstance(write, Write)
         assert write.command_id == "a"
-        one.call("b", "ClearCache", {}, 0.0, 5.0)
-        ends = ended(one.unsent("a"))
+        session.call("b", "ClearCache", {}, 0.0, 5.0)
+        ends = ended(session.mark_unsent("a"))
         assert [(end.command_id, end.outcome) for end in ends] == [
             ("a", CallOutcome.NOT_CONNECTED),
             ("b", CallOutcome.NOT_CONNECTED),
@@ -425,15 +427,15 @@ class TestTheEnd:
 
     def test_nothing_happens_afterwards(self) -> None:
         """Neither texts nor answers nor time; a new command ends at once."""
-        one = session()
-        call = dispatched(one.receive(heartbeat("1"), 0.0))
-        one.receive(heartbeat("2"), 0.0)
-        one.close()
-        assert one.receive(heartbeat("3"), 1.0) == ()
-        assert one.answer(call, TIME, 1.0) == ()
-        assert one.tick(1e9) == ()
-        (end,) = one.call("k", "ClearCache", {}, 1.0, 30.0)
-        assert isinstance(end, Ended)
+        session = make_session()
+        call = dispatched(session.receive(heartbeat("1"), 0.0))
+        session.receive(heartbeat("2"), 0.0)
+        session.close()
+        assert session.receive(heartbeat("3"), 1.0) == ()
+        assert session.answer(call, TIME, 1.0) == ()
+        assert session.tick(1e9) == ()
+        (end,) = session.call("k", "ClearCache", {}, 1.0, 30.0)
+        assert isinstance(end, CommandResult)
         assert end.outcome is CallOutcome.NOT_CONNECTED
 
 
@@ -442,18 +444,20 @@ class TestBrokenTexts:
 
     def test_a_broken_text_is_answered_and_counted(self) -> None:
         """Issue 3: not JSON gets its answer, and the connection goes on."""
-        one = session(V201)
-        assert written(one.receive("{", 0.0)) == [
+        session = make_session(V201)
+        assert written(session.receive("{", 0.0)) == [
             [4, "-1", "RpcFrameworkError", "The message is no JSON", {}]
         ]
-        assert one.counts["malformed"] == 1
-        assert dispatched(one.receive(heartbeat("1"), 0.0)).id == "1"
+        assert session.counts["malformed"] == 1
+        assert dispatched(session.receive(heartbeat("1"), 0.0)).id == "1"
 
     def test_an_unknown_message_type_is_ignored_where_it_must_be(self) -> None:
         """A16."""
-        assert session(V16).receive('[9,"1"]', 0.0) == ()
-        assert session(V21).receive('[9,"1"]', 0.0) == ()
-        assert written(session(V201).receive('[9,"1"]', 0.0))[0][2] == "MessageTypeNotSupported"
+        assert make_session(V16).receive('[9,"1"]', 0.0) == ()
+        assert make_session(V21).receive('[9,"1"]', 0.0) == ()
+        assert (
+            written(make_session(V201).receive('[9,"1"]', 0.0))[0][2] == "MessageTypeNotSupported"
+        )
 
 
 class TestSend:
@@ -461,50 +465,50 @@ class TestSend:
 
     def test_a_send_overlaps_a_call(self) -> None:
         """It waits for nothing and is nobody's turn."""
-        one = session(V21)
-        dispatched(one.receive(heartbeat("1"), 0.0))
+        session = make_session(V21)
+        dispatched(session.receive(heartbeat("1"), 0.0))
         text = orjson.dumps([6, "s", "NotifyPeriodicEventStream", STREAM])
-        (effect,) = one.receive(text, 0.0)
+        (effect,) = session.receive(text, 0.0)
         assert isinstance(effect, Dispatch)
         assert effect.call == Send("s", "NotifyPeriodicEventStream", STREAM)
 
     @pytest.mark.parametrize("text", ['[6,"s","NotifyPeriodicEventStream",{}]', '[6,"s","X",{}]'])
     def test_an_invalid_send_is_dropped(self, text: str) -> None:
         """Not even an error is answered."""
-        one = session(V21)
-        assert one.receive(text, 0.0) == ()
-        assert one.counts["invalid_send"] == 1
+        session = make_session(V21)
+        assert session.receive(text, 0.0) == ()
+        assert session.counts["invalid_send"] == 1
 
     def test_we_may_send_too(self) -> None:
         """Also while a call of ours is outstanding; only in 2.1, only what the schema allows."""
-        one = session(V21)
-        one.call("k", "ClearCache", {}, 0.0, 30.0)
-        effects = one.send("NotifyPeriodicEventStream", STREAM)
+        session = make_session(V21)
+        session.call("k", "ClearCache", {}, 0.0, 30.0)
+        effects = session.send("NotifyPeriodicEventStream", STREAM)
         assert written(effects) == [[6, "m1", "NotifyPeriodicEventStream", STREAM]]
         with pytest.raises(CallFailed):
-            one.send("NotifyPeriodicEventStream", {})
+            session.send("NotifyPeriodicEventStream", {})
         with pytest.raises(CallFailed):
-            session(V201).send("NotifyPeriodicEventStream", STREAM)
+            make_session(V201).send("NotifyPeriodicEventStream", STREAM)
         with pytest.raises(CallFailed):
-            one.send("ClearCache", {})
+            session.send("ClearCache", {})
 
     def test_a_send_that_must_be_a_call_is_dropped(self) -> None:
         """Only an action that has no response may come as SEND; others would stay unanswered."""
-        one = session(V21)
-        assert one.receive('[6,"s","Heartbeat",{}]', 0.0) == ()
-        assert one.counts["invalid_send"] == 1
+        session = make_session(V21)
+        assert session.receive('[6,"s","Heartbeat",{}]', 0.0) == ()
+        assert session.counts["invalid_send"] == 1
 
     def test_a_call_that_must_be_a_send_is_refused(self) -> None:
         """There is no response to give it."""
-        one = session(V21)
+        session = make_session(V21)
         text = orjson.dumps([2, "1", "NotifyPeriodicEventStream", STREAM])
-        assert written(one.receive(text, 0.0))[0][:3] == [4, "1", "ProtocolError"]
+        assert written(session.receive(text, 0.0))[0][:3] == [4, "1", "ProtocolError"]
 
     def test_our_answer_was_not_understood(self) -> None:
         """A CALLRESULTERROR is counted; there is no better answer to give."""
-        one = session(V21)
-        assert one.receive('[5,"1","FormatViolation","",{}]', 0.0) == ()
-        assert one.counts["our_answer_refused"] == 1
+        session = make_session(V21)
+        assert session.receive('[5,"1","FormatViolation","",{}]', 0.0) == ()
+        assert session.counts["our_answer_refused"] == 1
 
 
 def test_message_ids_are_fresh_uuids_by_default() -> None:

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from voltbus_backbone.contract.config import CallOutcome
 from voltbus_backbone.contract.values import Protocol
-from voltbus_gateway.domain.session.session import Dispatch, Effects, Ended, Session, Write
+from voltbus_gateway.domain.session.session import CommandResult, Dispatch, Effects, Session, Write
 from voltbus_gateway.domain.wire.errors import CallFailed, ErrorCode
 from voltbus_gateway.domain.wire.frames import Call
 
@@ -70,7 +70,7 @@ class SessionMachine(RuleBasedStateMachine):
         for effect in effects:
             if isinstance(effect, Write) and self.deaf and effect.command_id is not None:
                 self.calls_over = True
-                self.take(self.session.unsent(effect.command_id))
+                self.take(self.session.mark_unsent(effect.command_id))
                 assert not self.commands, "what was not sent can be sent elsewhere, at once"
             elif isinstance(effect, Write):
                 self.take_frame(orjson.loads(effect.text), effect.command_id)
@@ -103,7 +103,7 @@ class SessionMachine(RuleBasedStateMachine):
         assert (effect.call.id, True) == self.unanswered[0]
         self.current = effect.call
 
-    def take_end(self, end: Ended) -> None:
+    def take_end(self, end: CommandResult) -> None:
         """A command ends: in order, once."""
         if end.outcome in {CallOutcome.ANSWERED, CallOutcome.REJECTED, CallOutcome.TIMED_OUT}:
             assert self.outstanding is not None
@@ -166,7 +166,7 @@ class SessionMachine(RuleBasedStateMachine):
         full = len(self.commands) - (self.outstanding is not None) >= COMMAND_LIMIT
         if full or self.calls_over:
             (end,) = effects
-            assert isinstance(end, Ended)
+            assert isinstance(end, CommandResult)
             assert (end.command_id, end.outcome) == (command, CallOutcome.NOT_CONNECTED)
             return
         self.commands.append(command)
@@ -176,7 +176,7 @@ class SessionMachine(RuleBasedStateMachine):
     def we_call_wrongly(self) -> None:
         """A call against the schema ends at once and sends nothing."""
         effects = self.session.call("wrong", "ClearCache", {"x": 1}, self.now, 5)
-        assert [type(effect) for effect in effects] == [Ended]
+        assert [type(effect) for effect in effects] == [CommandResult]
 
     @precondition(lambda self: self.outstanding is not None)
     @rule(how=st.sampled_from(["result", "error", "invalid", "broken"]))

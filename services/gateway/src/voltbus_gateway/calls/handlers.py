@@ -18,7 +18,7 @@ from voltbus_backbone.contract.registry import BOOT, REGISTRATION
 from voltbus_backbone.errors import Refused, VoltbusError
 from voltbus_gateway.calls.fact import Fact, error_of
 from voltbus_gateway.connection.connection import POLICY_VIOLATION
-from voltbus_gateway.domain.repairs.repair import sentences
+from voltbus_gateway.domain.repairs.repair import to_sentences
 from voltbus_gateway.domain.session import registration
 from voltbus_gateway.domain.translation.fitting import fitted
 from voltbus_gateway.domain.translation.route import Context, Mode, Route, fact_id
@@ -117,7 +117,7 @@ class Handlers:
             now=self._now(),
             gateway_id=self._settings.instance_id,
             certificate_cn=connection.certificate_cn,
-            repairs=sentences(dispatch.repairs) if dispatch.repairs else (),
+            repairs=to_sentences(dispatch.repairs) if dispatch.repairs else (),
         )
         if dispatch.repairs:
             self._repair_reports.report(connection, call.action, dispatch.repairs)

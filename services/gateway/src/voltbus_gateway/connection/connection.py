@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from voltbus_backbone.timers import Timer
-from voltbus_gateway.domain.session.effects import Dispatch, Ended, Write
+from voltbus_gateway.domain.session.effects import CommandResult, Dispatch, Write
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ class Carrier(Protocol):
         """Handle a message of the station that can be used."""
         ...
 
-    def ended(self, connection: Connection, ended: Ended) -> None:
+    def ended(self, connection: Connection, ended: CommandResult) -> None:
         """A call to the station has ended."""
         ...
 
@@ -263,10 +263,10 @@ class Connection:
         for effect in effects:
             if type(effect) is Write:
                 if not self._link.write(effect.text) and effect.command_id is not None:
-                    self._carry_out(self._session.unsent(effect.command_id))
+                    self._carry_out(self._session.mark_unsent(effect.command_id))
             elif type(effect) is Dispatch:
                 self._carrier.dispatch(self, effect)
-            elif type(effect) is Ended:
+            elif type(effect) is CommandResult:
                 self._carrier.ended(self, effect)
         if self._session.refusals:
             self._tell_refusals()

@@ -10,7 +10,7 @@ import structlog
 from voltbus_backbone.bus import envelope
 from voltbus_backbone.contract.registry import STATION_REPAIRED
 from voltbus_backbone.contract.stations import StationRepaired
-from voltbus_gateway.domain.repairs.repair import sentences
+from voltbus_gateway.domain.repairs.repair import to_sentences
 from voltbus_gateway.metrics import REPAIRS
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class RepairReports:
         fresh = self._told.fresh(connection.station_id, action, repairs, self._clock())
         if not fresh:
             return
-        said = sentences(fresh)
+        said = to_sentences(fresh)
         log.warning(
             "message.repaired",
             station=connection.station_id,

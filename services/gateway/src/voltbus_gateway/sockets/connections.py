@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from voltbus_gateway.calls.handlers import Handlers
     from voltbus_gateway.commands.outgoing import OutgoingCalls
     from voltbus_gateway.connection.connection import Link
-    from voltbus_gateway.domain.session.effects import Dispatch, Ended, Refusal
+    from voltbus_gateway.domain.session.effects import CommandResult, Dispatch, Refusal
     from voltbus_gateway.door.client_trust import ClientTrust
     from voltbus_gateway.door.tls import ClientCertificate
     from voltbus_gateway.reports.contests import Contests
@@ -241,9 +241,9 @@ class Connections:
             self._unknown_properties.passed(connection, dispatch.call.action, dispatch.extras)
         self._handlers.handle(connection, dispatch)
 
-    def ended(self, connection: Connection, ended: Ended) -> None:
+    def ended(self, connection: Connection, ended: CommandResult) -> None:
         """A call to the station has ended."""
-        self._calls.ended(connection, ended)
+        self._calls.report_result(connection, ended)
 
     def refused(self, connection: Connection, refusal: Refusal) -> None:
         """A message of the station was refused."""

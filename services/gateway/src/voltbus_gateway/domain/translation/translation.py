@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from voltbus_gateway.domain.repairs.reading import Facts, read_fact
-from voltbus_gateway.domain.repairs.repair import Repair, sentences
+from voltbus_gateway.domain.repairs.repair import Repair, to_sentences
 from voltbus_gateway.domain.wire.errors import CallFailed
 
 if TYPE_CHECKING:
@@ -40,6 +40,6 @@ def translate(
         if facts is Facts.STRICT:
             raise
         reading = read_fact(route.protocol, route.action, payload, failure)
-    said = (*context.repairs, *sentences(reading.repairs))
+    said = (*context.repairs, *to_sentences(reading.repairs))
     mended = msgspec.structs.replace(context, repairs=said)
     return Told(to_contract(reading.payload, mended), reading.repairs)
