@@ -215,7 +215,7 @@ class Stage:
 
     def url(self, station_id: str) -> str:
         """A station's address."""
-        return f"ws://127.0.0.1:{self.gateway.sockets.port()}/ocpp/{quote(station_id, safe='')}"
+        return f"ws://127.0.0.1:{self.gateway.listeners.port()}/ocpp/{quote(station_id, safe='')}"
 
     async def socket(
         self,
@@ -309,7 +309,7 @@ class Stage:
 
 def gateways_end(stage: Stage) -> StationSocket:
     """The gateway's end of the only connection."""
-    (listener,) = stage.gateway.sockets._listeners.values()
+    (listener,) = stage.gateway.listeners._listeners.values()
     (socket,) = listener.servers[0].connections
     assert isinstance(socket, StationSocket)
     return socket

@@ -391,7 +391,7 @@ async def test_a_station_that_never_reads_its_answers_stops_being_read(
         assert (await station.call("BootNotification", BOOT_16))[0] == 3
         for number in range(200):
             await station.send(2, f"a{number}", "Authorize", {"idTag": "ABC"})
-        connection = next(iter(stage.gateway.connections.current()))
+        connection = next(iter(stage.gateway.connections.list_current()))
         await soon(lambda: not connection.wants_input)
         assert len(asked(stage)) == 1
         station.socket.transport.abort()  # a close frame would wait behind the calls

@@ -175,7 +175,7 @@ async def test_a_command_to_a_closing_socket_was_not_sent(
     stage = await start(close_timeout_s=DEADLINE_S, grace_s=2 * DEADLINE_S)
     async with stage.station("CP-1") as station:
         await station.call("Heartbeat", {})
-        (connection,) = stage.gateway.connections.current()
+        (connection,) = stage.gateway.connections.list_current()
         station.socket.transport.pause_reading()
         ending = [asyncio.create_task(_close(stage, connection, how))]
         await soon(lambda: connection.leaving)
@@ -197,7 +197,7 @@ async def test_a_command_ends_as_soon_as_its_socket_closes(
         await stage.command("CP-1", "Reset", RESET, "out")
         await station.receive()
         await stage.command("CP-1", "ClearCache", {}, "behind")
-        (connection,) = stage.gateway.connections.current()
+        (connection,) = stage.gateway.connections.list_current()
         station.socket.transport.pause_reading()
         await _close(stage, connection, how)
         assert (await stage.ended("out")).outcome is CallOutcome.TIMED_OUT

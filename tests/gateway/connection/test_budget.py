@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voltbus_gateway.connection.budget import Budget, Memory
+from voltbus_gateway.connection.budget import Budget, MemoryBudget
 from voltbus_gateway.connection.flow import LARGE, Flow
 
 MIB = 1024 * 1024
@@ -80,7 +80,7 @@ class Holder:
 def test_the_process_keeps_its_bound_and_cuts_who_holds_most_for_longest() -> None:
     """Who stopped in the middle of a message goes; who just sends a larger one stays."""
     cuts: list[str] = []
-    memory = Memory(1000)
+    memory = MemoryBudget(1000)
     stuck, honest, small = (Holder(name, cuts) for name in ("stuck", "honest", "small"))
     memory.hold(stuck, 500, 0.0)
     memory.hold(small, 10, 0.0)
@@ -98,7 +98,7 @@ def test_the_process_keeps_its_bound_and_cuts_who_holds_most_for_longest() -> No
 def test_memory_is_never_over_its_limit(steps: list[tuple[int, int, float]]) -> None:
     """Whoever holds whatever, the sum is right and bounded; one alone may be cut too."""
     cuts: list[str] = []
-    memory, now = Memory(600), 0.0
+    memory, now = MemoryBudget(600), 0.0
     holders = [Holder(str(number), cuts) for number in range(6)]
     held = dict.fromkeys(holders, 0)
     for number, size, gap in steps:

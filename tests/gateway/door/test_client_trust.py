@@ -223,7 +223,7 @@ async def test_an_old_session_is_no_way_in(
     trusting = await begin()
     context = trusting.context(trusting.authority.station("CP-1"))
     context.minimum_version = context.maximum_version = version
-    port = trusting.stage.gateway.sockets.port(MUTUAL)
+    port = trusting.stage.gateway.listeners.port(MUTUAL)
 
     def shake(session: ssl.SSLSession | None) -> tuple[bool | None, ssl.SSLSession | None]:
         with (

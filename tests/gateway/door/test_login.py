@@ -52,7 +52,7 @@ async def send_opening_request(
 ) -> bytes:
     """The head of the answer to an opening request that is written by hand, as ``SE*ABC``."""
     header = authorization or basic("SE*ABC", PASSWORD)["Authorization"]
-    reader, writer = await asyncio.open_connection("127.0.0.1", stage.gateway.sockets.port())
+    reader, writer = await asyncio.open_connection("127.0.0.1", stage.gateway.listeners.port())
     writer.write(
         (
             f"GET {target} HTTP/1.1\r\nHost: {host}\r\nAuthorization: {header}\r\n"
@@ -134,7 +134,7 @@ async def test_an_unknown_station_gets_404(stage: Stage) -> None:
 async def test_a_path_without_an_identity_gets_404(stage: Stage, path: str) -> None:
     """A1: at most 48 characters, no colon, percent-encoded UTF-8 under our endpoint."""
     stage.services.logins["CP-1"] = known_station()
-    url = f"ws://127.0.0.1:{stage.gateway.sockets.port()}{path}"
+    url = f"ws://127.0.0.1:{stage.gateway.listeners.port()}{path}"
     assert (await refusal(stage, url=url)).status_code == 404
 
 
@@ -479,7 +479,7 @@ async def test_a_stopping_gateway_gets_503(stage: Stage) -> None:
 
 async def test_a_plain_http_request_gets_426(stage: Stage) -> None:
     """A browser is told that this is a WebSocket endpoint; the process goes on."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", stage.gateway.sockets.port())
+    reader, writer = await asyncio.open_connection("127.0.0.1", stage.gateway.listeners.port())
     header = basic("CP-1", PASSWORD)["Authorization"]
     stage.services.logins["CP-1"] = known_station()
     writer.write(

@@ -54,7 +54,7 @@ class TlsStage:
         headers: dict[str, str] | None = None,
     ) -> ClientConnection:
         """Open a socket."""
-        port = self.stage.gateway.sockets.port(profile)
+        port = self.stage.gateway.listeners.port(profile)
         return await self.stage.socket(
             station_id,
             url=f"wss://127.0.0.1:{port}/ocpp/{station_id}",
@@ -214,7 +214,7 @@ async def test_a_certificate_that_does_not_hold_is_refused_by_tls(
 
 async def test_plain_text_at_a_tls_port_disturbs_nobody(tls_stage: TlsStage) -> None:
     """A station that was not told about TLS is cut off; the others go on."""
-    port = tls_stage.stage.gateway.sockets.port(TLS)
+    port = tls_stage.stage.gateway.listeners.port(TLS)
     with pytest.raises(REFUSED_BY_TLS):
         await tls_stage.stage.socket("CP-1", url=f"ws://127.0.0.1:{port}/ocpp/CP-1")
     assert await serves(await tls_stage.connect(TLS))

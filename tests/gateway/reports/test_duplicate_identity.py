@@ -71,7 +71,7 @@ async def test_the_operator_is_told_with_both_addresses(stage: Stage) -> None:
 async def test_in_40_seconds_hardly_anybody_is_closed(stage: Stage) -> None:
     """Two stations that come back each second: it was 32 closings, and one of them a second."""
     stage.services.logins["CP-1"] = known_station()
-    contests = stage.gateway.sockets._connections._contests
+    contests = stage.gateway.listeners._connections._contests
     second = 0.0
     contests._clock = lambda: second
     holder = await stage.socket("CP-1")
@@ -92,7 +92,7 @@ async def test_in_40_seconds_hardly_anybody_is_closed(stage: Stage) -> None:
 async def test_a_real_reconnection_comes_in_at_once_though_it_is_contested(stage: Stage) -> None:
     """The holder's TCP connection is dead: nobody keeps a place for it."""
     holder = await contested(stage)
-    stage.gateway.sockets._connections._contests._probe_s = 0.05
+    stage.gateway.listeners._connections._contests._probe_s = 0.05
     holder.transport.pause_reading()
     await asyncio.sleep(0)
     async with asyncio.timeout(DEADLINE_S), AsyncExitStack() as stack:

@@ -45,7 +45,7 @@ def told(stage: Stage) -> list[StationRefused]:
 async def test_the_log_names_who_was_refused_where_and_why(stage: Stage) -> None:
     """404, 400, 401, 429: identity as it was given, address, path and reason, and no secret."""
     stage.services.logins["CP-1"] = known_station()
-    url = f"ws://127.0.0.1:{stage.gateway.sockets.port()}"
+    url = f"ws://127.0.0.1:{stage.gateway.listeners.port()}"
     with capture_logs() as logs:
         assert await refused(stage, "CP-9") == 404
         assert await refused(stage, url=f"{url}/elsewhere/CP%0A1?key=secret-in-query") == 404
@@ -72,7 +72,7 @@ async def test_the_log_names_who_was_refused_where_and_why(stage: Stage) -> None
 async def test_a_request_that_is_no_websocket_is_told_too(stage: Stage) -> None:
     """RFC 6455 §4.2.1: what a proxy leaves of a station's request when it drops ``Upgrade``."""
     stage.services.logins["CP-1"] = known_station()
-    reader, writer = await asyncio.open_connection("127.0.0.1", stage.gateway.sockets.port())
+    reader, writer = await asyncio.open_connection("127.0.0.1", stage.gateway.listeners.port())
     header = basic("CP-1", PASSWORD)["Authorization"]
     writer.write(
         f"GET /ocpp/CP-1 HTTP/1.1\r\nHost: x\r\nAuthorization: {header}\r\n"
@@ -165,7 +165,7 @@ async def test_the_same_refusal_is_told_once_a_minute_with_its_count(
         await station.call("ClearCache", {})
         await soon(lambda: len(told(stage)) == 2)
         seconds = 60.0
-        refusals._tell_due()
+        refusals._publish_due()
     assert [(one.reason, one.count) for one in told(stage)] == [
         ("OccurenceConstraintViolation", 1),
         ("NotSupported", 1),

@@ -12,7 +12,7 @@ from voltbus_backbone.contract.registry import Topic
 from voltbus_gateway.domain.repairs.reading import Facts
 from voltbus_gateway.domain.repairs.repair import Kind, Repair
 from voltbus_gateway.metrics import REPAIRS
-from voltbus_gateway.reports.repairs import ToldPlaces
+from voltbus_gateway.reports.repairs import ReportedPlaces
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -147,20 +147,20 @@ REASON = Repair("reason", Kind.DROPPED, "null, left out")
 
 def test_a_place_is_told_of_once_an_hour() -> None:
     """Whatever was mended there; another place, action or station is told of at once."""
-    told = ToldPlaces()
-    assert told.fresh("CP-1", "StopTransaction", [ROUNDED], 0.0) == (ROUNDED,)
-    assert told.fresh("CP-1", "StopTransaction", [ROUNDED, NULL, REASON], 10.0) == (REASON,)
-    assert told.fresh("CP-2", "StopTransaction", [ROUNDED], 10.0) == (ROUNDED,)
-    assert told.fresh("CP-1", "StartTransaction", [ROUNDED], 10.0) == (ROUNDED,)
-    assert told.fresh("CP-1", "StopTransaction", [ROUNDED, REASON], 3600.0) == (ROUNDED,)
-    assert told.fresh("CP-1", "StopTransaction", [ROUNDED, REASON], 3610.0) == (REASON,)
+    told = ReportedPlaces()
+    assert told.select_new("CP-1", "StopTransaction", [ROUNDED], 0.0) == (ROUNDED,)
+    assert told.select_new("CP-1", "StopTransaction", [ROUNDED, NULL, REASON], 10.0) == (REASON,)
+    assert told.select_new("CP-2", "StopTransaction", [ROUNDED], 10.0) == (ROUNDED,)
+    assert told.select_new("CP-1", "StartTransaction", [ROUNDED], 10.0) == (ROUNDED,)
+    assert told.select_new("CP-1", "StopTransaction", [ROUNDED, REASON], 3600.0) == (ROUNDED,)
+    assert told.select_new("CP-1", "StopTransaction", [ROUNDED, REASON], 3610.0) == (REASON,)
 
 
 def test_a_station_that_invents_places_takes_nobodys_room() -> None:
     """Bounded memory: what has no room is only counted, and others are not told of again."""
-    told = ToldPlaces(stations=2, places=3)
-    assert told.fresh("CP-1", "StopTransaction", [ROUNDED], 0.0) == (ROUNDED,)
+    told = ReportedPlaces(stations=2, places=3)
+    assert told.select_new("CP-1", "StopTransaction", [ROUNDED], 0.0) == (ROUNDED,)
     made_up = [Repair(f"x{number}", Kind.DROPPED, "left out") for number in range(9)]
-    assert told.fresh("CP-2", "DataTransfer", made_up, 0.0) == tuple(made_up[:3])
-    assert told.fresh("CP-2", "DataTransfer", made_up, 1.0) == ()
-    assert told.fresh("CP-1", "StopTransaction", [ROUNDED], 1.0) == ()
+    assert told.select_new("CP-2", "DataTransfer", made_up, 0.0) == tuple(made_up[:3])
+    assert told.select_new("CP-2", "DataTransfer", made_up, 1.0) == ()
+    assert told.select_new("CP-1", "StopTransaction", [ROUNDED], 1.0) == ()

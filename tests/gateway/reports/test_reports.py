@@ -52,7 +52,7 @@ async def test_a_report_that_kafka_refuses_is_not_repeated() -> None:
     bus.largest = 500
     reports = Reports(bus, retry_s=0.001)
     for record in (report("a"), report("big", 600), report("b")):
-        reports.tell(record)
+        reports.report(record)
     async with asyncio.timeout(DEADLINE_S):
         await reports.settle()
     # Long enough for repetitions, if there were any.
@@ -73,7 +73,7 @@ async def test_while_kafka_is_away_so_many_bytes_are_owed_and_no_more() -> None:
     bus.stalled = True
     reports = Reports(bus, limit_bytes=5_000)
     for number in range(10):
-        reports.tell(report(str(number), 1_000))
+        reports.report(report(str(number), 1_000))
     assert len(reports._owed) == 4
     bus.stalled = False
     async with asyncio.timeout(DEADLINE_S):

@@ -52,7 +52,7 @@ async def test_the_log_says_who_came_where_and_left_how(stage: Stage) -> None:
 async def test_a_second_frame_waits_for_no_acknowledgement_of_the_first(stage: Stage) -> None:
     """Nagle's algorithm is off at our end: else two answers in a row are 40 ms apart."""
     async with stage.station("CP-1"):
-        (listener,) = stage.gateway.sockets._listeners.values()
+        (listener,) = stage.gateway.listeners._listeners.values()
         (ours,) = listener.servers[0].connections
         accepted = ours.transport.get_extra_info("socket")
         assert accepted.getsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY) == 1
@@ -105,7 +105,7 @@ async def test_many_reconnections_leave_one_connection(stage: Stage) -> None:
     stage.services.logins["CP-1"] = known_station()
     sockets = [await stage.socket("CP-1") for _ in range(5)]
     await soon(lambda: stage.gateway.connections.count() == 1)
-    current = next(iter(stage.gateway.connections.current()))
+    current = next(iter(stage.gateway.connections.list_current()))
     connected = [connection for kind, connection in log_of(stage, "CP-1") if kind == "connected"]
     assert connected[-1] == current.connection_id
     assert connected == sorted(connected)
@@ -168,8 +168,8 @@ async def test_a_closed_socket_is_freed_at_once(
     try:
         async with stage.station("CP-1") as station:
             assert (await station.call("Heartbeat", {}))[0] == 3
-            connection = next(iter(stage.gateway.connections.current()))
-            socket = weakref.ref(connection._link._socket)  # type: ignore[attr-defined]  # ours
+            connection = next(iter(stage.gateway.connections.list_current()))
+            socket = weakref.ref(connection._transport._socket)  # type: ignore[attr-defined]  # ours
             assert socket() is not None
             del connection
         await soon(lambda: socket() is None)

@@ -98,7 +98,7 @@ async def test_any_bytes_on_tcp_disturb_nobody(
 ) -> None:
     """Broken HTTP and broken WebSocket frames cost one TCP connection."""
     async with fuzzed.station("CP-1") as station:
-        reader, writer = await asyncio.open_connection("127.0.0.1", fuzzed.gateway.sockets.port())
+        reader, writer = await asyncio.open_connection("127.0.0.1", fuzzed.gateway.listeners.port())
         if upgraded:
             fuzzed.services.logins["CP-2"] = fuzzed.services.logins["CP-1"]
             writer.write(

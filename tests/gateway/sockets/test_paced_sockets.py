@@ -68,7 +68,7 @@ async def test_large_calls_are_not_parsed_ahead(start: Callable[..., Awaitable[S
             station.socket.transport.write(Frame(Opcode.TEXT, text).serialize(mask=True))
         ours = gateways_end(stage)
         await soon(lambda: not ours.transport.is_reading())
-        connection = next(iter(stage.gateway.connections.current()))
+        connection = next(iter(stage.gateway.connections.list_current()))
         assert connection.waiting_bytes == 0
         assert ours._kept_bytes <= len(json.dumps(LARGE)) + 100
         stage.bus.stalled = False
@@ -114,10 +114,10 @@ async def test_who_stops_in_the_middle_of_messages_is_closed_when_memory_is_shor
         assert done
         assert 1013 in {socket.close_code for socket in sockets}
         assert (await good.call("Heartbeat", {}))[0] == 3
-        assert stage.gateway.sockets.held_bytes <= 1024 * 1024
+        assert stage.gateway.listeners.held_bytes <= 1024 * 1024
         for socket in sockets:
             socket.transport.abort()
-    await soon(lambda: stage.gateway.sockets.held_bytes == 0)
+    await soon(lambda: stage.gateway.listeners.held_bytes == 0)
 
 
 async def test_frames_before_the_upgrade_are_not_answered(
@@ -126,7 +126,7 @@ async def test_frames_before_the_upgrade_are_not_answered(
     """Who knocks and floods meanwhile is not read; what came waits for the door's decision."""
     stage = await start(login_deadline_s=1.0)
     stage.services.silent.add(registry.STATION_LOGIN.name)
-    reader, writer = await asyncio.open_connection("127.0.0.1", stage.gateway.sockets.port())
+    reader, writer = await asyncio.open_connection("127.0.0.1", stage.gateway.listeners.port())
     head = [
         "GET /ocpp/CP-1 HTTP/1.1",
         "Host: gateway",

@@ -115,7 +115,7 @@ async def never_reading(stage: Stage) -> AsyncIterator[Station]:
     narrow = network.socket()
     narrow.setsockopt(network.SOL_SOCKET, network.SO_RCVBUF, 4096)
     narrow.setblocking(False)
-    address = ("127.0.0.1", stage.gateway.sockets.port())
+    address = ("127.0.0.1", stage.gateway.listeners.port())
     await asyncio.get_running_loop().sock_connect(narrow, address)
     async with stage.station("CP-1", create_connection=Sipping, sock=narrow) as station:
         sending = gateways_end(stage).transport.get_extra_info("socket")
@@ -162,7 +162,7 @@ async def test_a_station_that_reads_slowly_is_not_taken_for_dead(
     stage = await start(ping_timeout_s=0.8, write_limit_bytes=1024)
     async with never_reading(stage) as station:
         ours = gateways_end(stage)
-        lives = asyncio.create_task(ours._lives(stage.settings))
+        lives = asyncio.create_task(ours._ping_once(stage.settings))
         await asyncio.sleep(0)
         assert not ours.taken
         station.socket.transport.resume_reading()
@@ -227,10 +227,10 @@ async def test_a_pong_may_wait_behind_a_frame_that_comes_slowly(
     stage = await start(ping_timeout_s=0.5)
     async with stage.station("CP-1") as station:
         ours = gateways_end(stage)
-        await asyncio.wait_for(ours._lives(stage.settings), DEADLINE_S)
+        await asyncio.wait_for(ours._ping_once(stage.settings), DEADLINE_S)
         assert ours.ponged
         station.socket.transport.pause_reading()
-        lives = asyncio.create_task(ours._lives(stage.settings))
+        lives = asyncio.create_task(ours._ping_once(stage.settings))
         await asyncio.sleep(0)
         before = ours.received_at
         text = json.dumps([2, "h", "Heartbeat", {}]).encode()

@@ -7,12 +7,12 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voltbus_gateway.domain.door.damper import Damper
+from voltbus_gateway.domain.door.damper import ThrottledCounter
 
 
-def damper(remembered: int = 10, forget_s: float = 3600.0) -> Damper[str, int]:
+def damper(remembered: int = 10, forget_s: float = 3600.0) -> ThrottledCounter[str, int]:
     """Once a minute."""
-    return Damper(every_s=60.0, forget_s=forget_s, remembered=remembered)
+    return ThrottledCounter(every_s=60.0, forget_s=forget_s, remembered=remembered)
 
 
 def test_the_first_of_a_kind_is_told_at_once() -> None:
@@ -31,8 +31,8 @@ def test_what_was_held_back_is_told_when_its_time_comes() -> None:
     for value in range(5):
         told.count("a", value, float(value))
     assert told.next_due == 60.0
-    assert list(told.due(59.9)) == []
-    assert list(told.due(60.0)) == [("a", 4, 5)]
+    assert list(told.take_due(59.9)) == []
+    assert list(told.take_due(60.0)) == [("a", 4, 5)]
     assert told.next_due is None
 
 
@@ -57,13 +57,13 @@ def test_nothing_is_told_oftener_and_nothing_is_lost(
     lines: list[tuple[str, int, float]] = []
     for kind, wait in steps:
         now += wait
-        lines += [(name, count, now) for name, _, count in told.due(now)]
+        lines += [(name, count, now) for name, _, count in told.take_due(now)]
         count = told.count(kind, 0, now)
         if count is not None:
             lines.append((kind, count, now))
         assert len(told._runs) <= remembered
         assert told._owing.keys() <= told._runs.keys()
-    lines += [(name, count, now + 60) for name, _, count in told.due(now + 60)]
+    lines += [(name, count, now + 60) for name, _, count in told.take_due(now + 60)]
     if remembered < 6:
         return
     for kind in {name for name, _ in steps}:

@@ -35,7 +35,7 @@ _REMEMBERED_BYTES = 16 * 1024 * 1024
 _MOST_ANSWER = FACT_BYTES - CORE_BYTES
 
 
-class OutgoingCalls:
+class CommandSender:
     """Sends commands through connections and reports their ends.
 
     A SendCall that comes again while its call is on its way does nothing; one that comes after the
@@ -68,7 +68,7 @@ class OutgoingCalls:
             return
         reported = self._reported.get(command.command_id)
         if reported is not None:
-            self._reports.tell(reported)
+            self._reports.report(reported)
             return
         if connection is None or connection.leaving:
             # config sends it again on the station's next connection.
@@ -78,25 +78,25 @@ class OutgoingCalls:
         state = None if connection.registering else connection.registration
         # While we do not know, config, which sent this, does.
         if state is not None and not registration.may_send(command.action, state):
-            self._report(command, connection.connection_id, _refused(command, state))
+            self._report(command, connection.connection_id, _refuse(command, state))
             return
         asked = registration.find_requested_action(command.action, command.payload)
         if asked is not None:
             connection.asked_for.add(asked)
         self._on_their_way[command.command_id] = command
         connection.call(
-            command, min(command.timeout_s, self._longest_timeout_s), self._left(command)
+            command, min(command.timeout_s, self._longest_timeout_s), self._remaining_s(command)
         )
 
     def report_result(self, connection: Connection, result: CommandResult) -> None:
         """A session says what became of a call."""
         command = self._on_their_way.pop(result.command_id, None)
         if command is not None:
-            self._unknown_properties.passed(connection, command.action, result.extras)
+            self._unknown_properties.report(connection, command.action, result.extras)
             self._repair_reports.report(connection, command.action, result.repairs)
             self._report(command, connection.connection_id, result)
 
-    def _left(self, command: SendCall) -> float:
+    def _remaining_s(self, command: SendCall) -> float:
         """Seconds in which the call may still be sent; less than 0 when it came too late."""
         until = command.not_after
         return inf if until is None else (until - self._now()).total_seconds()
@@ -132,7 +132,7 @@ class OutgoingCalls:
         COMMANDS.labels(result.outcome.value).inc()
         if result.outcome is not CallOutcome.NOT_CONNECTED:
             self._remember(command.command_id, record)
-        self._reports.tell(record)
+        self._reports.report(record)
 
     def _remember(self, command_id: str, record: Record) -> None:
         self._reported[command_id] = record
@@ -142,7 +142,7 @@ class OutgoingCalls:
             self._remembered -= size_of(oldest)
 
 
-def _refused(command: SendCall, state: str) -> CommandResult:
+def _refuse(command: SendCall, state: str) -> CommandResult:
     return CommandResult(
         command.command_id,
         CallOutcome.REJECTED,

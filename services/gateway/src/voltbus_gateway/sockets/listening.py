@@ -8,7 +8,7 @@ import socket as network
 BACKLOG = 4096
 
 
-async def bound_at(host: str, port: int, buffer_bytes: int) -> list[network.socket]:
+async def bind_sockets(host: str, port: int, buffer_bytes: int) -> list[network.socket]:
     """Sockets that listen at the addresses of the host, with buffers of so many bytes each way.
 
     Raises:

@@ -45,7 +45,7 @@ class StationSocket(PacedSocket):
         try:
             while lives:
                 await asyncio.sleep(settings.ping_interval_s)
-                lives = await self._lives(settings)
+                lives = await self._ping_once(settings)
         except ConnectionClosed:
             return
         # close() waits for room to write first, and a dead peer may leave none.
@@ -54,7 +54,7 @@ class StationSocket(PacedSocket):
                 await self.close(_INTERNAL_ERROR, "keepalive ping timeout")
         self.transport.abort()
 
-    async def answers(self, within_s: float) -> bool:
+    async def probe(self, within_s: float) -> bool:
         """Ask the peer for a sign of life; False when nothing comes within so many seconds.
 
         What came in the last second is one: however often this is asked, few pings go out.
@@ -67,7 +67,7 @@ class StationSocket(PacedSocket):
                 await (await self.ping())
         return self.received_at >= asked_at
 
-    async def _lives(self, settings: Settings) -> bool:
+    async def _ping_once(self, settings: Settings) -> bool:
         """Ping once; False when nothing within the time-out speaks for the peer."""
         self.held = not self.transport.is_reading()
         self.taken = False
