@@ -281,7 +281,7 @@ async def test_a_frame_over_the_limit_closes_with_1009(stage: Stage) -> None:
     """A19: the default limit is 512 KiB; others are not disturbed."""
     async with stage.station("CP-1") as station, stage.station("CP-2") as other:
         await station.socket.send('[2,"m1","DataTransfer",{"vendorId":"' + "x" * 524_288 + '"}]')
-        assert (await station.closed())[0] == 1009
+        assert (await station.wait_closed())[0] == 1009
         assert (await other.call("Heartbeat", {}))[0] == 3
 
 
@@ -289,7 +289,7 @@ async def test_text_that_is_no_utf8_closes_with_1007(stage: Stage) -> None:
     """A19, RFC 6455 §8.1: a text frame must be UTF-8."""
     async with stage.station("CP-1") as station:
         await station.socket.send(b"\xff\xfe", text=True)
-        assert (await station.closed())[0] == 1007
+        assert (await station.wait_closed())[0] == 1007
 
 
 async def test_a_binary_message_with_json_is_read_as_text(stage: Stage) -> None:
@@ -368,7 +368,7 @@ async def test_order_holds_whatever_the_timing(
     assert answered == [str(number) for number in range(count)]
 
 
-def asked(stage: Stage) -> list[Event]:
+def count_asked(stage: Stage) -> list[Event]:
     """Every Authorize that auth was asked."""
     events = stage.bus.events("auth.requests")
     return [event for event in events if event.type == registry.AUTHORIZE.name]
@@ -376,9 +376,9 @@ def asked(stage: Stage) -> list[Event]:
 
 async def release(stage: Stage, number: int) -> None:
     """Answer the so many-th Authorize, counted from 1, although auth is silent."""
-    await soon(lambda: len(asked(stage)) >= number)
+    await soon(lambda: len(count_asked(stage)) >= number)
     services = replace(stage.services, silent=set())
-    await stage.bus.publish(await services.handle(asked(stage)[number - 1]))
+    await stage.bus.publish(await services.handle(count_asked(stage)[number - 1]))
 
 
 async def test_a_station_that_never_reads_its_answers_stops_being_read(
@@ -393,7 +393,7 @@ async def test_a_station_that_never_reads_its_answers_stops_being_read(
             await station.send(2, f"a{number}", "Authorize", {"idTag": "ABC"})
         connection = next(iter(stage.gateway.connections.list_current()))
         await soon(lambda: not connection.wants_input)
-        assert len(asked(stage)) == 1
+        assert len(count_asked(stage)) == 1
         station.socket.transport.abort()  # a close frame would wait behind the calls
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 BOOT = {"chargePointVendor": "Acme", "chargePointModel": "One"}
 
 
-def asked(stage: Stage) -> int:
+def count_asked(stage: Stage) -> int:
     """How often config was asked for a registration."""
     return sum(
         event.type == registry.REGISTRATION.name for event in stage.bus.events("config.requests")
@@ -28,7 +28,7 @@ async def test_a_reconnection_without_boot_asks_config_once(stage: Stage) -> Non
     async with stage.station("CP-1") as station:
         for number in range(3):
             assert (await station.call("Heartbeat", {}, str(number)))[0] == 3
-    assert asked(stage) == 1
+    assert count_asked(stage) == 1
 
 
 async def test_a_station_that_boots_is_not_asked_for(stage: Stage) -> None:
@@ -36,7 +36,7 @@ async def test_a_station_that_boots_is_not_asked_for(stage: Stage) -> None:
     async with stage.station("CP-1") as station:
         assert (await station.call("BootNotification", BOOT))[0] == 3
         assert (await station.call("Heartbeat", {}))[0] == 3
-    assert asked(stage) == 0
+    assert count_asked(stage) == 0
 
 
 @pytest.mark.parametrize("status", ["Pending", "Rejected"])
@@ -84,7 +84,7 @@ async def test_what_a_pending_station_was_asked_for_stays_allowed(stage: Stage, 
                 station.socket.transport.abort()
                 await stage.event(registry.STATION_DISCONNECTED, "CP-1")
             newer = await stack.enter_async_context(stage.station("CP-1"))
-            await station.closed()
+            await station.wait_closed()
             station.socket = newer.socket
         assert (await station.call("StatusNotification", status))[0] == 3
 
@@ -94,7 +94,7 @@ async def test_acceptance_by_an_operator_opens_the_gate(stage: Stage) -> None:
     stage.services.registrations["CP-1"] = "Pending"
     async with stage.station("CP-1") as station:
         assert (await station.call("BootNotification", BOOT))[2]["status"] == "Pending"
-        await stage.tell(
+        await stage.send_to_inbox(
             gateway.RegistrationChanged(
                 gateway_id=GATEWAY_ID, station_id="CP-1", connection_id="any", status="Accepted"
             ),
@@ -114,7 +114,7 @@ async def test_while_config_is_silent_a_station_with_a_password_goes_on(
     async with stage.station("CP-1") as station:
         for number in range(3):
             assert (await station.call("Heartbeat", {}, str(number)))[0] == 3
-    assert asked(stage) == 1
+    assert count_asked(stage) == 1
 
 
 async def test_boot_without_an_answer_is_an_error(

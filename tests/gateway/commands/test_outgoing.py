@@ -39,7 +39,7 @@ async def test_a_command_goes_to_the_station_and_its_answer_to_config(stage: Sta
         kind, id_, action, payload = await station.receive()
         assert (kind, action, payload) == (2, "Reset", RESET)
         await station.send(3, id_, {"status": "Accepted"})
-        ended = await stage.ended()
+        ended = await stage.wait_for_command_end()
     assert ended.outcome is CallOutcome.ANSWERED
     assert ended.payload == {"status": "Accepted"}
     assert ended.connection_id == connection.connection_id
@@ -50,7 +50,7 @@ async def test_a_refusal_is_reported_with_its_code(stage: Stage) -> None:
     async with stage.station("CP-1") as station:
         await stage.command("CP-1", "Reset", RESET)
         await station.send(4, (await station.receive())[1], "MyOwnError", "no", {})
-        ended = await stage.ended()
+        ended = await stage.wait_for_command_end()
     assert (ended.outcome, ended.error_code) == (CallOutcome.REJECTED, "MyOwnError")
     assert (ended.rejected_by, ended.unsent) == (RejectedBy.STATION, False)
 
@@ -61,14 +61,14 @@ async def test_silence_of_the_station_is_a_timeout(stage: Stage) -> None:
         await stage.command("CP-1", "Reset", RESET, "c1", timeout_s=0.05)
         await stage.command("CP-1", "ClearCache", {}, "c2")
         assert (await station.receive())[2] == "Reset"
-        assert (await stage.ended("c1")).outcome is CallOutcome.TIMED_OUT
+        assert (await stage.wait_for_command_end("c1")).outcome is CallOutcome.TIMED_OUT
         assert (await station.receive())[2] == "ClearCache"
 
 
 async def test_a_station_that_is_not_here_is_reported(stage: Stage) -> None:
     """Config keeps the command for the station's next connection."""
     await stage.command("CP-1", "Reset", RESET)
-    assert (await stage.ended()).outcome is CallOutcome.NOT_CONNECTED
+    assert (await stage.wait_for_command_end()).outcome is CallOutcome.NOT_CONNECTED
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ async def test_an_invalid_command_is_not_sent(
     """The payload is checked against the schema before it leaves."""
     async with stage.station("CP-1") as station:
         await stage.command("CP-1", action, payload)
-        end = await stage.ended()
+        end = await stage.wait_for_command_end()
         assert (end.outcome, end.unsent) == (CallOutcome.INVALID, True)
         assert end.rejected_by is RejectedBy.GATEWAY
         assert (await station.call("Heartbeat", {}))[0] == 3
@@ -96,7 +96,7 @@ async def test_the_stations_calls_are_answered_while_a_command_waits(stage: Stag
             answer = await station.call("Authorize", {"idTag": "ABC"}, str(number))
             assert answer[:2] == [3, str(number)]
         await station.send(3, command[1], {"status": "Accepted"})
-        assert (await stage.ended()).outcome is CallOutcome.ANSWERED
+        assert (await stage.wait_for_command_end()).outcome is CallOutcome.ANSWERED
 
 
 async def test_one_command_at_a_time_in_order(stage: Stage) -> None:
@@ -108,7 +108,7 @@ async def test_one_command_at_a_time_in_order(stage: Stage) -> None:
             frame = await station.receive()
             assert len(ends(stage)) == number
             await station.send(3, frame[1], {"status": "Accepted"})
-            await stage.ended(f"c{number}")
+            await stage.wait_for_command_end(f"c{number}")
     assert [end.command_id for end in ends(stage)] == [f"c{number}" for number in range(5)]
 
 
@@ -119,7 +119,7 @@ async def test_a_command_that_comes_twice_is_sent_once(stage: Stage) -> None:
             await stage.command("CP-1", "Reset", RESET)
         frame = await station.receive()
         await station.send(3, frame[1], {"status": "Accepted"})
-        await stage.ended()
+        await stage.wait_for_command_end()
         await stage.command("CP-1", "Reset", RESET)
         await stage.command("CP-1", "ClearCache", {}, "c2")
         assert (await station.receive())[2] == "ClearCache"
@@ -135,8 +135,8 @@ async def test_commands_end_when_the_connection_does(stage: Stage) -> None:
         await stage.command("CP-1", "ClearCache", {}, "c2")
         await station.receive()
         station.socket.transport.abort()
-        assert (await stage.ended("c1")).outcome is CallOutcome.TIMED_OUT
-        assert (await stage.ended("c2")).outcome is CallOutcome.NOT_CONNECTED
+        assert (await stage.wait_for_command_end("c1")).outcome is CallOutcome.TIMED_OUT
+        assert (await stage.wait_for_command_end("c2")).outcome is CallOutcome.NOT_CONNECTED
 
 
 async def test_a_command_that_comes_too_late_is_not_sent(stage: Stage) -> None:
@@ -144,7 +144,7 @@ async def test_a_command_that_comes_too_late_is_not_sent(stage: Stage) -> None:
     async with stage.station("CP-1") as station:
         long_ago = datetime.now(UTC) - timedelta(hours=2)
         await stage.command("CP-1", "Reset", RESET, "old", not_after=long_ago, attempt=2)
-        ended = await stage.ended("old")
+        ended = await stage.wait_for_command_end("old")
         assert (ended.outcome, ended.late, ended.attempt) == (CallOutcome.NOT_CONNECTED, True, 2)
         soon_enough = datetime.now(UTC) + timedelta(hours=2)
         await stage.command("CP-1", "ClearCache", {}, "new", not_after=soon_enough)
@@ -156,7 +156,7 @@ async def test_a_command_that_was_late_is_sent_when_it_comes_again(stage: Stage)
     async with stage.station("CP-1") as station:
         long_ago = datetime.now(UTC) - timedelta(hours=2)
         await stage.command("CP-1", "Reset", RESET, not_after=long_ago, attempt=1)
-        await stage.ended()
+        await stage.wait_for_command_end()
         await stage.command("CP-1", "Reset", RESET, attempt=2)
         frame = await station.receive()
         await station.send(3, frame[1], {"status": "Accepted"})
@@ -181,7 +181,7 @@ async def test_a_command_to_a_closing_socket_was_not_sent(
         await soon(lambda: connection.leaving)
         if how != "taken over":  # the newer socket would take it
             await stage.command("CP-1", "ClearCache", {}, "next")
-            assert (await stage.ended("next")).outcome is CallOutcome.NOT_CONNECTED
+            assert (await stage.wait_for_command_end("next")).outcome is CallOutcome.NOT_CONNECTED
         assert not connection.closed
         station.socket.transport.abort()
         await asyncio.gather(*ending)
@@ -200,8 +200,8 @@ async def test_a_command_ends_as_soon_as_its_socket_closes(
         (connection,) = stage.gateway.connections.list_current()
         station.socket.transport.pause_reading()
         await _close(stage, connection, how)
-        assert (await stage.ended("out")).outcome is CallOutcome.TIMED_OUT
-        assert (await stage.ended("behind")).outcome is CallOutcome.NOT_CONNECTED
+        assert (await stage.wait_for_command_end("out")).outcome is CallOutcome.TIMED_OUT
+        assert (await stage.wait_for_command_end("behind")).outcome is CallOutcome.NOT_CONNECTED
         assert not connection.closed
         station.socket.transport.abort()
 
@@ -211,7 +211,7 @@ async def _close(stage: Stage, connection: Connection, how: str) -> None:
         told = gateway.CloseConnection(
             gateway_id=GATEWAY_ID, station_id="CP-1", connection_id=connection.connection_id
         )
-        await stage.tell(told, registry.CLOSE_CONNECTION)
+        await stage.send_to_inbox(told, registry.CLOSE_CONNECTION)
     elif how == "draining":
         await stage.stop()
     else:
@@ -226,7 +226,7 @@ async def test_a_pending_station_gets_no_remote_start(stage: Stage) -> None:
     async with stage.station("CP-1") as station:
         await station.call("BootNotification", boot)
         await stage.command("CP-1", "RemoteStartTransaction", {"idTag": "ABC"}, "c1")
-        refused = await stage.ended("c1")
+        refused = await stage.wait_for_command_end("c1")
         assert (refused.outcome, refused.error_code) == (CallOutcome.REJECTED, "SecurityError")
         await stage.command("CP-1", "GetConfiguration", {}, "c2")
         assert (await station.receive())[2] == "GetConfiguration"
@@ -248,7 +248,7 @@ async def test_config_can_close_a_connection(stage: Stage) -> None:
     async with stage.station("CP-1") as station:
         connected = await stage.event(registry.STATION_CONNECTED, "CP-1")
         for connection_id in ("another", connected.connection_id):
-            await stage.tell(
+            await stage.send_to_inbox(
                 gateway.CloseConnection(
                     gateway_id=GATEWAY_ID,
                     station_id="CP-1",
@@ -257,7 +257,7 @@ async def test_config_can_close_a_connection(stage: Stage) -> None:
                 ),
                 registry.CLOSE_CONNECTION,
             )
-        assert await station.closed() == (1008, "newer")
+        assert await station.wait_closed() == (1008, "newer")
 
 
 async def test_reports_survive_an_outage(start: Callable[..., Awaitable[Stage]]) -> None:
@@ -270,4 +270,4 @@ async def test_reports_survive_an_outage(start: Callable[..., Awaitable[Stage]])
         await station.send(3, frame[1], {"status": "Accepted"})
         assert (await station.call("Heartbeat", {}))[1] == "m1"
         stage.bus.broken = False
-        assert (await stage.ended()).outcome is CallOutcome.ANSWERED
+        assert (await stage.wait_for_command_end()).outcome is CallOutcome.ANSWERED

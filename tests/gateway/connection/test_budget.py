@@ -13,22 +13,22 @@ from voltbus_gateway.connection.flow import LARGE, Flow
 MIB = 1024 * 1024
 
 
-def budget(burst_s: float = 2.0) -> Budget:
+def make_budget(burst_s: float = 2.0) -> Budget:
     return Budget(messages_per_s=1000, bytes_per_s=MIB, loop_share=0.2, burst_s=burst_s)
 
 
 def test_a_station_as_they_are_never_waits() -> None:
     """A replay after a day offline: 500 messages a second of 1 KB, 100 microseconds each."""
-    one = budget()
-    waits = [one.spend(i / 500, messages=1, size=1000, busy_s=0.0001) for i in range(5000)]
+    budget = make_budget()
+    waits = [budget.spend(i / 500, messages=1, size=1000, busy_s=0.0001) for i in range(5000)]
     assert max(waits) <= 0
 
 
 def test_bytes_count_after_decompression() -> None:
     """990 frames a second that inflate to 520 KB each are read at two a second."""
-    one, now, frames = budget(), 0.0, 0
+    budget, now, frames = make_budget(), 0.0, 0
     while now < 60:
-        wait = one.spend(now, messages=1, size=520_000, busy_s=0.001)
+        wait = budget.spend(now, messages=1, size=520_000, busy_s=0.001)
         now += max(wait, 0.001)
         frames += 1
     assert frames <= 62 * MIB / 520_000 + 1
@@ -36,9 +36,9 @@ def test_bytes_count_after_decompression() -> None:
 
 def test_time_of_the_loop_counts_whatever_took_it() -> None:
     """A message that takes 50 ms may come four times a second."""
-    one, now, messages = budget(), 0.0, 0
+    budget, now, messages = make_budget(), 0.0, 0
     while now < 60:
-        wait = one.spend(now, messages=1, size=10, busy_s=0.05)
+        wait = budget.spend(now, messages=1, size=10, busy_s=0.05)
         now += max(wait, 0.05)
         messages += 1
     assert messages <= 0.2 * 62 / 0.05 + 1
@@ -54,11 +54,11 @@ def test_nobody_gets_more_than_the_rate_and_the_burst(
     steps: list[tuple[float, int, int, float]],
 ) -> None:
     """Whoever waits as told has cost no more than burst and rate, in any of the three."""
-    one, now = budget(), 0.0
+    budget, now = make_budget(), 0.0
     taken = [0.0, 0.0, 0.0]
     for gap, messages, size, busy_s in steps:
         now += gap
-        wait = one.spend(now, messages=messages, size=size, busy_s=busy_s)
+        wait = budget.spend(now, messages=messages, size=size, busy_s=busy_s)
         costs = (messages / 1000, size / MIB, busy_s / 0.2)
         for place, cost in enumerate(costs):
             assert taken[place] <= now + 2.0 + 1e-6

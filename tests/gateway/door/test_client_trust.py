@@ -43,7 +43,7 @@ class ClientTrustStage(TlsStage):
 
     async def trust(self, *authorities: Authority) -> None:
         """Write the file of trusted authorities anew, and have it read."""
-        replace(self.trusted, b"".join(one.file.read_bytes() for one in authorities))
+        replace(self.trusted, b"".join(authority.file.read_bytes() for authority in authorities))
         await self.stage.gateway.reload_tls()
 
     async def revoke(self, lists: bytes) -> None:
@@ -166,7 +166,7 @@ async def test_every_way_to_be_refused(begin: Begin, tmp_path: Path, which: str)
         with pytest.raises((*REFUSED_BY_TLS, InvalidStatus)):
             await trusting.connect(MUTUAL, context, headers={})
         told = trusting.stage.bus.events(registry.Topic.STATIONS_EVENTS)
-        assert registry.STATION_CONNECTED.name not in {one.type for one in told}
+        assert registry.STATION_CONNECTED.name not in {event.type for event in told}
         return
     assert await trusting.outcome(certificate) == expected
     if expected == "no handshake":
@@ -181,14 +181,14 @@ async def test_an_authority_that_is_removed(begin: Begin, tmp_path: Path) -> Non
     before = Station(await trusting.enter(mine))
     assert await trusting.outcome(others) == "no handshake"
     await trusting.trust(other)
-    code, reason = await before.closed()
+    code, reason = await before.wait_closed()
     assert (code, reason) == (1008, "The certificate is not trusted any more")
     assert await trusting.outcome(mine) == "no handshake"
     stays = Station(await trusting.enter(others))
     await trusting.trust(other, trusting.authority)
     assert await trusting.outcome(mine) == "in"
     # One station, one connection: the last log-in took over from this one.
-    assert (await stays.closed())[1] == "The station has a newer connection"
+    assert (await stays.wait_closed())[1] == "The station has a newer connection"
 
 
 async def test_open_connections_may_be_left(begin: Begin, tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ async def test_a_revoked_certificate(begin: Begin) -> None:
     lost, kept = trusting.authority.station("CP-1"), trusting.authority.station("CP-1")
     before = Station(await trusting.enter(lost))
     await trusting.revoke(trusting.authority.revoking(lost[0]))
-    assert (await before.closed())[0] == 1008
+    assert (await before.wait_closed())[0] == 1008
     assert await trusting.outcome(lost) == "403"
     assert await trusting.outcome(kept) == "in"
     await trusting.revoke(trusting.authority.revoking(lost[0], ends_in_days=-1))

@@ -250,7 +250,7 @@ async def test_the_switch_upgrades_without_a_subprotocol_and_closes(start: Any) 
     """A3: P4's own wish, by a switch: 101 without the header, then an immediate close."""
     stage: Stage = await start(upgrade_without_subprotocol=True)
     async with stage.station("CP-1", offers=()) as station:
-        assert (await station.closed())[0] == 1002
+        assert (await station.wait_closed())[0] == 1002
         assert station.socket.subprotocol is None
 
 
@@ -454,8 +454,8 @@ async def test_more_than_the_rate_waits_in_line_or_gets_503(
     results = await asyncio.gather(*(stage.socket(name) for name in names), return_exceptions=True)
     refused = [result for result in results if isinstance(result, InvalidStatus)]
     assert len(refused) == 6 - let_in
-    assert all(one.response.status_code == 503 for one in refused)
-    assert all("Retry-After" in one.response.headers for one in refused)
+    assert all(refusal.response.status_code == 503 for refusal in refused)
+    assert all("Retry-After" in refusal.response.headers for refusal in refused)
     for result in results:
         if not isinstance(result, BaseException):
             await result.close()

@@ -178,7 +178,7 @@ async def test_another_serial_number_at_boot_closes(tls_stage: TlsStage) -> None
     station = Station(await tls_stage.connect(MUTUAL, tls_stage.context(certificate), headers={}))
     answer = await station.call("BootNotification", BOOT | {"chargePointSerialNumber": "SN-8"})
     assert answer[2] == "SecurityError"
-    assert (await station.closed())[0] == 1008
+    assert (await station.wait_closed())[0] == 1008
 
 
 @pytest.mark.parametrize(

@@ -18,24 +18,24 @@ if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
 
 
-async def takeover(stage: Stage, holder: ClientConnection) -> ClientConnection:
+async def take_over(stage: Stage, holder: ClientConnection) -> ClientConnection:
     """A second station takes the place, and the first one hears it."""
     newer = await stage.socket("CP-1")
-    await Station(holder).closed()
+    await Station(holder).wait_closed()
     return newer
 
 
-async def contested(stage: Stage) -> ClientConnection:
+async def provoke_contest(stage: Stage) -> ClientConnection:
     """The holder after so many takeovers that the identity is contested."""
     stage.services.logins["CP-1"] = known_station()
     socket = await stage.socket("CP-1")
     for _ in range(TAKEOVERS):
-        socket = await takeover(stage, socket)
+        socket = await take_over(stage, socket)
     await stage.event(registry.DUPLICATE_IDENTITY, "CP-1")
     return socket
 
 
-async def refused(stage: Stage) -> int:
+async def list_refused(stage: Stage) -> int:
     """The status of a refused newcomer."""
     with pytest.raises(InvalidStatus) as caught:
         await stage.socket("CP-1")
@@ -44,7 +44,7 @@ async def refused(stage: Stage) -> int:
 
 async def test_after_some_takeovers_the_holder_stays(stage: Stage) -> None:
     """The newcomer hears 409 and when to come again; the holder is served as before."""
-    holder = await contested(stage)
+    holder = await provoke_contest(stage)
     with pytest.raises(InvalidStatus) as caught:
         await stage.socket("CP-1")
     assert caught.value.response.status_code == 409
@@ -56,8 +56,8 @@ async def test_after_some_takeovers_the_holder_stays(stage: Stage) -> None:
 async def test_the_operator_is_told_with_both_addresses(stage: Stage) -> None:
     """A warning and an event that name the station; the refusal is told too."""
     with capture_logs() as logs:
-        holder = await contested(stage)
-        assert await refused(stage) == 409
+        holder = await provoke_contest(stage)
+        assert await list_refused(stage) == 409
     event = await stage.event(registry.DUPLICATE_IDENTITY, "CP-1")
     assert (event.address, event.other_address) == ("127.0.0.1", "127.0.0.1")
     assert (event.count, event.pause_s) == (TAKEOVERS, 10.0)
@@ -79,7 +79,7 @@ async def test_in_40_seconds_hardly_anybody_is_closed(stage: Stage) -> None:
     while second < 40:
         second += 1.0
         try:
-            holder = await takeover(stage, holder)
+            holder = await take_over(stage, holder)
         except InvalidStatus:
             continue
         closings += 1
@@ -91,7 +91,7 @@ async def test_in_40_seconds_hardly_anybody_is_closed(stage: Stage) -> None:
 
 async def test_a_real_reconnection_comes_in_at_once_though_it_is_contested(stage: Stage) -> None:
     """The holder's TCP connection is dead: nobody keeps a place for it."""
-    holder = await contested(stage)
+    holder = await provoke_contest(stage)
     stage.gateway.listeners._connections._contests._probe_s = 0.05
     holder.transport.pause_reading()
     await asyncio.sleep(0)
@@ -125,7 +125,7 @@ async def test_a_station_whose_old_connection_hangs_is_never_contested(stage: St
 
 async def test_when_the_holder_leaves_the_other_comes_in(stage: Stage) -> None:
     """A contest is about a place that somebody holds."""
-    holder = await contested(stage)
+    holder = await provoke_contest(stage)
     await holder.close()
     await soon(lambda: stage.gateway.connections.count() == 0)
     async with stage.station("CP-1") as station:
@@ -139,7 +139,7 @@ async def test_two_stations_at_two_gateways_are_damped_too(stage: Stage) -> None
         socket = await stage.socket("CP-1")
         connected = await stage.event(registry.STATION_CONNECTED, "CP-1", number)
         assert connected.address == "127.0.0.1"
-        await stage.tell(
+        await stage.send_to_inbox(
             gateway.CloseConnection(
                 gateway_id=GATEWAY_ID,
                 station_id="CP-1",
@@ -148,7 +148,7 @@ async def test_two_stations_at_two_gateways_are_damped_too(stage: Stage) -> None
             ),
             registry.CLOSE_CONNECTION,
         )
-        assert (await Station(socket).closed())[0] == 1008
+        assert (await Station(socket).wait_closed())[0] == 1008
     event = await stage.event(registry.DUPLICATE_IDENTITY, "CP-1")
     assert (event.address, event.other_address) == ("127.0.0.1", "192.0.2.7")
-    assert await refused(stage) == 409
+    assert await list_refused(stage) == 409

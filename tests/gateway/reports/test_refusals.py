@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from voltbus_backbone.contract.stations import StationRefused
 
 
-async def refused(stage: Stage, station_id: str = "CP-1", **options: Any) -> int:
+async def wait_for_refused(stage: Stage, station_id: str = "CP-1", **options: Any) -> int:
     """The status of a refused log-in."""
     with pytest.raises(InvalidStatus) as caught:
         await stage.socket(station_id, **options)
@@ -33,7 +33,7 @@ def lines(logs: list[MutableMapping[str, Any]]) -> list[MutableMapping[str, Any]
     return [line for line in logs if line["event"] == "station.refused"]
 
 
-def told(stage: Stage) -> list[StationRefused]:
+def list_published(stage: Stage) -> list[StationRefused]:
     """Every event of a refusal."""
     return [
         event.message
@@ -47,13 +47,15 @@ async def test_the_log_names_who_was_refused_where_and_why(stage: Stage) -> None
     stage.services.logins["CP-1"] = known_station()
     url = f"ws://127.0.0.1:{stage.gateway.listeners.port()}"
     with capture_logs() as logs:
-        assert await refused(stage, "CP-9") == 404
-        assert await refused(stage, url=f"{url}/elsewhere/CP%0A1?key=secret-in-query") == 404
-        assert await refused(stage, offers=("soap",)) == 400
-        assert await refused(stage, headers={}) == 401
+        assert await wait_for_refused(stage, "CP-9") == 404
+        assert (
+            await wait_for_refused(stage, url=f"{url}/elsewhere/CP%0A1?key=secret-in-query") == 404
+        )
+        assert await wait_for_refused(stage, offers=("soap",)) == 400
+        assert await wait_for_refused(stage, headers={}) == 401
         for _ in range(5):
-            assert await refused(stage, headers=basic("CP-1", "wrong-password-01")) == 401
-        assert await refused(stage) == 429
+            assert await wait_for_refused(stage, headers=basic("CP-1", "wrong-password-01")) == 401
+        assert await wait_for_refused(stage) == 429
     said = [(line["station"], line["path"], line["reason"], line["status"]) for line in lines(logs)]
     assert said == [
         ("CP-9", "/ocpp/CP-9", "unknown_station", 404),
@@ -89,28 +91,28 @@ async def test_a_stranger_fills_neither_the_log_nor_a_topic(stage: Stage) -> Non
     stage.gateway.refusals._clock = lambda: 0.0
     with capture_logs() as logs:
         for number in range(100):
-            assert await refused(stage, f"X-{number}") == 404
+            assert await wait_for_refused(stage, f"X-{number}") == 404
     assert 60 <= len(lines(logs)) <= 61
     assert stage.gateway.refusals._left_out == 100 - len(lines(logs))
-    assert told(stage) == []
+    assert list_published(stage) == []
     stage.services.logins["CP-1"] = known_station()
-    await refused(stage, headers=basic("CP-1", "wrong"))
+    await wait_for_refused(stage, headers=basic("CP-1", "wrong"))
     await stage.event(registry.STATION_REFUSED, "CP-1")
-    assert [one.station_id for one in told(stage)] == ["CP-1"]
+    assert [event.station_id for event in list_published(stage)] == ["CP-1"]
 
 
 async def test_an_unregistered_identity_without_credentials_is_no_event(stage: Stage) -> None:
     """The door refuses it before it asks; only a registered station has a page to show it on."""
-    assert await refused(stage, "CP-9", headers={}) == 401
+    assert await wait_for_refused(stage, "CP-9", headers={}) == 401
     stage.services.logins["CP-1"] = known_station()
-    assert await refused(stage, "CP-1", headers={}) == 401
+    assert await wait_for_refused(stage, "CP-1", headers={}) == 401
     event = await stage.event(registry.STATION_REFUSED, "CP-1")
     assert (event.kind, event.reason, event.address) == (
         "login",
         "credentials_missing",
         "127.0.0.1",
     )
-    assert [one.station_id for one in told(stage)] == ["CP-1"]
+    assert [event.station_id for event in list_published(stage)] == ["CP-1"]
 
 
 @pytest.mark.parametrize(
@@ -163,10 +165,10 @@ async def test_the_same_refusal_is_told_once_a_minute_with_its_count(
         for _ in range(20):
             await station.call("StatusNotification", {})
         await station.call("ClearCache", {})
-        await soon(lambda: len(told(stage)) == 2)
+        await soon(lambda: len(list_published(stage)) == 2)
         seconds = 60.0
         refusals._publish_due()
-    assert [(one.reason, one.count) for one in told(stage)] == [
+    assert [(event.reason, event.count) for event in list_published(stage)] == [
         ("OccurenceConstraintViolation", 1),
         ("NotSupported", 1),
         ("OccurenceConstraintViolation", 20),
@@ -182,16 +184,16 @@ async def test_our_own_silence_is_no_refusal_of_the_station(
         stage.services.silent.add(registry.AUTHORIZE.name)
         assert (await station.call("Authorize", {"idTag": "A"}))[2] == "InternalError"
         stage.services.silent.add(registry.STATION_LOGIN.name)
-        assert await refused(stage, "CP-1") == 503
-    assert told(stage) == []
+        assert await wait_for_refused(stage, "CP-1") == 503
+    assert list_published(stage) == []
 
 
 async def test_the_gateway_lists_the_last_refused_logins(stage: Stage) -> None:
     """Where an operator finds the identity that a new station really uses; newest first."""
-    await refused(stage, "Schloß\u202e")
-    await refused(stage, "CP-9")
+    await wait_for_refused(stage, "Schloß\u202e")
+    await wait_for_refused(stage, "CP-9")
     body = (await get(stage, what="refusals")).json()
-    assert [one["station_id"] for one in body["data"]] == ["CP-9", ""]
+    assert [entry["station_id"] for entry in body["data"]] == ["CP-9", ""]
     assert body["data"][1]["path"] == "/ocpp/Schlo%C3%9F%E2%80%AE"
     assert "\u202e" not in json.dumps(body, ensure_ascii=False)
     assert (await get(stage, what="refusals", scopes="tokens:read")).status_code == 403

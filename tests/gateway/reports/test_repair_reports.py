@@ -25,7 +25,7 @@ FAULT = {"connectorId": 1, "errorCode": "NoError", "status": "Faulted", "info": 
 CARD = "04A2B3C4D5E6F70123456"
 
 
-def repaired(stage: Stage) -> list[Any]:
+def list_repaired(stage: Stage) -> list[Any]:
     """The events about repairs so far."""
     return [
         event.message
@@ -58,7 +58,7 @@ async def test_a_stop_with_an_odd_field_is_confirmed_and_told(
     assert message.message.meter_wh == 26008
     assert message.message.repairs == notes
     assert (told.action, told.repairs) == ("StopTransaction", notes)
-    assert len(repaired(stage)) == 1
+    assert len(list_repaired(stage)) == 1
     lines = [line for line in logs if line["event"] == "message.repaired"]
     assert [(line["station"], line["repairs"]) for line in lines] == [("CP-1", list(notes))]
     assert CARD not in str(logs)
@@ -85,7 +85,7 @@ async def test_strictness_is_a_setting(start: Callable[..., Awaitable[Stage]]) -
     async with stage.station("CP-1") as station:
         answer = await station.call("StopTransaction", STOP, "s")
         assert answer[:3] == [4, "s", "TypeConstraintViolation"]
-    assert repaired(stage) == []
+    assert list_repaired(stage) == []
 
 
 async def test_a_number_that_the_schema_allows_and_nobody_can_keep(
@@ -116,7 +116,7 @@ async def test_an_answer_against_its_schema_is_kept(
         await stage.command("CP-1", "RemoteStartTransaction", {"idTag": "A"})
         frame = await station.receive()
         await station.send(3, frame[1], {"status": "Accepted", "transactionId": 5})
-        ended = await stage.ended()
+        ended = await stage.wait_for_command_end()
         told = await stage.event(registry.STATION_REPAIRED, "CP-1")
     assert ended.outcome is CallOutcome.ANSWERED
     assert ended.payload == {"status": "Accepted", "transactionId": 5}
@@ -133,7 +133,7 @@ async def test_an_answer_that_breaks_off_ends_its_command_at_once(
         await stage.command("CP-1", "ClearCache", {})
         frame = await station.receive()
         await station.socket.send(f'[3,"{frame[1]}",{{"status":')
-        ended = await stage.ended()
+        ended = await stage.wait_for_command_end()
     assert ended.outcome is CallOutcome.TIMED_OUT
     assert (
         ended.error_description == "The station's answer could not be read: The message is no JSON"

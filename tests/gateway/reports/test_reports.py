@@ -113,7 +113,7 @@ async def test_an_answer_that_grows_too_large_ends_its_command_with_what_fits(
         await stage.command("CP-1", "DataTransfer", {"vendorId": "v"})
         number = (await station.receive())[1]
         await station.socket.send(f'[3,"{number}",{{"status":"Accepted","data":{numbers}}}]')
-        ended = await stage.ended()
+        ended = await stage.wait_for_command_end()
     payload: dict[str, Any] = ended.payload or {}
     assert payload["status"] == "Accepted"
     assert 10_000 < len(payload["data"]) < 90_000

@@ -19,7 +19,7 @@ VALUE = "04A1B2C3D4E5F6"
 EXTRA = {"idTag": "ABC", "acmeTrace": VALUE}
 
 
-def passed() -> float:
+def count_passed() -> float:
     """How many unknown properties were let pass so far."""
     return float(DROPPED.labels("unknown_property_passed")._value.get())
 
@@ -29,7 +29,7 @@ async def test_what_passes_is_counted_each_time_and_told_once(
     start: Callable[..., Awaitable[Stage]], direction: str
 ) -> None:
     """The line names station, action and place, and never the value (issue: refuse, or log)."""
-    before = passed()
+    before = count_passed()
     stage = await start(unknown_properties=Extras.PASS)
     with capture_logs() as logs:
         for name in ("CP-1", "CP-2"):
@@ -41,7 +41,7 @@ async def test_what_passes_is_counted_each_time_and_told_once(
                     frame = await station.receive()
                     answer = {"status": "Accepted", "acmeTrace": VALUE}
                     await station.send(3, frame[1], answer)
-                    await stage.ended(name)
+                    await stage.wait_for_command_end(name)
     lines = [line for line in logs if line["event"] == "message.unknown_properties"]
     assert [(line["station"], line["action"], line["places"]) for line in lines] == [
         (
@@ -51,4 +51,4 @@ async def test_what_passes_is_counted_each_time_and_told_once(
         )
     ]
     assert VALUE not in str(logs)
-    assert passed() == before + 2
+    assert count_passed() == before + 2

@@ -71,7 +71,7 @@ async def test_a_second_socket_of_a_station_takes_over(stage: Stage) -> None:
     async with stage.station("CP-1") as older:
         first = await stage.event(registry.STATION_CONNECTED, "CP-1")
         async with stage.station("CP-1") as newer:
-            assert (await older.closed())[0] == 1008
+            assert (await older.wait_closed())[0] == 1008
             second = await stage.event(registry.STATION_CONNECTED, "CP-1", 2)
             left = await stage.event(registry.STATION_DISCONNECTED, "CP-1")
             assert left.connection_id == first.connection_id != second.connection_id
@@ -79,7 +79,7 @@ async def test_a_second_socket_of_a_station_takes_over(stage: Stage) -> None:
             frame = await newer.receive()
             assert frame[2] == "ClearCache"
             await newer.send(3, frame[1], {"status": "Accepted"})
-            assert (await stage.ended()).outcome is CallOutcome.ANSWERED
+            assert (await stage.wait_for_command_end()).outcome is CallOutcome.ANSWERED
     await stage.event(registry.STATION_DISCONNECTED, "CP-1", 2)
     kinds = [kind for kind, _ in log_of(stage, "CP-1")]
     assert kinds == ["connected", "connected", "disconnected", "disconnected"]
@@ -155,7 +155,7 @@ async def test_a_connection_that_kafka_does_not_know_of_is_closed(
     """Nobody could send it a command: it is told to come again (1012)."""
     stage = await start(Forgetful(), grace_s=0.5)
     async with stage.station("CP-1") as station:
-        assert (await station.closed())[0] == 1012
+        assert (await station.wait_closed())[0] == 1012
 
 
 @pytest.mark.parametrize("ping_interval_s", [0, 0.01])

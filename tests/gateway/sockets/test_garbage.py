@@ -88,7 +88,7 @@ async def test_any_messages_of_bytes_end_orderly(
                 await station.socket.send(message, text=text)
             assert await alive(station)
         except ConnectionClosed:
-            assert (await station.closed())[0] == 1007
+            assert (await station.wait_closed())[0] == 1007
 
 
 @SETTLED

@@ -31,7 +31,7 @@ async def test_who_floods_with_pings_is_closed_and_nobody_else(
     stage = await start(control_frames_burst=50)
     async with stage.station("CP-1") as bad, stage.station("CP-2") as good:
         bad.socket.transport.write(Frame(Opcode.PING, b"").serialize(mask=True) * 5000)
-        assert (await bad.closed())[0] == 1008
+        assert (await bad.wait_closed())[0] == 1008
         assert (await good.call("Heartbeat", {}))[0] == 3
     assert (await stage.event(registry.STATION_DISCONNECTED, "CP-1")).code == 1008
 
@@ -87,7 +87,7 @@ async def test_a_large_answer_waits_for_none_of_the_stations_calls(
         await stage.command("CP-1", "DataTransfer", {"vendorId": "Acme"})
         _, id_, _, _ = await station.receive()
         await station.send(3, id_, {"status": "Accepted", "data": "x" * 100_000})
-        assert (await stage.ended()).outcome is CallOutcome.ANSWERED
+        assert (await stage.wait_for_command_end()).outcome is CallOutcome.ANSWERED
 
 
 BOOT = {"chargePointVendor": "Acme", "chargePointModel": "One"}

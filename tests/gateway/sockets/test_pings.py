@@ -47,7 +47,7 @@ class Sipping(ClientConnection):
             self.transport.pause_reading()
 
 
-async def pinged_again(socket: ClientConnection, times: int) -> None:
+async def wait_for_second_ping(socket: ClientConnection, times: int) -> None:
     """Wait for so many more pings; each but the first tells that the one before was borne."""
     assert isinstance(socket, Pinged)
     enough = socket.pings + times
@@ -78,14 +78,14 @@ async def test_a_station_that_we_do_not_read_is_not_taken_for_dead(
         ping_interval_s=0.1, ping_timeout_s=1.0, answer_deadline_s=DEADLINE_S, outage_s=DEADLINE_S
     )
     async with unread(stage) as station:
-        await pinged_again(station.socket, 3)
+        await wait_for_second_ping(station.socket, 3)
         assert not gateways_end(stage).transport.is_reading()
         stage.bus.stalled = False
         answers = [await station.receive() for _ in range(MORE_THAN_IS_READ_AHEAD)]
         assert [answer[:2] for answer in answers] == [
             [3, f"a{number}"] for number in range(MORE_THAN_IS_READ_AHEAD)
         ]
-        await pinged_again(station.socket, 2)
+        await wait_for_second_ping(station.socket, 2)
         assert (await station.call("Heartbeat", {}))[0] == 3
 
 
@@ -101,7 +101,7 @@ async def test_a_station_that_died_while_we_did_not_read_is_found_when_we_do(
         outage_s=DEADLINE_S,
     )
     async with unread(stage) as station:
-        await pinged_again(station.socket, 2)
+        await wait_for_second_ping(station.socket, 2)
         station.socket.transport.pause_reading()
         stage.bus.stalled = False
         left = await stage.event(registry.STATION_DISCONNECTED, "CP-1")
@@ -204,7 +204,7 @@ async def test_a_station_that_answers_no_ping_lives_while_its_heartbeats_come(
     stage = await start(ping_interval_s=0.02, ping_timeout_s=0.02, close_timeout_s=0.1)
     async with stage.station("CP-1", create_connection=Mute) as station:
         assert (await station.call("Heartbeat", {}))[0] == 3
-        await pinged_again(station.socket, 5)
+        await wait_for_second_ping(station.socket, 5)
         assert (await station.call("Heartbeat", {}))[0] == 3
 
 

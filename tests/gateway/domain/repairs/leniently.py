@@ -11,7 +11,7 @@ from voltbus_gateway.domain.repairs.reading import Facts
 from voltbus_gateway.domain.repairs.repair import to_sentences
 from voltbus_gateway.domain.session.session import Dispatch, Session, Write
 from voltbus_gateway.domain.translation.route import Context
-from voltbus_gateway.domain.translation.routes import route_of
+from voltbus_gateway.domain.translation.routes import find_route
 from voltbus_gateway.domain.translation.translation import translate
 from voltbus_gateway.domain.wire.times import parse_time
 
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 NOW = parse_time("2026-03-01T12:00:00Z")
 
 
-def refusal(protocol: Protocol, action: str, payload: dict[str, Any], **session: Any) -> str | None:
+def refuse_call(
+    protocol: Protocol, action: str, payload: dict[str, Any], **session: Any
+) -> str | None:
     """The code of the CALLERROR that this call gets; None when it is taken."""
     (effect,) = Session(protocol, **session).receive(_text(action, payload), 0.0)
     if isinstance(effect, Dispatch):
@@ -31,11 +33,11 @@ def refusal(protocol: Protocol, action: str, payload: dict[str, Any], **session:
     return code
 
 
-def told(protocol: Protocol, action: str, payload: dict[str, Any]) -> Any:
+def translate_call(protocol: Protocol, action: str, payload: dict[str, Any]) -> Any:
     """The contract's message of this call, which must not be refused."""
     (effect,) = Session(protocol).receive(_text(action, payload), 0.0)
     assert isinstance(effect, Dispatch), effect
-    route = route_of(protocol, action)
+    route = find_route(protocol, action)
     assert route.to_contract is not None
     assert route.row is not None
     context = Context("CS-1", "c-1", protocol, NOW, "g-1", repairs=to_sentences(effect.repairs))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.domain.repairs.leniently import NOW, refusal, told
+from gateway.domain.repairs.leniently import NOW, refuse_call, translate_call
 from voltbus_backbone.contract.values import Protocol
 from voltbus_gateway.domain.repairs.reading import Facts
 from voltbus_gateway.domain.wire.times import parse_time
@@ -41,7 +41,7 @@ CARD = "04A2B3C4D5E6F70123456"  # 21 characters
 PAN = "5413330089010483"
 
 
-def sampled(**sample: Any) -> list[dict[str, Any]]:
+def make_sampled(**sample: Any) -> list[dict[str, Any]]:
     """Transaction data with one sample."""
     return [{"timestamp": AT, "sampledValue": [{"value": "26008", **sample}]}]
 
@@ -65,11 +65,11 @@ class TestStops:
             ({"transactionData": None}, "transactionData: null, left out"),
             ({"transactionData": {}}, "transactionData: a single object, read as a list"),
             (
-                {"transactionData": sampled(unit="Hertz", measurand="Frequency")},
+                {"transactionData": make_sampled(unit="Hertz", measurand="Frequency")},
                 "transactionData.sampledValue.unit: a word that this version does not have, kept",
             ),
             (
-                {"transactionData": sampled(value=1500)},
+                {"transactionData": make_sampled(value=1500)},
                 "transactionData.sampledValue.value: a number, read as text",
             ),
             ({"vendorTrace": PAN}, "payload: unknown property vendorTrace left out"),
@@ -79,7 +79,7 @@ class TestStops:
     )
     def test_one_odd_field_loses_no_stop(self, odd: dict[str, Any], note: str) -> None:
         """The transaction ends with its energy at its time; the note names place and repair."""
-        message = told(V16, "StopTransaction", STOP | odd)
+        message = translate_call(V16, "StopTransaction", STOP | odd)
         assert (message.transaction_id, message.meter_wh) == ("42", 26008)
         assert message.at == parse_time(AT)
         assert note in message.repairs
@@ -88,26 +88,26 @@ class TestStops:
 
     def test_a_reason_in_free_text_is_other(self) -> None:
         """It is not Local, as no reason would be (1.6 §6.49): the version's word is Other."""
-        message = told(V16, "StopTransaction", STOP | {"reason": "the driver left"})
+        message = translate_call(V16, "StopTransaction", STOP | {"reason": "the driver left"})
         assert message.stopped_reason == "Other"
-        message = told(V16, "StopTransaction", STOP | {"reason": None})
+        message = translate_call(V16, "StopTransaction", STOP | {"reason": None})
         assert message.stopped_reason == "Local"
 
     def test_a_tag_is_never_cut(self) -> None:
         """What is cut to 20 characters is somebody else's tag; one without end is none."""
-        assert told(V16, "StopTransaction", STOP | {"idTag": CARD}).id_token.value == CARD
-        assert told(V16, "StopTransaction", STOP | {"idTag": "A" * 256}).id_token is None
+        assert translate_call(V16, "StopTransaction", STOP | {"idTag": CARD}).id_token.value == CARD
+        assert translate_call(V16, "StopTransaction", STOP | {"idTag": "A" * 256}).id_token is None
 
     @pytest.mark.parametrize("meter", [None, "much", [], 1e300])
     def test_a_stop_without_a_register_is_a_stop(self, meter: Any) -> None:
         """It says when the session ended: better than a session that never does."""
-        message = told(V16, "StopTransaction", STOP | {"meterStop": meter})
+        message = translate_call(V16, "StopTransaction", STOP | {"meterStop": meter})
         assert (message.transaction_id, message.meter_wh) == ("42", None)
 
     @pytest.mark.parametrize("time", [None, "yesterday", "", 1772362800])
     def test_an_unreadable_time_is_the_time_of_arrival(self, time: Any) -> None:
         """With a note beside it, for whoever bills."""
-        message = told(V16, "StopTransaction", STOP | {"timestamp": time})
+        message = translate_call(V16, "StopTransaction", STOP | {"timestamp": time})
         assert message.at == NOW
         (note,) = message.repairs
         assert note.startswith("timestamp: ")
@@ -117,8 +117,10 @@ class TestStops:
         """Nobody could say which session ended; the station hears which field it is."""
         odd: Any
         for odd in (None, "", "abc", 4.5, [], True):
-            assert refusal(V16, "StopTransaction", STOP | {"transactionId": odd}) is not None
-        assert refusal(V16, "StopTransaction", {"meterStop": 1}) == "OccurenceConstraintViolation"
+            assert refuse_call(V16, "StopTransaction", STOP | {"transactionId": odd}) is not None
+        assert (
+            refuse_call(V16, "StopTransaction", {"meterStop": 1}) == "OccurenceConstraintViolation"
+        )
 
     @pytest.mark.parametrize("protocol", [V201, V21])
     @pytest.mark.parametrize(
@@ -143,7 +145,7 @@ class TestStops:
     )
     def test_one_odd_field_loses_no_end(self, protocol: Protocol, odd: dict[str, Any]) -> None:
         """2.x: an event that ends a transaction is recorded as such, with its place in the row."""
-        message = told(protocol, "TransactionEvent", ENDED | odd)
+        message = translate_call(protocol, "TransactionEvent", ENDED | odd)
         assert (message.transaction_id, message.phase, message.seq_no) == ("tx-1", "ended", 3)
         assert message.at == parse_time(AT)
         assert message.repairs
@@ -151,14 +153,14 @@ class TestStops:
     def test_an_ended_without_a_trigger_reason(self) -> None:
         """The property is missing altogether: nothing is made up for it."""
         sent = {name: value for name, value in ENDED.items() if name != "triggerReason"}
-        message = told(V201, "TransactionEvent", sent)
+        message = translate_call(V201, "TransactionEvent", sent)
         assert message.trigger is None
         assert message.repairs == ("triggerReason: missing",)
 
     def test_a_vendors_stopped_reason(self) -> None:
         """Other is 2.x's word for it."""
         info = {"transactionId": "tx-1", "stoppedReason": "VendorReason"}
-        message = told(V201, "TransactionEvent", ENDED | {"transactionInfo": info})
+        message = translate_call(V201, "TransactionEvent", ENDED | {"transactionInfo": info})
         assert message.stopped_reason == "Other"
 
 
@@ -178,24 +180,26 @@ class TestStarts:
     )
     def test_one_odd_field_loses_no_start(self, odd: dict[str, Any]) -> None:
         """Connector, tag and register are as the station meant them."""
-        message = told(V16, "StartTransaction", START | odd)
+        message = translate_call(V16, "StartTransaction", START | odd)
         assert (message.connector_id, message.id_token.value, message.meter_wh) == (1, "TAG", 7)
 
     def test_a_long_tag_starts_as_what_it_is(self) -> None:
         """1.6 allows 20 characters: auth decides on the whole tag, which it may not know."""
-        assert told(V16, "StartTransaction", START | {"idTag": CARD}).id_token.value == CARD
+        assert (
+            translate_call(V16, "StartTransaction", START | {"idTag": CARD}).id_token.value == CARD
+        )
 
     @pytest.mark.parametrize("odd", [{"idTag": None}, {"idTag": "A" * 256}, {"connectorId": 1.5}])
     def test_a_start_for_nobody_or_nowhere_is_refused(self, odd: dict[str, Any]) -> None:
         """1.6 §4.8: a start is of a tag at a connector."""
-        assert refusal(V16, "StartTransaction", START | odd) is not None
+        assert refuse_call(V16, "StartTransaction", START | odd) is not None
 
     def test_a_kind_of_token_that_the_version_does_not_have(self) -> None:
         """It is kept, so that auth finds the token unknown; a missing kind is as in 1.6."""
         event = ENDED | {"eventType": "Started", "idToken": {"idToken": "AA", "type": "RFID"}}
-        assert told(V201, "TransactionEvent", event).id_token.type == "RFID"
+        assert translate_call(V201, "TransactionEvent", event).id_token.type == "RFID"
         event["idToken"] = {"idToken": "AA"}
-        assert told(V201, "TransactionEvent", event).id_token.type == ""
+        assert translate_call(V201, "TransactionEvent", event).id_token.type == ""
 
 
 class TestSamples:
@@ -206,14 +210,14 @@ class TestSamples:
     )
     def test_what_decides_its_meaning_goes_with_it(self, odd: dict[str, Any]) -> None:
         """Left out alone, "MWh" would be Wh, and one phase the whole outlet."""
-        data = sampled(**odd) + sampled(value="1")
-        message = told(V16, "StopTransaction", STOP | {"transactionData": data})
+        data = make_sampled(**odd) + make_sampled(value="1")
+        message = translate_call(V16, "StopTransaction", STOP | {"transactionData": data})
         assert [sample.value for sample in message.samples] == [1]
 
     def test_a_word_of_the_vendors_own_is_kept(self) -> None:
         """Whoever reads it knows that it is no energy in Wh."""
-        data = sampled(unit="MWh")
-        (sample,) = told(V16, "StopTransaction", STOP | {"transactionData": data}).samples
+        data = make_sampled(unit="MWh")
+        (sample,) = translate_call(V16, "StopTransaction", STOP | {"transactionData": data}).samples
         assert (sample.value, sample.unit) == (26008, "MWh")
 
     def test_a_multiplier_that_is_none(self) -> None:
@@ -223,7 +227,7 @@ class TestSamples:
             {"value": "6.5", "unitOfMeasure": {"unit": "Wh", "multiplier": "3"}},
         ]
         values = [{"timestamp": AT, "sampledValue": samples}]
-        (sample,) = told(V201, "MeterValues", {"evseId": 1, "meterValue": values}).samples
+        (sample,) = translate_call(V201, "MeterValues", {"evseId": 1, "meterValue": values}).samples
         assert (sample.value, sample.multiplier) == (6.5, 3)
 
     def test_a_signature_is_never_cut(self) -> None:
@@ -231,13 +235,13 @@ class TestSamples:
         signed = {"signedMeterData": "A" * 9000, "encodingMethod": "OCMF"}
         samples = [{"value": 5, "signedMeterValue": signed}]
         values = [{"timestamp": AT, "sampledValue": samples}]
-        (sample,) = told(V201, "MeterValues", {"evseId": 1, "meterValue": values}).samples
+        (sample,) = translate_call(V201, "MeterValues", {"evseId": 1, "meterValue": values}).samples
         assert len(sample.signed.data) == 9000
 
     def test_meter_values_of_which_nothing_can_be_read(self) -> None:
         """They are confirmed, or the station would send them for ever."""
         for values in ([], None, [{"timestamp": AT}], "none"):
-            message = told(V16, "MeterValues", {"connectorId": 1, "meterValue": values})
+            message = translate_call(V16, "MeterValues", {"connectorId": 1, "meterValue": values})
             assert message.samples == ()
             assert message.repairs
 
@@ -253,7 +257,7 @@ class TestBoots:
             "iccid": None,
             "firmwareVersion": 3.2,
         }
-        message = told(V16, "BootNotification", BOOT | odd)
+        message = translate_call(V16, "BootNotification", BOOT | odd)
         assert (message.model, message.serial_number) == ("M" * 23, "S" * 26)
         assert (message.iccid, message.firmware_version) == (None, "3.2")
         assert len(message.repairs) == 4
@@ -274,21 +278,21 @@ class TestBoots:
         self, protocol: Protocol, odd: dict[str, Any]
     ) -> None:
         """2.x: whatever is odd, config decides on the boot."""
-        message = told(protocol, "BootNotification", BOOT_2 | odd)
+        message = translate_call(protocol, "BootNotification", BOOT_2 | odd)
         assert message.vendor == "Acme"
         assert message.repairs
 
     def test_a_station_that_does_not_name_its_maker(self) -> None:
         """Empty, as unknown: who it is it said when it logged in."""
-        message = told(V16, "BootNotification", {"chargePointModel": "One"})
+        message = translate_call(V16, "BootNotification", {"chargePointModel": "One"})
         assert (message.vendor, message.model) == ("", "One")
-        assert told(V201, "BootNotification", {"reason": "PowerUp"}).vendor == ""
+        assert translate_call(V201, "BootNotification", {"reason": "PowerUp"}).vendor == ""
 
     @pytest.mark.parametrize("protocol", list(Protocol))
     def test_a_boot_that_says_nothing_is_none(self, protocol: Protocol) -> None:
         """2.x Part 4 §4.2.3: its author hears which property is missing."""
         for payload in ({}, {"chargePointVendor": None, "reason": None}):
-            code = refusal(protocol, "BootNotification", payload)
+            code = refuse_call(protocol, "BootNotification", payload)
             assert code is not None
             assert code.endswith("ConstraintViolation") or payload
 
@@ -313,15 +317,18 @@ class TestStatuses:
     )
     def test_one_odd_field_hides_no_fault(self, odd: dict[str, Any]) -> None:
         """The connector is seen as Faulted."""
-        message = told(V16, "StatusNotification", STATUS | odd)
+        message = translate_call(V16, "StatusNotification", STATUS | odd)
         assert (message.connector_id, message.status) == (1, "Faulted")
         assert message.repairs
 
     def test_an_error_code_of_the_vendors_own(self) -> None:
         """OtherError is 1.6's word for it; a fault is never told as NoError."""
-        message = told(V16, "StatusNotification", STATUS | {"errorCode": "VendorFault"})
+        message = translate_call(V16, "StatusNotification", STATUS | {"errorCode": "VendorFault"})
         assert message.error_code == "OtherError"
-        assert told(V16, "StatusNotification", STATUS | {"errorCode": None}).error_code is None
+        assert (
+            translate_call(V16, "StatusNotification", STATUS | {"errorCode": None}).error_code
+            is None
+        )
 
     @pytest.mark.parametrize(
         ("said", "seen"),
@@ -336,28 +343,30 @@ class TestStatuses:
     )
     def test_a_status_that_the_version_does_not_have(self, said: Any, seen: str) -> None:
         """A name is shown as the station says it; whatever else is Unknown, and not repeated."""
-        message = told(V16, "StatusNotification", STATUS | {"status": said})
+        message = translate_call(V16, "StatusNotification", STATUS | {"status": said})
         assert message.status == seen
         assert PAN not in str(message)
         for protocol in (V201, V21):
             body = STATUS_2 | {"connectorStatus": said}
-            assert told(protocol, "StatusNotification", body).status == seen
+            assert translate_call(protocol, "StatusNotification", body).status == seen
 
     def test_security_events_are_always_confirmed(self) -> None:
         """A04.FR.03: with a time of its own or without."""
         for protocol in Protocol:
             event = {"type": "Reset", "timestamp": "soon", "techInfo": "t" * 300}
-            message = told(protocol, "SecurityEventNotification", event)
+            message = translate_call(protocol, "SecurityEventNotification", event)
             assert (message.type, message.at) == ("Reset", NOW)
 
     def test_progress_is_told_also_in_other_words(self) -> None:
         """Firmware and logs: a status of the vendor's own is a status."""
         for protocol in Protocol:
             for action in ("FirmwareStatusNotification", "LogStatusNotification"):
-                message = told(protocol, action, {"status": "AlmostDone"})
+                message = translate_call(protocol, action, {"status": "AlmostDone"})
                 assert message.status == "AlmostDone"
                 assert message.repairs
-        message = told(V201, "LogStatusNotification", {"status": "Uploaded", "requestId": "7"})
+        message = translate_call(
+            V201, "LogStatusNotification", {"status": "Uploaded", "requestId": "7"}
+        )
         assert (message.status, message.request_id) == ("Uploaded", 7)
 
 
@@ -366,27 +375,27 @@ class TestWhatStaysStrict:
 
     def test_questions_are_refused(self) -> None:
         """An Authorize is no fact: its tag decides who charges (rules B)."""
-        assert refusal(V16, "Authorize", {"idTag": CARD}) == "PropertyConstraintViolation"
-        assert refusal(V16, "Heartbeat", {"x": 1}) == "FormationViolation"
-        assert refusal(V201, "SignCertificate", {"csr": 1}) == "TypeConstraintViolation"
+        assert refuse_call(V16, "Authorize", {"idTag": CARD}) == "PropertyConstraintViolation"
+        assert refuse_call(V16, "Heartbeat", {"x": 1}) == "FormationViolation"
+        assert refuse_call(V201, "SignCertificate", {"csr": 1}) == "TypeConstraintViolation"
 
     def test_where_the_operator_asks_for_it(self) -> None:
         """``VOLTBUS_STATION_FACTS=strict``: the schema decides, as in every version's text."""
         sent = STOP | {"reason": "local"}
-        assert refusal(V16, "StopTransaction", sent) is None
-        code = refusal(V16, "StopTransaction", sent, facts=Facts.STRICT)
+        assert refuse_call(V16, "StopTransaction", sent) is None
+        code = refuse_call(V16, "StopTransaction", sent, facts=Facts.STRICT)
         assert code == "PropertyConstraintViolation"
 
     def test_a_sound_message_has_no_notes(self) -> None:
         """The table is looked at only where the schema refuses."""
-        assert told(V16, "StopTransaction", STOP).repairs == ()
-        assert told(V21, "TransactionEvent", ENDED).repairs == ()
+        assert translate_call(V16, "StopTransaction", STOP).repairs == ()
+        assert translate_call(V21, "TransactionEvent", ENDED).repairs == ()
 
 
 def test_a_message_with_thousands_of_odd_fields() -> None:
     """Each place is noted once, and no message has notes without end."""
     samples = [{"value": number, f"extra{number}": 1} for number in range(5000)]
     odd = {"transactionData": [{"timestamp": AT, "sampledValue": samples}]}
-    message = told(V16, "StopTransaction", STOP | odd | {f"x{n}": 1 for n in range(100)})
+    message = translate_call(V16, "StopTransaction", STOP | odd | {f"x{n}": 1 for n in range(100)})
     assert len(message.samples) == 5000
     assert len(message.repairs) <= 20

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.domain.repairs.leniently import NOW, told
+from gateway.domain.repairs.leniently import NOW, translate_call
 from gateway.domain.translation.test_nothing_left_out import Full, schema_of
 from gateway.domain.translation.test_translation_holds import MESSAGES, places
 from relaxed import relaxed_validator
@@ -25,7 +25,7 @@ from voltbus_gateway.domain.repairs.table import find_fact_rules, list_facts
 from voltbus_gateway.domain.session.commands import to_stations
 from voltbus_gateway.domain.session.session import CommandResult, Session
 from voltbus_gateway.domain.wire.errors import CallFailed, ErrorCode
-from voltbus_gateway.domain.wire.limits import storable
+from voltbus_gateway.domain.wire.limits import check_storable
 from voltbus_gateway.domain.wire.schemas import Kind, check_request, load_schema
 
 if TYPE_CHECKING:
@@ -92,7 +92,9 @@ CORE: dict[Protocol, dict[str, _Places]] = {
     V21: _ANY_2,
 }
 FACTS = [
-    pytest.param(one, action, id=f"{one.value} {action}") for one in CORE for action in CORE[one]
+    pytest.param(protocol, action, id=f"{protocol.value} {action}")
+    for protocol in CORE
+    for action in CORE[protocol]
 ]
 
 values: st.SearchStrategy[Any] = st.recursive(
@@ -147,12 +149,14 @@ def damage(draw: Draw, payload: Payload, spared: frozenset[str]) -> Payload:
 @cache
 def sound(protocol: Protocol, action: str) -> list[Payload]:
     """Golden messages of an action, and one with every property of its schema."""
-    golden = [payload for one, name, payload in MESSAGES if (one, name) == (protocol, action)]
+    golden = [
+        payload for version, name, payload in MESSAGES if (version, name) == (protocol, action)
+    ]
     return [*golden, Full(schema_of(protocol, action)).payload]
 
 
 @st.composite
-def damaged(draw: st.DrawFn, protocol: Protocol, action: str) -> tuple[Payload, Payload]:
+def damage_payload(draw: st.DrawFn, protocol: Protocol, action: str) -> tuple[Payload, Payload]:
     """A sound message, and the same with its side fields damaged."""
     payload = draw(st.sampled_from(sound(protocol, action)))
     return payload, damage(draw, payload, frozenset(CORE[protocol][action]))
@@ -172,8 +176,11 @@ def test_no_side_field_costs_a_core_fact(
     protocol: Protocol, action: str, data: st.DataObject
 ) -> None:
     """1.6 §4.10 and its like: what the message is about is told as if nothing else were in it."""
-    payload, odd = data.draw(damaged(protocol, action))
-    whole, message = told(protocol, action, payload), told(protocol, action, odd)
+    payload, odd = data.draw(damage_payload(protocol, action))
+    whole, message = (
+        translate_call(protocol, action, payload),
+        translate_call(protocol, action, odd),
+    )
     for place, name in CORE[protocol][action].items():
         if name is not None and (name != "at" or place in payload):
             assert getattr(message, name) == getattr(whole, name), place
@@ -235,7 +242,7 @@ def test_no_note_repeats_a_value(protocol: Protocol, action: str, data: st.DataO
         assert secret not in notes
 
 
-CALLS = [pytest.param(one, id=one.value) for one in Protocol]
+CALLS = [pytest.param(protocol, id=protocol.value) for protocol in Protocol]
 
 
 @pytest.mark.parametrize("protocol", CALLS)
@@ -250,7 +257,7 @@ def test_every_answer_is_the_stations_word(protocol: Protocol, data: st.DataObje
     odd = damage(data.draw, full, frozenset({"status"}))
     unfit = CallFailed(ErrorCode.FORMAT_VIOLATION, "payload: unfit")
     reading = read_answer(protocol, action, odd, unfit)
-    storable(reading.payload)
+    check_storable(reading.payload)
     assert reading.payload.get("status") == full.get("status")
     assert read_answer(protocol, action, reading.payload, unfit).payload == reading.payload
 
@@ -275,5 +282,5 @@ def test_a_call_ends_with_its_answer_whatever_that_is(
 
 def test_arrival_is_the_tests_own_time() -> None:
     """What stands in for a missing time is the context's, never a clock's."""
-    message = told(V16, "StopTransaction", {"transactionId": 1, "meterStop": 1})
+    message = translate_call(V16, "StopTransaction", {"transactionId": 1, "meterStop": 1})
     assert message.at == NOW

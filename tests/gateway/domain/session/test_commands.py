@@ -14,7 +14,7 @@ from voltbus_gateway.domain.repairs.reading import Facts
 from voltbus_gateway.domain.session.commands import check_call, from_stations, to_stations
 from voltbus_gateway.domain.session.session import CommandResult, Session, Write
 from voltbus_gateway.domain.wire.errors import CallFailed, ErrorCode
-from voltbus_gateway.domain.wire.limits import storable
+from voltbus_gateway.domain.wire.limits import check_storable
 from voltbus_gateway.domain.wire.schemas import actions
 
 V16, V201, V21 = Protocol.OCPP16, Protocol.OCPP201, Protocol.OCPP21
@@ -87,7 +87,7 @@ def test_an_answer_that_nobody_behind_us_could_keep(
     assert isinstance(end, CommandResult)
     found = {name: value for name, value in (end.payload or {}).items() if name != "customData"}
     assert (end.outcome, found) == (CallOutcome.ANSWERED, kept)
-    storable(end.payload or {})
+    check_storable(end.payload or {})
     assert end.repairs
     assert session.idle
 
@@ -112,4 +112,4 @@ def test_where_strictness_is_asked_for_such_an_answer_is_none(
     assert (end.outcome, end.error_code, end.payload) == (CallOutcome.TIMED_OUT, None, None)
     assert (end.error_description or "").startswith("The station's answer could not be read: ")
     assert session.idle
-    assert storable({"customData": {"vendorId": "v", "a": deep(50)}})
+    assert check_storable({"customData": {"vendorId": "v", "a": deep(50)}})

@@ -32,7 +32,7 @@ def heartbeat(id_: str) -> bytes:
     return b'[2,"%s","Heartbeat",{}]' % id_.encode()
 
 
-def dispatched(effects: Effects) -> Call:
+def dispatched_call(effects: Effects) -> Call:
     """The one call that these effects dispatch."""
     (call,) = (effect.call for effect in effects if isinstance(effect, Dispatch))
     assert isinstance(call, Call)
@@ -49,7 +49,7 @@ def written(effects: Effects) -> list[Any]:
     return [orjson.loads(effect.text) for effect in effects if isinstance(effect, Write)]
 
 
-def ended(effects: Effects) -> list[CommandResult]:
+def results(effects: Effects) -> list[CommandResult]:
     """The commands that these effects end."""
     return [effect for effect in effects if isinstance(effect, CommandResult)]
 
@@ -60,7 +60,7 @@ class TestCallsOfTheStation:
     def test_a_call_is_dispatched_and_answered(self) -> None:
         """The plain way."""
         session = make_session()
-        call = dispatched(session.receive(heartbeat("1"), 0.0))
+        call = dispatched_call(session.receive(heartbeat("1"), 0.0))
         assert call == Call("1", "Heartbeat", {})
         assert not session.idle
         assert written(session.answer(call, TIME, 0.1)) == [[3, "1", TIME]]
@@ -69,7 +69,7 @@ class TestCallsOfTheStation:
     def test_a_call_may_fail(self) -> None:
         """The CALLERROR is in the version's spelling."""
         session = make_session()
-        call = dispatched(session.receive(heartbeat("1"), 0.0))
+        call = dispatched_call(session.receive(heartbeat("1"), 0.0))
         failure = CallFailed(ErrorCode.FORMAT_VIOLATION, "why")
         assert written(session.fail(call, failure, 0.1)) == [
             [4, "1", "FormationViolation", "why", {}]
@@ -78,21 +78,21 @@ class TestCallsOfTheStation:
     def test_pipelined_calls_are_answered_in_order(self) -> None:
         """Design 9: several calls without waiting; each is dispatched after the one before."""
         session = make_session()
-        call = dispatched(session.receive(heartbeat("1"), 0.0))
+        call = dispatched_call(session.receive(heartbeat("1"), 0.0))
         assert session.receive(heartbeat("2"), 0.0) == ()
         assert session.receive(heartbeat("3"), 0.0) == ()
         for id_ in ("1", "2"):
             assert call.id == id_
             effects = session.answer(call, TIME, 0.1)
             assert written(effects) == [[3, id_, TIME]]
-            call = dispatched(effects)
+            call = dispatched_call(effects)
         assert call.id == "3"
         assert len(session.answer(call, TIME, 0.1)) == 1
 
     def test_an_error_waits_for_its_turn(self) -> None:
         """An invalid call behind a sound one is refused after that one's answer."""
         session = make_session()
-        call = dispatched(session.receive(heartbeat("1"), 0.0))
+        call = dispatched_call(session.receive(heartbeat("1"), 0.0))
         assert session.receive('[2,"2","Dance",{}]', 0.0) == ()
         assert session.receive('[2,"3","Authorize",{}]', 0.0) == ()
         session.receive(heartbeat("4"), 0.0)
@@ -102,13 +102,13 @@ class TestCallsOfTheStation:
             [4, "2", "NotImplemented"],
             [4, "3", "OccurenceConstraintViolation"],
         ]
-        assert dispatched(effects).id == "4"
+        assert dispatched_call(effects).id == "4"
 
     @pytest.mark.parametrize("broken", ['[2,"2"]', '[2,"2","Heartbeat",[]]', '[2,"2",5,{}]'])
     def test_what_is_no_call_is_refused_in_its_turn(self, broken: str) -> None:
         """A13: its id is readable, so its CALLERROR doesn't overtake the answer before it."""
         session = make_session(V201)
-        call = dispatched(session.receive(heartbeat("1"), 0.0))
+        call = dispatched_call(session.receive(heartbeat("1"), 0.0))
         assert session.receive(broken, 0.0) == ()
         assert [frame[1] for frame in written(session.answer(call, TIME, 0.1))] == ["1", "2"]
 
@@ -130,16 +130,16 @@ class TestCallsOfTheStation:
     def test_the_same_message_id_twice_is_answered_twice(self) -> None:
         """A14: stations reuse ids; a message id alone never makes a duplicate."""
         session = make_session()
-        call = dispatched(session.receive(heartbeat("1"), 0.0))
+        call = dispatched_call(session.receive(heartbeat("1"), 0.0))
         session.receive(heartbeat("1"), 0.0)
         effects = session.answer(call, TIME, 0.1)
         assert written(effects) == [[3, "1", TIME]]
-        assert written(session.answer(dispatched(effects), TIME, 0.1)) == [[3, "1", TIME]]
+        assert written(session.answer(dispatched_call(effects), TIME, 0.1)) == [[3, "1", TIME]]
 
     def test_who_sends_too_far_ahead_is_not_read(self) -> None:
         """Bounded memory: the shell stops reading until a call was answered."""
         session = make_session(queue_limit=2)
-        call = dispatched(session.receive(heartbeat("1"), 0.0))
+        call = dispatched_call(session.receive(heartbeat("1"), 0.0))
         session.receive(heartbeat("2"), 0.0)
         assert not waits(session)
         session.receive(heartbeat("3"), 0.0)
@@ -150,13 +150,13 @@ class TestCallsOfTheStation:
     def test_a_call_that_nobody_answers_gets_an_error_and_the_next_its_turn(self) -> None:
         """Before the station's own timeout; the late answer is dropped and counted."""
         session = make_session(answer_within=20.0)
-        call = dispatched(session.receive(heartbeat("1"), 100.0))
+        call = dispatched_call(session.receive(heartbeat("1"), 100.0))
         session.receive(heartbeat("2"), 101.0)
         assert session.deadline == 120.0
         assert session.tick(119.9) == ()
         effects = session.tick(120.0)
         assert written(effects)[0][:3] == [4, "1", "InternalError"]
-        assert dispatched(effects).id == "2"
+        assert dispatched_call(effects).id == "2"
         assert session.deadline == 140.0
         assert session.answer(call, TIME, 121.0) == ()
         assert session.fail(call, REFUSED, 121.0) == ()
@@ -166,7 +166,7 @@ class TestCallsOfTheStation:
     def test_our_own_invalid_answer_is_our_error(self, payload: dict[str, Any]) -> None:
         """Validation both ways: the station hears InternalError and none of our internals."""
         session = make_session()
-        call = dispatched(session.receive(heartbeat("1"), 0.0))
+        call = dispatched_call(session.receive(heartbeat("1"), 0.0))
         assert written(session.answer(call, payload, 0.1)) == [
             [4, "1", "InternalError", "The answer could not be made", {}]
         ]
@@ -194,7 +194,7 @@ class TestOurCalls:
         assert session.call("b", "ClearCache", {}, 1.0, 5.0) == ()
         assert session.deadline == 30.0
         effects = session.receive('[3,"m0",{"status":"Accepted"}]', 20.0)
-        assert [end.command_id for end in ended(effects)] == ["a"]
+        assert [end.command_id for end in results(effects)] == ["a"]
         assert written(effects) == [[2, "m1", "ClearCache", {}]]
         assert session.deadline == 25.0
 
@@ -202,10 +202,10 @@ class TestOurCalls:
         """A13: the station's call is dispatched and answered while ours waits, and crosswise."""
         session = make_session()
         session.call("k", "ClearCache", {}, 0.0, 30.0)
-        call = dispatched(session.receive(heartbeat("1"), 1.0))
+        call = dispatched_call(session.receive(heartbeat("1"), 1.0))
         assert written(session.answer(call, TIME, 1.0)) == [[3, "1", TIME]]
-        call = dispatched(session.receive(heartbeat("2"), 2.0))
-        assert len(ended(session.receive('[3,"m0",{"status":"Accepted"}]', 3.0))) == 1
+        call = dispatched_call(session.receive(heartbeat("2"), 2.0))
+        assert len(results(session.receive('[3,"m0",{"status":"Accepted"}]', 3.0))) == 1
         assert written(session.answer(call, TIME, 4.0)) == [[3, "2", TIME]]
 
     @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ class TestOurCalls:
         session.call("a", "ClearCache", {}, 0.0, 30.0)
         session.call("b", "ClearCache", {}, 0.0, 30.0)
         effects = session.tick(30.0)
-        assert ended(effects) == [CommandResult("a", CallOutcome.TIMED_OUT)]
+        assert results(effects) == [CommandResult("a", CallOutcome.TIMED_OUT)]
         assert written(effects) == [[2, "m1", "ClearCache", {}]]
         assert session.receive('[3,"m0",{"status":"Accepted"}]', 31.0) == ()
         assert session.counts["late_answer"] == 1
@@ -281,7 +281,7 @@ class TestOurCalls:
         session.call("a", "ClearCache", {}, 0.0, 30.0)
         session.call("b", "ClearCache", {}, 0.0, 30.0)
         effects = session.receive(frame, 1.0)
-        (end,) = ended(effects)
+        (end,) = results(effects)
         assert (end.command_id, end.outcome, end.payload) == ("a", CallOutcome.TIMED_OUT, None)
         assert end.error_code is None
         assert (end.error_description or "").startswith("The station's answer could not be read: ")
@@ -304,7 +304,7 @@ class TestOurCalls:
         """Our schema is not the station's word: it is kept, and what was wrong is told."""
         session = make_session(V16)
         session.call("k", "RemoteStartTransaction", {"idTag": "A"}, 0.0, 30.0)
-        (end,) = ended(session.receive(f'[3,"m0",{answer}]', 1.0))
+        (end,) = results(session.receive(f'[3,"m0",{answer}]', 1.0))
         assert (end.outcome, end.payload) == (CallOutcome.ANSWERED, kept)
         assert end.error_code is None
         assert end.repairs
@@ -322,7 +322,7 @@ class TestOurCalls:
             None,
             {"key": "e", "readonly": True, "value": "1"},
         ]
-        (end,) = ended(session.receive(orjson.dumps([3, "m0", {"configurationKey": keys}]), 1.0))
+        (end,) = results(session.receive(orjson.dumps([3, "m0", {"configurationKey": keys}]), 1.0))
         assert end.outcome is CallOutcome.ANSWERED
         assert (end.payload or {})["configurationKey"] == [
             {"key": "a", "readonly": False, "value": "x" * 551},
@@ -339,7 +339,7 @@ class TestOurCalls:
         payload = {"vendorId": "acme"}
         session.call("c", "DataTransfer", payload, 0.0, 5.0)
         answer = f'[3,"m0",{{"status":"Accepted","data":{value}}}]'
-        (end,) = ended(session.receive(answer, 1.0))
+        (end,) = results(session.receive(answer, 1.0))
         assert (end.outcome, end.payload) == (CallOutcome.ANSWERED, {"status": "Accepted"})
         assert session.idle
 
@@ -349,7 +349,7 @@ class TestOurCalls:
         session.call("k", "ClearCache", {}, 0.0, 30.0)
         effects = session.receive('[3,"m0",null]', 1.0)
         assert written(effects)[0][:3] == [5, "m0", "FormatViolation"]
-        assert len(ended(effects)) == 1
+        assert len(results(effects)) == 1
 
     @pytest.mark.parametrize(
         ("action", "payload"),
@@ -379,11 +379,11 @@ class TestOurCalls:
         session.call("b", "ClearCache", {}, 0.0, 30.0, not_after=8.0)
         session.call("c", "ClearCache", {}, 0.0, 30.0)
         effects = session.receive('[3,"m0",{"status":"Accepted"}]', 9.0)
-        assert [(end.command_id, end.outcome) for end in ended(effects)] == [
+        assert [(end.command_id, end.outcome) for end in results(effects)] == [
             ("a", CallOutcome.ANSWERED),
             ("b", CallOutcome.NOT_CONNECTED),
         ]
-        assert [end.late for end in ended(effects)] == [False, True]
+        assert [end.late for end in results(effects)] == [False, True]
         assert [effect.command_id for effect in effects if isinstance(effect, Write)] == ["c"]
 
     def test_too_many_calls(self) -> None:
@@ -404,7 +404,7 @@ class TestTheEnd:
         session = make_session()
         session.call("a", "ClearCache", {}, 0.0, 30.0)
         session.call("b", "ClearCache", {}, 0.0, 30.0)
-        assert [(end.command_id, end.outcome) for end in ended(session.close())] == [
+        assert [(end.command_id, end.outcome) for end in results(session.close())] == [
             ("a", CallOutcome.TIMED_OUT),
             ("b", CallOutcome.NOT_CONNECTED),
         ]
@@ -419,7 +419,7 @@ class TestTheEnd:
         assert isinstance(write, Write)
         assert write.command_id == "a"
         session.call("b", "ClearCache", {}, 0.0, 5.0)
-        ends = ended(session.mark_unsent("a"))
+        ends = results(session.mark_unsent("a"))
         assert [(end.command_id, end.outcome) for end in ends] == [
             ("a", CallOutcome.NOT_CONNECTED),
             ("b", CallOutcome.NOT_CONNECTED),
@@ -428,7 +428,7 @@ class TestTheEnd:
     def test_nothing_happens_afterwards(self) -> None:
         """Neither texts nor answers nor time; a new command ends at once."""
         session = make_session()
-        call = dispatched(session.receive(heartbeat("1"), 0.0))
+        call = dispatched_call(session.receive(heartbeat("1"), 0.0))
         session.receive(heartbeat("2"), 0.0)
         session.close()
         assert session.receive(heartbeat("3"), 1.0) == ()
@@ -449,7 +449,7 @@ class TestBrokenTexts:
             [4, "-1", "RpcFrameworkError", "The message is no JSON", {}]
         ]
         assert session.counts["malformed"] == 1
-        assert dispatched(session.receive(heartbeat("1"), 0.0)).id == "1"
+        assert dispatched_call(session.receive(heartbeat("1"), 0.0)).id == "1"
 
     def test_an_unknown_message_type_is_ignored_where_it_must_be(self) -> None:
         """A16."""
@@ -466,7 +466,7 @@ class TestSend:
     def test_a_send_overlaps_a_call(self) -> None:
         """It waits for nothing and is nobody's turn."""
         session = make_session(V21)
-        dispatched(session.receive(heartbeat("1"), 0.0))
+        dispatched_call(session.receive(heartbeat("1"), 0.0))
         text = orjson.dumps([6, "s", "NotifyPeriodicEventStream", STREAM])
         (effect,) = session.receive(text, 0.0)
         assert isinstance(effect, Dispatch)

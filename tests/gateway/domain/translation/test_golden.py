@@ -17,8 +17,8 @@ import pytest
 from voltbus_backbone.contract.registry import FAULT, TYPES
 from voltbus_backbone.contract.values import Protocol
 from voltbus_gateway.domain.session.commands import from_stations
-from voltbus_gateway.domain.translation.route import Context, Mode, fact_id
-from voltbus_gateway.domain.translation.routes import ROUTES, route_of
+from voltbus_gateway.domain.translation.route import Context, Mode, make_fact_id
+from voltbus_gateway.domain.translation.routes import ROUTES, find_route
 from voltbus_gateway.domain.wire.frames import Call
 from voltbus_gateway.domain.wire.schemas import check_request, check_response
 
@@ -56,7 +56,7 @@ def test_every_action_from_a_station_has_a_route_and_a_golden_message(protocol: 
 def test_a_call_becomes_what_the_contract_says(protocol: Protocol, action: str, case: Case) -> None:
     """The message on Kafka is the golden one, and whoever reads it gets the same back."""
     check_request(protocol, action, case["call"])
-    route = route_of(protocol, action)
+    route = find_route(protocol, action)
     if "told" not in case:
         assert route.row is None
         return
@@ -73,7 +73,7 @@ def test_an_answer_becomes_what_the_station_gets(
     protocol: Protocol, action: str, case: Case
 ) -> None:
     """The CALLRESULT is the golden one and keeps to the version's schema."""
-    route = route_of(protocol, action)
+    route = find_route(protocol, action)
     if route.one_way:
         assert "response" not in case
         return
@@ -90,7 +90,7 @@ def test_an_answer_becomes_what_the_station_gets(
 @pytest.mark.parametrize(("protocol", "action", "case"), cases())
 def test_no_token_reaches_an_event(protocol: Protocol, action: str, case: Case) -> None:
     """Only request topics carry identifiers: no golden token or secret is in a public event."""
-    route = route_of(protocol, action)
+    route = find_route(protocol, action)
     if route.row is None or route.row.topic != "stations.events":
         return
     wire = orjson.dumps(case["told"])
@@ -130,7 +130,7 @@ def test_facts_that_differ_by_version_only_are_the_same_event(action: str) -> No
     payload = payloads[action]
     told = []
     for protocol in Protocol:
-        route = route_of(protocol, action)
+        route = find_route(protocol, action)
         assert route.to_contract is not None
         message = msgspec.structs.asdict(route.to_contract(payload, context(protocol)))
         assert message.pop("protocol") is protocol
@@ -143,14 +143,14 @@ def test_a_resend_with_a_new_message_id_is_the_same_fact(
     protocol: Protocol, action: str, case: Case
 ) -> None:
     """A14: what has a moment of its own gets the same id whenever and however it comes again."""
-    route = route_of(protocol, action)
+    route = find_route(protocol, action)
     if route.to_contract is None:
         return
     now = context(protocol)
     later = Context("CS-1", "c-2", protocol, NOW.replace(hour=18), "g-2")
     first = route.to_contract(case["call"], now)
     again = route.to_contract(case["call"], later)
-    same = fact_id(now, Call("1", action, case["call"]), route, first) == fact_id(
+    same = make_fact_id(now, Call("1", action, case["call"]), route, first) == make_fact_id(
         later, Call("77", action, case["call"]), route, again
     )
     assert same == (first == again)

@@ -17,7 +17,7 @@ import pytest
 from voltbus_backbone.contract.values import Protocol
 from voltbus_gateway.domain.session.commands import from_stations
 from voltbus_gateway.domain.translation.route import Context
-from voltbus_gateway.domain.translation.routes import route_of
+from voltbus_gateway.domain.translation.routes import find_route
 from voltbus_gateway.domain.wire.schemas import check_request
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def test_what_a_station_says_is_told(protocol: Protocol, action: str) -> None:
     """The contract's message has every value, but for those of the table (issue 4, point 2)."""
     full = Full(schema_of(protocol, action))
     check_request(protocol, action, full.payload)
-    route = route_of(protocol, action)
+    route = find_route(protocol, action)
     if route.to_contract is None:
         return
     context = Context("CS-1", "c-1", protocol, datetime(2026, 3, 1, tzinfo=UTC), "g-1")

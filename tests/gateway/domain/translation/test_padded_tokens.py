@@ -11,28 +11,28 @@ import pytest
 
 from voltbus_backbone.contract.values import Protocol
 from voltbus_gateway.domain.translation.route import Context
-from voltbus_gateway.domain.translation.routes import route_of
+from voltbus_gateway.domain.translation.routes import find_route
 from voltbus_gateway.domain.wire.times import parse_time
 
 GOLDEN = Path(__file__).parent / "golden"
 NAMES = {"idTag", "idToken", "additionalIdToken"}
 
 
-def padded(value: Any) -> Any:
+def pad_tokens(value: Any) -> Any:
     """The payload with every identifier as a careless reader gives it."""
     if isinstance(value, dict):
         return {
-            name: f" {inner}\0 " if name in NAMES and isinstance(inner, str) else padded(inner)
+            name: f" {inner}\0 " if name in NAMES and isinstance(inner, str) else pad_tokens(inner)
             for name, inner in value.items()
         }
-    return [padded(inner) for inner in value] if isinstance(value, list) else value
+    return [pad_tokens(inner) for inner in value] if isinstance(value, list) else value
 
 
 MESSAGES = [
     pytest.param(Protocol(file.parent.name), file.stem, case["call"], id=f"{file.parent.name}-{n}")
     for file in sorted(GOLDEN.glob("*/*.json"))
     for n, case in enumerate(orjson.loads(file.read_bytes()), start=1)
-    if padded(case["call"]) != case["call"]
+    if pad_tokens(case["call"]) != case["call"]
 ]
 
 
@@ -41,7 +41,7 @@ def test_a_padded_identifier_is_told_as_the_plain_one(
     protocol: Protocol, action: str, payload: dict[str, Any]
 ) -> None:
     """Whichever message carries it: what services are told does not differ."""
-    route = route_of(protocol, action)
+    route = find_route(protocol, action)
     if route.to_contract is None:
         return
     context = Context(
@@ -51,7 +51,7 @@ def test_a_padded_identifier_is_told_as_the_plain_one(
         now=parse_time("2026-03-01T12:00:00Z"),
         gateway_id="g",
     )
-    told = msgspec.json.encode(route.to_contract(padded(payload), context))
+    told = msgspec.json.encode(route.to_contract(pad_tokens(payload), context))
     assert told == msgspec.json.encode(route.to_contract(payload, context))
 
 

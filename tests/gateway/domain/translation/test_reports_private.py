@@ -9,16 +9,16 @@ import pytest
 
 from voltbus_backbone.contract.values import Protocol
 from voltbus_gateway.domain.translation.route import Context
-from voltbus_gateway.domain.translation.routes import route_of
+from voltbus_gateway.domain.translation.routes import find_route
 
 MOMENT = "2026-03-04T12:00:00Z"
 VALUE = "04A1B2C3D4E5F6"
 NAMES = ("Token", "VehicleId", "SimPin", "VpnKey", "BasicAuthPassword", "PrivateKey")
 
 
-def told(action: str, payload: dict[str, Any]) -> str:
+def translate_report(action: str, payload: dict[str, Any]) -> str:
     """The event of a message of 2.0.1, as text."""
-    route = route_of(Protocol.OCPP201, action)
+    route = find_route(Protocol.OCPP201, action)
     assert route.to_contract is not None
     context = Context("CS-1", "1", Protocol.OCPP201, datetime(2026, 3, 4, 12, tzinfo=UTC), "g-1")
     return str(route.to_contract(payload, context))
@@ -33,7 +33,7 @@ def test_a_report_shows_no_secret(name: str) -> None:
         "variable": {"name": name},
         "variableAttribute": attributes,
     }
-    text = told(
+    text = translate_report(
         "NotifyReport", {"requestId": 1, "generatedAt": MOMENT, "seqNo": 0, "reportData": [data]}
     )
     assert name in text
@@ -52,6 +52,6 @@ def test_an_event_names_nobody(name: str) -> None:
         "component": {"name": "TokenReader"},
         "variable": {"name": name},
     }
-    text = told("NotifyEvent", {"generatedAt": MOMENT, "seqNo": 0, "eventData": [data]})
+    text = translate_report("NotifyEvent", {"generatedAt": MOMENT, "seqNo": 0, "eventData": [data]})
     assert name in text
     assert VALUE not in text

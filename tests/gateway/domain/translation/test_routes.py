@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from voltbus_backbone.contract.values import Protocol
-from voltbus_gateway.domain.translation.route import Context, Mode, fact_id
-from voltbus_gateway.domain.translation.routes import ROUTES, route_of
+from voltbus_gateway.domain.translation.route import Context, Mode, make_fact_id
+from voltbus_gateway.domain.translation.routes import ROUTES, find_route
 from voltbus_gateway.domain.translation.routes_page import page
 from voltbus_gateway.domain.wire.errors import CallFailed, ErrorCode
 from voltbus_gateway.domain.wire.frames import Call
@@ -45,22 +45,22 @@ def context(protocol: Protocol = V16, **change: Any) -> Context:
 
 def identity(action: str, payload: dict[str, Any], where: Context, id_: str = "1") -> str:
     """The ce_id of this message."""
-    route = route_of(where.protocol, action)
+    route = find_route(where.protocol, action)
     assert route.to_contract is not None
     call = Call(id_, action, payload)
-    return fact_id(where, call, route, route.to_contract(payload, where))
+    return make_fact_id(where, call, route, route.to_contract(payload, where))
 
 
 def silence(protocol: Protocol, action: str, payload: dict[str, Any]) -> dict[str, Any]:
     """What the station hears when no service answers."""
-    return route_of(protocol, action).on_silence(payload, context(protocol))
+    return find_route(protocol, action).on_silence(payload, context(protocol))
 
 
 @pytest.mark.parametrize("protocol", list(Protocol))
 def test_an_action_that_only_we_send(protocol: Protocol) -> None:
     """It is known but not for us: NotSupported."""
     with pytest.raises(CallFailed) as caught:
-        route_of(protocol, "Reset")
+        find_route(protocol, "Reset")
     assert caught.value.code is ErrorCode.NOT_SUPPORTED
 
 
@@ -68,7 +68,7 @@ def test_an_action_that_only_we_send(protocol: Protocol) -> None:
 def test_an_action_that_nobody_knows(protocol: Protocol) -> None:
     """NotImplemented."""
     with pytest.raises(CallFailed) as caught:
-        route_of(protocol, "Dance")
+        find_route(protocol, "Dance")
     assert caught.value.code is ErrorCode.NOT_IMPLEMENTED
 
 
@@ -76,7 +76,7 @@ def test_an_action_of_another_version() -> None:
     """1.6's StartTransaction does not exist in 2.x, nor TransactionEvent in 1.6."""
     for protocol, action in ((V201, "StartTransaction"), (V16, "TransactionEvent")):
         with pytest.raises(CallFailed) as caught:
-            route_of(protocol, action)
+            find_route(protocol, action)
         assert caught.value.code is ErrorCode.NOT_IMPLEMENTED
 
 
@@ -190,7 +190,7 @@ def test_messages_without_a_moment_are_facts_of_their_own() -> None:
 @pytest.mark.parametrize("value", [2**63, -(2**63), 1e30])
 def test_integers_that_no_store_can_keep_are_refused(value: float) -> None:
     """JSON Schema sets no limit; 64 bits are what is kept."""
-    route = route_of(V201, "TransactionEvent")
+    route = find_route(V201, "TransactionEvent")
     assert route.to_contract is not None
     with pytest.raises(CallFailed) as caught:
         route.to_contract(EVENT | {"seqNo": value}, context(V201))
@@ -199,7 +199,7 @@ def test_integers_that_no_store_can_keep_are_refused(value: float) -> None:
 
 def test_a_whole_number_with_a_point_is_an_integer() -> None:
     """JSON Schema draft 6 says that 3.0 is an integer; the contract gets 3."""
-    route = route_of(V201, "TransactionEvent")
+    route = find_route(V201, "TransactionEvent")
     assert route.to_contract is not None
     message: Any = route.to_contract(EVENT | {"seqNo": 3.0}, context(V201))
     assert type(message.seq_no) is int
@@ -246,7 +246,7 @@ def test_what_nobody_behind_us_could_keep_is_refused(
     code: ErrorCode,
 ) -> None:
     """The schema lets customData hold anything: too deep or too large gets an error here."""
-    route = route_of(V21, action)
+    route = find_route(V21, action)
     assert route.to_contract is not None
     check_request(V21, action, payload(inner))
     with pytest.raises(CallFailed) as caught:
@@ -258,7 +258,7 @@ def test_what_nobody_behind_us_could_keep_is_refused(
 
 def test_one_way_rows_are_sends() -> None:
     """A17: only NotifyPeriodicEventStream of 2.1 is a SEND."""
-    assert {(one.protocol, one.action) for one in ROUTES if one.one_way} == {
+    assert {(route.protocol, route.action) for route in ROUTES if route.one_way} == {
         (V21, "NotifyPeriodicEventStream")
     }
 

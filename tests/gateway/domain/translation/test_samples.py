@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from voltbus_gateway.domain.translation.samples import samples_2x, samples_16
+from voltbus_gateway.domain.translation.samples import read_samples_2x, read_samples_16
 
 AT = "2026-03-01T12:00:00Z"
 NOW = datetime(2026, 3, 1, 13, tzinfo=UTC)
@@ -31,7 +31,7 @@ NOW = datetime(2026, 3, 1, 13, tzinfo=UTC)
 )
 def test_a_unit_that_was_left_out(measurand: str, unit: str) -> None:
     """OCPP gives "Wh" for energy only; elsewhere the quantity's own unit, or none (1.6 §7.40)."""
-    for make, value in ((samples_16, "1"), (samples_2x, 1)):
+    for make, value in ((read_samples_16, "1"), (read_samples_2x, 1)):
         entry: dict[str, Any] = {"timestamp": AT, "sampledValue": [{"value": value}]}
         entry["sampledValue"][0]["measurand"] = measurand
         (sample,) = make([entry], NOW)
@@ -41,19 +41,19 @@ def test_a_unit_that_was_left_out(measurand: str, unit: str) -> None:
 @pytest.mark.parametrize("text", ["1_000", "\u0663", "", "abc", "NaN", "inf", "1,5", "0x10"])
 def test_what_is_no_decimal_number_stays_as_it_came(text: str) -> None:
     """1.6 sends values as text: what no meter means by a number is never billed as one."""
-    (sample,) = samples_16([{"timestamp": AT, "sampledValue": [{"value": text}]}], NOW)
+    (sample,) = read_samples_16([{"timestamp": AT, "sampledValue": [{"value": text}]}], NOW)
     assert sample.value == text
 
 
 @pytest.mark.parametrize(("text", "value"), [("12", 12), ("-1.5", -1.5), ("1e3", 1000), (" 7 ", 7)])
 def test_a_decimal_number(text: str, value: float) -> None:
     """Digits, a sign, a point and an exponent."""
-    (sample,) = samples_16([{"timestamp": AT, "sampledValue": [{"value": text}]}], NOW)
+    (sample,) = read_samples_16([{"timestamp": AT, "sampledValue": [{"value": text}]}], NOW)
     assert sample.value == value
 
 
 def test_values_without_a_time_were_measured_with_their_message() -> None:
     """A side field that can't be read costs no value: the message's own time stands in for it."""
-    for make, value in ((samples_16, "1"), (samples_2x, 1)):
+    for make, value in ((read_samples_16, "1"), (read_samples_2x, 1)):
         (sample,) = make([{"sampledValue": [{"value": value}]}], NOW)
         assert (sample.at, sample.value) == (NOW, 1)

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from voltbus_backbone.contract.values import Protocol
 from voltbus_gateway.domain.session.session import Session
-from voltbus_gateway.domain.translation.route import Context, fact_id
-from voltbus_gateway.domain.translation.routes import route_of
+from voltbus_gateway.domain.translation.route import Context, make_fact_id
+from voltbus_gateway.domain.translation.routes import find_route
 from voltbus_gateway.domain.wire.errors import CallFailed
 from voltbus_gateway.domain.wire.frames import Call
 from voltbus_gateway.domain.wire.schemas import Extras, check_request
@@ -58,7 +58,7 @@ def places(value: Any, at: Path_ = ()) -> list[Path_]:
 
 
 @st.composite
-def damaged(draw: st.DrawFn) -> tuple[Protocol, str, dict[str, Any]]:
+def damage_payload(draw: st.DrawFn) -> tuple[Protocol, str, dict[str, Any]]:
     """A golden message with up to three things removed, replaced, or added."""
     protocol, action, payload = draw(st.sampled_from(MESSAGES))
     payload = deepcopy(payload)
@@ -81,13 +81,13 @@ def damaged(draw: st.DrawFn) -> tuple[Protocol, str, dict[str, Any]]:
 
 
 @settings(max_examples=200, deadline=None)
-@given(damaged(), st.sampled_from(list(Extras)))
+@given(damage_payload(), st.sampled_from(list(Extras)))
 def test_what_passes_the_schema_translates(
     message: tuple[Protocol, str, dict[str, Any]], extras: Extras
 ) -> None:
     """Either a CALLERROR, or a contract message that whoever reads it can decode."""
     protocol, action, payload = message
-    route = route_of(protocol, action)
+    route = find_route(protocol, action)
     context = Context("CS-1", "c-1", protocol, NOW, "g-1")
     told = None
     with suppress(CallFailed):
@@ -95,13 +95,17 @@ def test_what_passes_the_schema_translates(
         told = route.to_contract(payload, context) if route.to_contract is not None else None
     if told is not None and route.row is not None:
         assert route.row.decoder.decode(msgspec.json.encode(told)) == told
-        assert fact_id(context, Call("1", action, payload), route, told)
+        assert make_fact_id(context, Call("1", action, payload), route, told)
 
 
 @settings(max_examples=100, deadline=None)
 @given(
     st.sampled_from(list(Protocol)),
-    st.lists(st.text() | st.binary() | damaged().map(lambda one: orjson.dumps([2, "1", *one[1:]]))),
+    st.lists(
+        st.text()
+        | st.binary()
+        | damage_payload().map(lambda payload: orjson.dumps([2, "1", *payload[1:]]))
+    ),
 )
 def test_no_text_ends_a_session(protocol: Protocol, texts: list[str | bytes]) -> None:
     """Whatever comes, the session answers or is silent, and takes the next call."""

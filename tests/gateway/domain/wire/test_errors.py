@@ -10,7 +10,7 @@ from voltbus_gateway.domain.wire.errors import CallFailed, ErrorCode, read_code
 
 def test_16_spells_two_codes_otherwise() -> None:
     """A15: FormationViolation and Occurence with one r are 1.6's words."""
-    spelled = {code: code.spelled(Protocol.OCPP16) for code in ErrorCode}
+    spelled = {code: code.spell(Protocol.OCPP16) for code in ErrorCode}
     assert spelled[ErrorCode.FORMAT_VIOLATION] == "FormationViolation"
     assert spelled[ErrorCode.OCCURRENCE_CONSTRAINT_VIOLATION] == "OccurenceConstraintViolation"
     assert "RpcFrameworkError" not in spelled.values()
@@ -20,15 +20,15 @@ def test_16_spells_two_codes_otherwise() -> None:
 @pytest.mark.parametrize("protocol", [Protocol.OCPP201, Protocol.OCPP21])
 def test_2x_spells_them_as_they_are(protocol: Protocol) -> None:
     """The names of 2.x are our own."""
-    assert all(code.spelled(protocol) == code.value for code in ErrorCode)
+    assert all(code.spell(protocol) == code.value for code in ErrorCode)
 
 
 @pytest.mark.parametrize("code", list(ErrorCode))
 def test_every_spelling_is_read(code: ErrorCode) -> None:
     """A15: stations use each other's words, so both are accepted from any version."""
     assert read_code(code.value) is code
-    if code.spelled(Protocol.OCPP16) in {"FormationViolation", "OccurenceConstraintViolation"}:
-        assert read_code(code.spelled(Protocol.OCPP16)) in {
+    if code.spell(Protocol.OCPP16) in {"FormationViolation", "OccurenceConstraintViolation"}:
+        assert read_code(code.spell(Protocol.OCPP16)) in {
             ErrorCode.FORMAT_VIOLATION,
             ErrorCode.OCCURRENCE_CONSTRAINT_VIOLATION,
         }

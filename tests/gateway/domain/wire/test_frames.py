@@ -22,7 +22,7 @@ from voltbus_gateway.domain.wire.frames import (
 V16, V201, V21 = Protocol.OCPP16, Protocol.OCPP201, Protocol.OCPP21
 
 
-def refused(text: str | bytes, protocol: Protocol) -> FrameError:
+def decode_refused(text: str | bytes, protocol: Protocol) -> FrameError:
     """The error that decoding this text must raise."""
     with pytest.raises(FrameError) as caught:
         frames.decode(text, protocol)
@@ -71,17 +71,17 @@ def test_send_and_callresulterror_of_21() -> None:
 @pytest.mark.parametrize("text", ['[6,"a"]', '[6,5,"X",{}]', '[5,7,"x","y",{}]'])
 def test_a_broken_send_or_callresulterror_is_never_answered(text: str) -> None:
     """A17: there is no answer to either, not even an error."""
-    assert refused(text, V21).answer is None
+    assert decode_refused(text, V21).answer is None
 
 
 @pytest.mark.parametrize("kind", [5, 6, 7, 0, -1])
 def test_an_unknown_message_type(kind: int) -> None:
     """A16: ignored in 1.6 and 2.1, MessageTypeNotSupported in 2.0.1."""
     text = f'[{kind},"a","Heartbeat",{{}}]'
-    assert refused(text, V16).answer is None
+    assert decode_refused(text, V16).answer is None
     if kind not in {5, 6}:
-        assert refused(text, V21).answer is None
-    answer = refused(text, V201).answer
+        assert decode_refused(text, V21).answer is None
+    answer = decode_refused(text, V201).answer
     assert answer is not None
     assert (answer.id, answer.code) == ("a", "MessageTypeNotSupported")
 
@@ -110,7 +110,7 @@ UNREADABLE = [
 def test_what_has_no_readable_id_is_answered_with_minus_one(text: str | bytes) -> None:
     """A15: RpcFrameworkError for "-1" in 2.x; in 1.6 FormationViolation, its nearest word [P]."""
     for protocol, code in ((V16, "FormationViolation"), (V201, "RpcFrameworkError")):
-        answer = refused(text, protocol).answer
+        answer = decode_refused(text, protocol).answer
         assert answer is not None
         assert (answer.id, answer.code) == ("-1", code)
 
@@ -129,10 +129,10 @@ def test_what_has_no_readable_id_is_answered_with_minus_one(text: str | bytes) -
 )
 def test_a_broken_call_with_a_readable_id(text: str, code: str) -> None:
     """A15: the id is echoed; the code is in the version's spelling."""
-    answer = refused(text, V21).answer
+    answer = decode_refused(text, V21).answer
     assert answer is not None
     assert (answer.id, answer.code) == ("a", code)
-    answer = refused(text, V16).answer
+    answer = decode_refused(text, V16).answer
     assert answer is not None
     assert (answer.id, answer.code) == ("a", "FormationViolation")
 
@@ -144,10 +144,10 @@ def test_a_message_id_of_36_characters_is_the_longest() -> None:
         longest, "Heartbeat", {}
     )
     text = f'[2,"{longest}x","Heartbeat",{{}}]'
-    answer = refused(text, V201).answer
+    answer = decode_refused(text, V201).answer
     assert answer is not None
     assert answer.id == "-1"
-    answer = refused(text, V16).answer
+    answer = decode_refused(text, V16).answer
     assert answer is not None
     assert answer.id == longest + "x"
 
@@ -155,13 +155,13 @@ def test_a_message_id_of_36_characters_is_the_longest() -> None:
 def test_a_message_id_that_is_a_number_is_refused() -> None:
     """Both versions say string[36]; 1.6 hears the number back as text, 2.x "-1"."""
     text = '[2,17,"Heartbeat",{}]'
-    answer = refused(text, V16).answer
+    answer = decode_refused(text, V16).answer
     assert answer == CallError(
         "17",
         "FormationViolation",
         "The message id is no string of at most 36 characters",
     )
-    answer = refused(text, V21).answer
+    answer = decode_refused(text, V21).answer
     assert answer is not None
     assert (answer.id, answer.code) == ("-1", "RpcFrameworkError")
 
@@ -169,7 +169,7 @@ def test_a_message_id_that_is_a_number_is_refused() -> None:
 @pytest.mark.parametrize("text", ['[3,"a"]', '[3,"a",null]', '[3,"a",[]]', '[3,"a",{},1]'])
 def test_a_broken_answer_names_the_call_it_ends(text: str) -> None:
     """It isn't answered by the codec, but the session can end its call."""
-    error = refused(text, V16)
+    error = decode_refused(text, V16)
     assert error.answer is None
     assert error.answered_id == "a"
 
@@ -177,7 +177,7 @@ def test_a_broken_answer_names_the_call_it_ends(text: str) -> None:
 @pytest.mark.parametrize("text", ["[3]", "[3,5,{}]", "[4]", "[4,null]"])
 def test_an_answer_without_an_id_is_ignored(text: str) -> None:
     """There is nothing to match it with, and answers are never answered."""
-    error = refused(text, V201)
+    error = decode_refused(text, V201)
     assert (error.answer, error.answered_id) == (None, None)
 
 
@@ -225,9 +225,9 @@ def orjson_text(value: object) -> bytes:
 
 def _small(value: object) -> object:
     if isinstance(value, list):
-        return [_small(one) for one in value]
+        return [_small(inner) for inner in value]
     if isinstance(value, dict):
-        return {_plain(name): _small(one) for name, one in value.items()}
+        return {_plain(name): _small(inner) for name, inner in value.items()}
     if isinstance(value, str):
         return _plain(value)
     if isinstance(value, int) and abs(value) >= 2**53:

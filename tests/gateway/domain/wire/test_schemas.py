@@ -15,12 +15,12 @@ from voltbus_gateway.domain.wire.schemas import (
     UNANSWERED,
     Extras,
     Kind,
-    _compiled,
+    _compile,
     actions,
     check_request,
     check_response,
+    get_validator,
     preload,
-    validator,
 )
 
 V16, V201, V21 = Protocol.OCPP16, Protocol.OCPP201, Protocol.OCPP21
@@ -48,18 +48,18 @@ def test_every_schema_of_the_version_compiles(protocol: Protocol) -> None:
     """Each action has a request, and a response unless it is a SEND."""
     preload(protocol)
     for action in actions(protocol):
-        assert validator(protocol, action, Kind.REQUEST) is not None
-        answered = validator(protocol, action, Kind.RESPONSE) is not None
+        assert get_validator(protocol, action, Kind.REQUEST) is not None
+        answered = get_validator(protocol, action, Kind.RESPONSE) is not None
         assert answered == (action not in UNANSWERED)
 
 
 def test_names_that_a_station_thinks_up_are_not_kept() -> None:
     """Unknown actions, however many, take no memory (A16)."""
     preload(V21)
-    before = _compiled.cache_info().currsize
+    before = _compile.cache_info().currsize
     for number in range(50):
         assert failure(V21, f"Dance{number}", {}).code is ErrorCode.NOT_IMPLEMENTED
-    assert _compiled.cache_info().currsize == before
+    assert _compile.cache_info().currsize == before
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_the_schemas_are_the_independent_librarys(protocol: Protocol) -> None:
     folder = resources.files(ocpp) / f"v{version.replace('.', '')}" / "schemas"
     files = [entry for entry in folder.iterdir() if entry.name.endswith(".json")]
     ours = sum(
-        validator(protocol, action, kind) is not None
+        get_validator(protocol, action, kind) is not None
         for action in actions(protocol)
         for kind in Kind
     )

@@ -77,7 +77,7 @@ def test_writing() -> None:
     assert format_time(east.replace(microsecond=987654)) == "2026-03-01T12:00:00.987Z"
 
 
-@given(st.datetimes(timezones=st.timezones()).filter(lambda one: 2 < one.year < 9998))
+@given(st.datetimes(timezones=st.timezones()).filter(lambda moment: 2 < moment.year < 9998))
 def test_what_we_write_we_read(moment: datetime) -> None:
     """Writing and reading loses less than a millisecond."""
     lost = moment - parse_time(format_time(moment))

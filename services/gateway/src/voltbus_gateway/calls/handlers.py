@@ -20,9 +20,9 @@ from voltbus_gateway.calls.fact import FactRequest, get_error
 from voltbus_gateway.connection.connection import POLICY_VIOLATION
 from voltbus_gateway.domain.repairs.repair import to_sentences
 from voltbus_gateway.domain.session import registration
-from voltbus_gateway.domain.translation.fitting import fitted
-from voltbus_gateway.domain.translation.route import Context, Mode, Route, fact_id
-from voltbus_gateway.domain.translation.routes import route_of
+from voltbus_gateway.domain.translation.fitting import fit
+from voltbus_gateway.domain.translation.route import Context, Mode, Route, make_fact_id
+from voltbus_gateway.domain.translation.routes import find_route
 from voltbus_gateway.domain.translation.translation import translate
 from voltbus_gateway.domain.wire.errors import CallFailed, ErrorCode
 from voltbus_gateway.domain.wire.frames import Call, Send
@@ -102,7 +102,7 @@ class CallHandler:
         """Begin with a message that its session dispatched."""
         call = dispatch.call
         try:
-            route = route_of(connection.protocol, call.action)
+            route = find_route(connection.protocol, call.action)
         except CallFailed as failure:
             if type(call) is Call:
                 connection.fail(call, failure)
@@ -224,7 +224,7 @@ class CallHandler:
 
     def _make_records(self, in_flight: InFlightMessage, message: Message) -> list[envelope.Record]:
         """The fact as records that Kafka takes: nearly always one."""
-        fact = fitted(message)
+        fact = fit(message)
         name = self._make_fact_id(in_flight, message)
         first = self._make_record(in_flight, fact.core, name)
         return [first, *self._make_parts(in_flight, fact.after, name)]
@@ -247,7 +247,7 @@ class CallHandler:
 
     @staticmethod
     def _make_fact_id(in_flight: InFlightMessage, message: Message) -> str:
-        return fact_id(in_flight.context, in_flight.call, in_flight.route, message)
+        return make_fact_id(in_flight.context, in_flight.call, in_flight.route, message)
 
     def _publish_heartbeat(self, in_flight: InFlightMessage, message: Message) -> None:
         """A heartbeat is told at most once per ``seen_s``: its loss matters to nobody."""
@@ -264,7 +264,7 @@ class CallHandler:
         connection = in_flight.connection
         if row is BOOT:
             connection.registering += 1
-        fact = fitted(message)
+        fact = fit(message)
         name = self._make_fact_id(in_flight, message)
         stored, answered = self._requester.tell_and_ask(
             row,

@@ -13,7 +13,7 @@ from voltbus_backbone.contract.registry import CALL_ENDED
 from voltbus_gateway.domain.repairs.repair import to_sentences
 from voltbus_gateway.domain.session import registration
 from voltbus_gateway.domain.session.effects import CommandResult
-from voltbus_gateway.domain.translation.fitting import shrunk
+from voltbus_gateway.domain.translation.fitting import shrink
 from voltbus_gateway.domain.wire.errors import ErrorCode
 from voltbus_gateway.metrics import COMMANDS
 from voltbus_gateway.reports.reports import size_of
@@ -105,7 +105,7 @@ class CommandSender:
         now = self._now()
         # An answer as large as a frame may come to more than a record holds.
         payload, repairs = (
-            (None, ()) if result.payload is None else shrunk(result.payload, _MOST_ANSWER)
+            (None, ()) if result.payload is None else shrink(result.payload, _MOST_ANSWER)
         )
         message = CallEnded(
             command_id=command.command_id,

@@ -214,7 +214,7 @@ class InboundCalls:
 def make_refusal(protocol: Protocol, action: str, code: ErrorCode) -> Refusal:
     """Describe a refusal without an unknown action's name, which may be any text."""
     known = action if action in actions(protocol) else ""
-    return Refusal(known, code.spelled(protocol))
+    return Refusal(known, code.spell(protocol))
 
 
 def _make_no_send() -> CallFailed:

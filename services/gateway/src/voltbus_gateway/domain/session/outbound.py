@@ -14,7 +14,7 @@ from voltbus_gateway.domain.session import commands
 from voltbus_gateway.domain.session.effects import CommandResult, Effect, Effects, Write
 from voltbus_gateway.domain.wire import frames
 from voltbus_gateway.domain.wire.errors import DESCRIPTION_LIMIT, CallFailed, ErrorCode, read_code
-from voltbus_gateway.domain.wire.limits import storable
+from voltbus_gateway.domain.wire.limits import check_storable
 from voltbus_gateway.domain.wire.schemas import Extras, check_response
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class OutboundCalls:
             return ()
         try:
             extras = check_response(self._protocol, waiting.action, result.payload, self._extras)
-            storable(result.payload)
+            check_storable(result.payload)
         except CallFailed as failure:
             return self._receive_misfit(waiting, result, failure, now)
         command_result = CommandResult(
