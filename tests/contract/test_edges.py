@@ -62,7 +62,7 @@ FILLERS: tuple[Any, ...] = (
 
 
 def context(protocol: Protocol) -> Context:
-    return Context(STATION, "c" * 26, protocol, NOW, GATEWAY)
+    return Context(STATION, "c" * 26, protocol, NOW)
 
 
 def text_of(value: Any) -> bytes:

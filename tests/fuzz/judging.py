@@ -145,7 +145,7 @@ class Judge:
 
     def _handled(self, call: Call) -> Effects:
         """What the handlers do with a call, without Kafka: translate it, then answer or fail."""
-        context = Context("CS-1", "c-1", self.protocol, NOW, "g-1")
+        context = Context("CS-1", "c-1", self.protocol, NOW)
         try:
             route = find_route(self.protocol, call.action)
             if route.to_contract is not None:

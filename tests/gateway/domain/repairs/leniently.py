@@ -40,7 +40,7 @@ def translate_call(protocol: Protocol, action: str, payload: dict[str, Any]) -> 
     route = find_route(protocol, action)
     assert route.to_contract is not None
     assert route.row is not None
-    context = Context("CS-1", "c-1", protocol, NOW, "g-1", repairs=to_sentences(effect.repairs))
+    context = Context("CS-1", "c-1", protocol, NOW, repairs=to_sentences(effect.repairs))
     payload = effect.call.payload
     message = translate(route, route.to_contract, payload, context, Facts.LENIENT).message
     assert route.row.decoder.decode(msgspec.json.encode(message)) == message

@@ -7,11 +7,12 @@ from typing import Any
 import orjson
 import pytest
 
+from gateway.domain.station_actions import list_station_actions
 from voltbus_backbone.contract.config import CallOutcome
 from voltbus_backbone.contract.values import Protocol
 from voltbus_backbone.values.actions import BOTH_WAYS
 from voltbus_gateway.domain.repairs.reading import Facts
-from voltbus_gateway.domain.session.commands import check_call, from_stations, to_stations
+from voltbus_gateway.domain.session.commands import check_call, to_stations
 from voltbus_gateway.domain.session.session import CommandResult, Session, Write
 from voltbus_gateway.domain.wire.errors import CallFailed, ErrorCode
 from voltbus_gateway.domain.wire.limits import check_storable
@@ -23,14 +24,14 @@ V16, V201, V21 = Protocol.OCPP16, Protocol.OCPP201, Protocol.OCPP21
 @pytest.mark.parametrize("protocol", list(Protocol))
 def test_every_action_has_a_direction(protocol: Protocol) -> None:
     """What the schemas know is sent by stations or by us, DataTransfer by both."""
-    assert from_stations(protocol) | to_stations(protocol) == actions(protocol)
-    assert from_stations(protocol) & to_stations(protocol) == BOTH_WAYS
+    assert list_station_actions(protocol) | to_stations(protocol) == actions(protocol)
+    assert list_station_actions(protocol) & to_stations(protocol) == BOTH_WAYS
 
 
 @pytest.mark.parametrize(("protocol", "to", "of"), [(V16, 26, 14), (V201, 40, 25), (V21, 55, 37)])
 def test_how_many_there_are(protocol: Protocol, to: int, of: int) -> None:
     """A new release of the schemas shows here before it shows in production."""
-    assert (len(to_stations(protocol)), len(from_stations(protocol))) == (to, of)
+    assert (len(to_stations(protocol)), len(list_station_actions(protocol))) == (to, of)
 
 
 def test_a_sound_call() -> None:

@@ -479,19 +479,6 @@ class TestSend:
         assert session.receive(text, 0.0) == ()
         assert session.counts["invalid_send"] == 1
 
-    def test_we_may_send_too(self) -> None:
-        """Also while a call of ours is outstanding; only in 2.1, only what the schema allows."""
-        session = make_session(V21)
-        session.call("k", "ClearCache", {}, 0.0, 30.0)
-        effects = session.send("NotifyPeriodicEventStream", STREAM)
-        assert written(effects) == [[6, "m1", "NotifyPeriodicEventStream", STREAM]]
-        with pytest.raises(CallFailed):
-            session.send("NotifyPeriodicEventStream", {})
-        with pytest.raises(CallFailed):
-            make_session(V201).send("NotifyPeriodicEventStream", STREAM)
-        with pytest.raises(CallFailed):
-            session.send("ClearCache", {})
-
     def test_a_send_that_must_be_a_call_is_dropped(self) -> None:
         """Only an action that has no response may come as SEND; others would stay unanswered."""
         session = make_session(V21)

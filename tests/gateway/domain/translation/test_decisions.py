@@ -114,7 +114,7 @@ def test_a_group_is_central_unless_it_says_otherwise(
 )
 def test_a_start_of_16_is_answered_whole_or_with_an_error(answer: TransactionAnswer) -> None:
     """B: StartTransaction.conf always carries an id and a status; half an answer is none."""
-    context = Context("CS-1", "c-1", Protocol.OCPP16, NOW, "g-1")
+    context = Context("CS-1", "c-1", Protocol.OCPP16, NOW)
     with pytest.raises(CallFailed) as caught:
         v16.start_answer(answer, {}, context)
     assert caught.value.code is ErrorCode.INTERNAL_ERROR

@@ -14,9 +14,9 @@ import msgspec
 import orjson
 import pytest
 
+from gateway.domain.station_actions import list_station_actions
 from voltbus_backbone.contract.registry import FAULT, TYPES
 from voltbus_backbone.contract.values import Protocol
-from voltbus_gateway.domain.session.commands import from_stations
 from voltbus_gateway.domain.translation.route import Context, Mode, make_fact_id
 from voltbus_gateway.domain.translation.routes import ROUTES, find_route
 from voltbus_gateway.domain.wire.frames import Call
@@ -30,7 +30,7 @@ Case = dict[str, Any]
 
 def context(protocol: Protocol) -> Context:
     """Where and when the golden messages came."""
-    return Context("CS-1", "c-1", protocol, NOW, "g-1")
+    return Context("CS-1", "c-1", protocol, NOW)
 
 
 def cases() -> list[Any]:
@@ -47,7 +47,7 @@ def cases() -> list[Any]:
 @pytest.mark.parametrize("protocol", list(Protocol))
 def test_every_action_from_a_station_has_a_route_and_a_golden_message(protocol: Protocol) -> None:
     """No action of the version's schemas that a station may send is without a row or an example."""
-    actions = from_stations(protocol)
+    actions = list_station_actions(protocol)
     assert {route.action for route in ROUTES if route.protocol is protocol} == actions
     assert {file.stem for file in (GOLDEN / protocol.value).iterdir()} == actions
 
@@ -147,7 +147,7 @@ def test_a_resend_with_a_new_message_id_is_the_same_fact(
     if route.to_contract is None:
         return
     now = context(protocol)
-    later = Context("CS-1", "c-2", protocol, NOW.replace(hour=18), "g-2")
+    later = Context("CS-1", "c-2", protocol, NOW.replace(hour=18))
     first = route.to_contract(case["call"], now)
     again = route.to_contract(case["call"], later)
     same = make_fact_id(now, Call("1", action, case["call"]), route, first) == make_fact_id(

@@ -14,8 +14,8 @@ import msgspec
 import orjson
 import pytest
 
+from gateway.domain.station_actions import list_station_actions
 from voltbus_backbone.contract.values import Protocol
-from voltbus_gateway.domain.session.commands import from_stations
 from voltbus_gateway.domain.translation.route import Context
 from voltbus_gateway.domain.translation.routes import find_route
 from voltbus_gateway.domain.wire.schemas import check_request
@@ -91,7 +91,7 @@ class Full:
 def actions() -> Iterator[Any]:
     """Every message of a station, in each version."""
     for protocol in Protocol:
-        for action in sorted(from_stations(protocol)):
+        for action in sorted(list_station_actions(protocol)):
             yield pytest.param(protocol, action, id=f"{protocol.value} {action}")
 
 
@@ -103,7 +103,7 @@ def test_what_a_station_says_is_told(protocol: Protocol, action: str) -> None:
     route = find_route(protocol, action)
     if route.to_contract is None:
         return
-    context = Context("CS-1", "c-1", protocol, datetime(2026, 3, 1, tzinfo=UTC), "g-1")
+    context = Context("CS-1", "c-1", protocol, datetime(2026, 3, 1, tzinfo=UTC))
     told = msgspec.json.encode(route.to_contract(full.payload, context)).decode()
     lost = {place for place, mark in full.marks if mark not in told}
     meant = {place for place in lost if (action, place.partition(".")[0]) in LEFT_OUT}

@@ -49,7 +49,6 @@ def test_a_padded_identifier_is_told_as_the_plain_one(
         connection_id="c",
         protocol=protocol,
         now=parse_time("2026-03-01T12:00:00Z"),
-        gateway_id="g",
     )
     told = msgspec.json.encode(route.to_contract(pad_tokens(payload), context))
     assert told == msgspec.json.encode(route.to_contract(payload, context))

@@ -20,7 +20,7 @@ def translate_report(action: str, payload: dict[str, Any]) -> str:
     """The event of a message of 2.0.1, as text."""
     route = find_route(Protocol.OCPP201, action)
     assert route.to_contract is not None
-    context = Context("CS-1", "1", Protocol.OCPP201, datetime(2026, 3, 4, 12, tzinfo=UTC), "g-1")
+    context = Context("CS-1", "1", Protocol.OCPP201, datetime(2026, 3, 4, 12, tzinfo=UTC))
     return str(route.to_contract(payload, context))
 
 

@@ -38,7 +38,6 @@ def context(protocol: Protocol = V16, **change: Any) -> Context:
         "station_id": "CS-1",
         "connection_id": "c-1",
         "now": NOW,
-        "gateway_id": "g-1",
     }
     return Context(protocol=protocol, **(parts | change))
 
@@ -132,7 +131,7 @@ def test_a_transaction_event_in_silence(
 
 def test_a_start_resent_is_the_same_fact() -> None:
     """A14, B: new message id, new connection, days later, other zone: the same start."""
-    later = context(connection_id="c-9", now=NOW + timedelta(days=2), gateway_id="g-2")
+    later = context(connection_id="c-9", now=NOW + timedelta(days=2))
     again = START | {"timestamp": "2026-03-01T13:00:00.000+01:00"}
     assert identity("StartTransaction", START, context()) == identity(
         "StartTransaction", again, later, "99"

@@ -88,7 +88,7 @@ def test_what_passes_the_schema_translates(
     """Either a CALLERROR, or a contract message that whoever reads it can decode."""
     protocol, action, payload = message
     route = find_route(protocol, action)
-    context = Context("CS-1", "c-1", protocol, NOW, "g-1")
+    context = Context("CS-1", "c-1", protocol, NOW)
     told = None
     with suppress(CallFailed):
         check_request(protocol, action, payload, extras)

@@ -185,7 +185,6 @@ def test_encoding() -> None:
     """Every frame that we send, as text."""
     assert frames.encode_call("a", "Reset", {"type": "Soft"}) == b'[2,"a","Reset",{"type":"Soft"}]'
     assert frames.encode_result("a", {}) == b'[3,"a",{}]'
-    assert frames.encode_send("a", "X", {}) == b'[6,"a","X",{}]'
     assert (
         frames.encode_result_error("a", ErrorCode.FORMAT_VIOLATION, "why")
         == b'[5,"a","FormatViolation","why",{}]'

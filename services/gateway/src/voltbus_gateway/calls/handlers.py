@@ -115,7 +115,6 @@ class CallHandler:
             connection_id=connection.connection_id,
             protocol=connection.protocol,
             now=self._now(),
-            gateway_id=self._settings.instance_id,
             certificate_cn=connection.certificate_cn,
             repairs=to_sentences(dispatch.repairs) if dispatch.repairs else (),
         )

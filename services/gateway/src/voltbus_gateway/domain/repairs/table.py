@@ -146,8 +146,3 @@ def find_fact_rules(protocol: Protocol, action: str) -> Rules | None:
     """Return the rules of a fact; None for a message that is refused when it does not fit."""
     fields = _FACTS[protocol].get(action)
     return None if fields is None else Rules(fields)
-
-
-def list_facts(protocol: Protocol) -> frozenset[str]:
-    """Return the actions of a version that are read leniently."""
-    return frozenset(_FACTS[protocol])

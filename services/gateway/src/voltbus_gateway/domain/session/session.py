@@ -12,7 +12,6 @@ from math import inf
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from voltbus_backbone.contract.values import Protocol
 from voltbus_gateway.domain.repairs.reading import Facts
 from voltbus_gateway.domain.session.effects import (
     CommandResult,
@@ -25,7 +24,6 @@ from voltbus_gateway.domain.session.effects import (
 from voltbus_gateway.domain.session.inbound import InboundCalls, make_refusal
 from voltbus_gateway.domain.session.outbound import OutboundCalls
 from voltbus_gateway.domain.wire import frames
-from voltbus_gateway.domain.wire.errors import CallFailed, ErrorCode
 from voltbus_gateway.domain.wire.frames import (
     UNREADABLE_ID,
     Call,
@@ -35,11 +33,13 @@ from voltbus_gateway.domain.wire.frames import (
     Payload,
     Send,
 )
-from voltbus_gateway.domain.wire.schemas import UNANSWERED, Extras, check_request
+from voltbus_gateway.domain.wire.schemas import Extras
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from voltbus_backbone.contract.values import Protocol
+    from voltbus_gateway.domain.wire.errors import CallFailed
     from voltbus_gateway.domain.wire.frames import Frame
 
 __all__ = ["CommandResult", "Dispatch", "Effect", "Effects", "Session", "Write"]
@@ -62,7 +62,6 @@ class Session:
     __slots__ = (
         "_closed",
         "_inbound",
-        "_new_id",
         "_outbound",
         "_queue_limit",
         "counts",
@@ -83,7 +82,6 @@ class Session:
     ) -> None:
         self.protocol = protocol
         self.counts: Counter[str] = Counter()
-        self._new_id = new_id
         self._queue_limit = queue_limit
         self.refusals: list[Refusal] = []
         self._inbound = InboundCalls(
@@ -178,17 +176,6 @@ class Session:
     def end_calls(self) -> Effects:
         """End all our calls: our side closes the socket."""
         return self._outbound.close()
-
-    def send(self, action: str, payload: Payload) -> Effects:
-        """Send a message that is never answered (2.1 SEND); it may overlap a call (A17).
-
-        Raises:
-            CallFailed: the version or the action has no SEND, or the payload breaks the schema.
-        """
-        if self.protocol is not Protocol.OCPP21 or action not in UNANSWERED:
-            raise CallFailed(ErrorCode.MESSAGE_TYPE_NOT_SUPPORTED, "This is no SEND")
-        check_request(self.protocol, action, payload)
-        return (Write(frames.encode_send(self._new_id(), action, payload)),)
 
     def drop(self, message: Send, failure: CallFailed) -> None:
         """Count and report a SEND (2.1) that was refused."""

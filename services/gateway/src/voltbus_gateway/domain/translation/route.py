@@ -39,7 +39,6 @@ class Context(msgspec.Struct, frozen=True):
     connection_id: str
     protocol: Protocol
     now: datetime
-    gateway_id: str
     certificate_cn: str | None = None
     repairs: tuple[str, ...] = ()
 

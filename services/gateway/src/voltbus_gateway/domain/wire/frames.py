@@ -255,8 +255,3 @@ def encode_refusal(answer: CallError) -> bytes:
 def encode_result_error(id_: str, code: ErrorCode, description: str) -> bytes:
     """A CALLRESULTERROR (2.1): the answer that came could not be read."""
     return orjson.dumps((_CALL_RESULT_ERROR, id_, code.value, description[:DESCRIPTION_LIMIT], {}))
-
-
-def encode_send(id_: str, action: str, payload: Payload) -> bytes:
-    """A SEND (2.1)."""
-    return orjson.dumps((_SEND, id_, action, payload))
