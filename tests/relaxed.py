@@ -9,7 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from voltbus_gateway.domain.repairs.fields import Rule
-from voltbus_gateway.domain.repairs.table import fact_rules
+from voltbus_gateway.domain.repairs.table import find_fact_rules
 from voltbus_gateway.domain.wire.schemas import Kind, Validator, load_schema
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ LONGEST_NAME = 50
 @cache
 def relaxed_validator(protocol: Protocol, action: str) -> Validator:
     """What a mended fact of this action must fit."""
-    schema, rules = load_schema(protocol, action, Kind.REQUEST), fact_rules(protocol, action)
+    schema, rules = load_schema(protocol, action, Kind.REQUEST), find_fact_rules(protocol, action)
     assert schema is not None
     assert rules is not None
     relaxed = _relaxed(schema, schema.get("definitions", {}), rules, "")

@@ -31,9 +31,9 @@ from voltbus_backbone.contract.stations import StationReported
 from voltbus_backbone.contract.values import Protocol
 from voltbus_config.domain import commands, emissions, sizes
 from voltbus_config.domain.connections import Connection
-from voltbus_gateway.domain.translation.fitting import fitted, shrunk
-from voltbus_gateway.domain.translation.route import Context, Mode, fact_id
-from voltbus_gateway.domain.translation.routes import route_of
+from voltbus_gateway.domain.translation.fitting import fit, shrink
+from voltbus_gateway.domain.translation.route import Context, Mode, make_fact_id
+from voltbus_gateway.domain.translation.routes import find_route
 from voltbus_gateway.domain.wire.errors import CallFailed
 from voltbus_gateway.domain.wire.frames import Call, decode
 from voltbus_gateway.domain.wire.schemas import check_request
@@ -62,7 +62,7 @@ FILLERS: tuple[Any, ...] = (
 
 
 def context(protocol: Protocol) -> Context:
-    return Context(STATION, "c" * 26, protocol, NOW, GATEWAY)
+    return Context(STATION, "c" * 26, protocol, NOW)
 
 
 def text_of(value: Any) -> bytes:
@@ -98,14 +98,14 @@ def facts_of(protocol: Protocol, action: str, payload: Any) -> tuple[Message, li
         call = decode(frame, protocol)
         assert isinstance(call, Call)
         check_request(protocol, action, call.payload)
-        route = route_of(protocol, action)
+        route = find_route(protocol, action)
         if route.row is None or route.to_contract is None:
             return None
         message = route.to_contract(call.payload, context(protocol))
     except CallFailed:
         return None  # not legal
-    name = fact_id(context(protocol), call, route, message)
-    fact = fitted(message) if route.row.fact or route.mode is Mode.ACKNOWLEDGED else None
+    name = make_fact_id(context(protocol), call, route, message)
+    fact = fit(message) if route.row.fact or route.mode is Mode.ACKNOWLEDGED else None
     messages = [message] if fact is None else [*fact.before, fact.core, *fact.after]
     return message, [record_of(route.row, each, f"{name}/99") for each in messages]
 
@@ -304,7 +304,7 @@ JSON = st.recursive(
 @given(st.dictionaries(st.text(max_size=9), JSON, max_size=8), st.integers(2, 300))
 def test_whatever_is_shrunk_fits_and_says_what_it_lost(payload: dict[str, Any], most: int) -> None:
     """Members are kept as they are, or cut as lists, or left out; never changed otherwise."""
-    kept, repairs = shrunk(payload, most)
+    kept, repairs = shrink(payload, most)
     assert len(msgspec.json.encode(kept)) <= most or kept == payload == {}
     assert bool(repairs) == (kept != payload)
     for name, value in kept.items():

@@ -24,7 +24,7 @@ DOMAIN = str(Path(voltbus_gateway.domain.__file__).parent)
 
 
 @contextmanager
-def watched(*places: str) -> Iterator[Counter[Arc]]:
+def watch(*places: str) -> Iterator[Counter[Arc]]:
     """The arcs that are taken inside, and how often each.
 
     ``places``: how the names of the files begin, the gateway's domain if none.

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 import voltbus_backbone
-from fuzz.arcs import watched
+from fuzz.arcs import watch
 from fuzz.records_judged import Judge
-from fuzz.records_made import Case, seeds, varied
+from fuzz.records_made import Case, seeds, vary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -66,7 +66,7 @@ def fuzz(
             _try(run, case, judging)
         while run.tried < runs and run.broken is None:
             near = run.kept[-NEWEST:] if chance.random() < 0.5 else run.kept
-            case = varied(chance.choice(near), chance, run.kept)
+            case = vary(chance.choice(near), chance, run.kept)
             if _try(run, case, judging):
                 run.kept.append(case)
             if run.tried % EVERY == 0:
@@ -81,7 +81,7 @@ def _try(run: Run, case: Case, judge: Judge) -> bool:
     run.tried += 1
     reasons: Iterable[str] = ()
     try:
-        with watched(*WATCHED) as arcs:
+        with watch(*WATCHED) as arcs:
             reasons = judge.judge(case)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is what we look for
         run.broken, run.why = case, error

@@ -9,7 +9,7 @@ from enum import StrEnum
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from fuzz.frames_made import DEEP, GARBAGE, JUNK, PENDING, mutated, places, scratched, sound
+from fuzz.frames_made import DEEP, GARBAGE, JUNK, PENDING, mutate, places, scratch, sound
 from fuzz.judging import Judge
 from voltbus_backbone.contract.values import Protocol
 from voltbus_gateway.domain.session.session import Session
@@ -59,20 +59,20 @@ class Case:
         return f"Case(Protocol.{self.protocol.name}, {self.steps!r})"
 
 
-def judge(case: Case, session: type[Session] = Session) -> None:
+def judge_case(case: Case, session: type[Session] = Session) -> None:
     """Raise what is wrong with the session that this happens to."""
-    one = Judge(case.protocol, session)
+    judge = Judge(case.protocol, session)
     for step in case.steps:
         match step:
             case Act.HANDLE:
-                one.handle()
+                judge.handle()
             case Act.ASK:
-                one.ask()
+                judge.ask()
             case Act.WAIT:
-                one.wait()
+                judge.wait()
             case _:
-                one.receive(step)
-    one.still_works()
+                judge.receive(step)
+    judge.still_works()
 
 
 @cache
@@ -92,7 +92,7 @@ def seeds() -> tuple[Case, ...]:
     return tuple(found)
 
 
-def varied(case: Case, chance: random.Random, others: list[Case]) -> Case:
+def vary(case: Case, chance: random.Random, others: list[Case]) -> Case:
     """Another case of the same version, near to this one."""
     steps = list(case.steps)
     for _ in range(chance.choice((1, 1, 2, 4))):
@@ -122,7 +122,7 @@ def _near(step: Step, chance: random.Random, other: Step) -> Step:
         return chance.choice(list(Act))
     frame, theirs = _frame(step), _frame(other)
     if frame is None or chance.random() < 0.2:
-        return _bytes_changed(step, chance)
+        return _change_bytes(step, chance)
     match chance.randrange(6):
         case 0:
             frame[1:2] = [chance.choice(IDS)]
@@ -135,7 +135,7 @@ def _near(step: Step, chance: random.Random, other: Step) -> Step:
         case 4 if theirs is not None and len(frame) > 2 and len(theirs) > 2:
             frame[2] = theirs[2]
         case _:
-            frame = mutated(frame, chance)
+            frame = mutate(frame, chance)
     return json.dumps(frame)
 
 
@@ -167,7 +167,7 @@ def _put(frame: list[Any], chance: random.Random, value: Any) -> None:
     holder[place[-1]] = copy.deepcopy(value)
 
 
-def _bytes_changed(step: str | bytes, chance: random.Random) -> str | bytes:
+def _change_bytes(step: str | bytes, chance: random.Random) -> str | bytes:
     """A part is doubled or left out, or the text is scratched."""
     text = step if isinstance(step, str) else step.decode(errors="replace")
     if not text:
@@ -180,4 +180,4 @@ def _bytes_changed(step: str | bytes, chance: random.Random) -> str | bytes:
         case 1:
             return text[:end] + text[begin:]
         case _:
-            return scratched(text, chance)
+            return scratch(text, chance)

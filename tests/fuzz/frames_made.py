@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 if TYPE_CHECKING:
     from voltbus_backbone.contract.values import Protocol
 
-GOLDEN = Path(__file__).parents[1] / "gateway" / "domain" / "golden"
+GOLDEN = Path(__file__).parents[1] / "gateway" / "domain" / "translation" / "golden"
 DEEPEST = 20
 PENDING = "ours-1"  # the id of our own call that waits for an answer
 DEEP: dict[str, Any] = {}
@@ -111,7 +111,7 @@ def places(frame: list[Any]) -> list[tuple[Any, ...]]:
     return found
 
 
-def mutated(frame: list[Any], chance: random.Random) -> list[Any]:
+def mutate(frame: list[Any], chance: random.Random) -> list[Any]:
     """The frame, with something replaced, removed, added, copied or nested somewhere in it."""
     place = chance.choice(places(frame))
     holder: Any = frame
@@ -135,7 +135,7 @@ def mutated(frame: list[Any], chance: random.Random) -> list[Any]:
     return frame
 
 
-def scratched(text: str, chance: random.Random) -> str | bytes:
+def scratch(text: str, chance: random.Random) -> str | bytes:
     """Damage a text as a bad line does: cut it, double a key, swap bytes, send it as binary."""
     damage = chance.randrange(5)
     if damage == 0:
@@ -170,9 +170,9 @@ def make(protocol: Protocol, chance: random.Random) -> str | bytes:
         frame = [chance.choice([3, 3, 4, 5, 9]), id_, chance.choice(answers)]
     for _ in range(chance.choice([0, 1, 1, 2, 3])):
         if places(frame):
-            frame = mutated(frame, chance)
+            frame = mutate(frame, chance)
     text = json.dumps(frame, ensure_ascii=chance.random() < 0.5)
-    return scratched(text, chance) if chance.random() < 0.4 else text
+    return scratch(text, chance) if chance.random() < 0.4 else text
 
 
 def messages(protocol: Protocol) -> st.SearchStrategy[str | bytes]:

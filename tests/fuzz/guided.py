@@ -15,8 +15,8 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fuzz.arcs import watched
-from fuzz.cases import Case, judge, seeds, varied
+from fuzz.arcs import watch
+from fuzz.cases import Case, judge_case, seeds, vary
 from voltbus_backbone.contract.values import Protocol
 from voltbus_gateway.domain.session.session import Session
 
@@ -38,7 +38,9 @@ class Run:
     """
 
     ways: set[tuple[Protocol, Arc, int]] = field(default_factory=set)
-    kept: dict[Protocol, list[Case]] = field(default_factory=lambda: {one: [] for one in Protocol})
+    kept: dict[Protocol, list[Case]] = field(
+        default_factory=lambda: {protocol: [] for protocol in Protocol}
+    )
     tried: int = 0
     broken: Case | None = None
     why: BaseException | None = None
@@ -75,7 +77,7 @@ def fuzz(
     while run.tried < runs and run.broken is None:
         known = run.kept[versions[run.tried % len(versions)]]
         near = known[-NEWEST:] if guided and chance.random() < 0.5 else known
-        case = varied(chance.choice(near), chance, known)
+        case = vary(chance.choice(near), chance, known)
         if _try(run, case, session) and guided:
             known.append(case)
         if run.tried % EVERY == 0:
@@ -88,8 +90,8 @@ def _try(run: Run, case: Case, session: type[Session]) -> bool:
     before = len(run.ways)
     run.tried += 1
     try:
-        with watched() as arcs:
-            judge(case, session)
+        with watch() as arcs:
+            judge_case(case, session)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is what we look for
         run.broken, run.why = _shorter(case, session), error
     run.ways.update((case.protocol, arc, often.bit_length()) for arc, often in arcs.items())
@@ -101,7 +103,7 @@ def _shorter(case: Case, session: type[Session]) -> Case:
     for place in reversed(range(len(case.steps))):
         less = Case(case.protocol, case.steps[:place] + case.steps[place + 1 :])
         try:
-            judge(less, session)
+            judge_case(less, session)
         except Exception:  # noqa: BLE001 - broken as before, or otherwise
             return _shorter(less, session)
     return case

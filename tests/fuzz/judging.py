@@ -16,13 +16,13 @@ from relaxed import relaxed_validator
 from voltbus_backbone.contract.config import CallOutcome
 from voltbus_backbone.contract.values import Protocol
 from voltbus_gateway.domain.repairs.reading import Facts
-from voltbus_gateway.domain.session.session import Dispatch, Effects, Ended, Session, Write
-from voltbus_gateway.domain.translation.route import Context, fact_id
-from voltbus_gateway.domain.translation.routes import route_of
+from voltbus_gateway.domain.session.session import CommandResult, Dispatch, Effects, Session, Write
+from voltbus_gateway.domain.translation.route import Context, make_fact_id
+from voltbus_gateway.domain.translation.routes import find_route
 from voltbus_gateway.domain.translation.translation import translate
 from voltbus_gateway.domain.wire.errors import CallFailed, ErrorCode
 from voltbus_gateway.domain.wire.frames import Call
-from voltbus_gateway.domain.wire.limits import storable
+from voltbus_gateway.domain.wire.limits import check_storable
 from voltbus_gateway.domain.wire.schemas import check_request
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -79,11 +79,11 @@ class Judge:
         self.session = session(protocol, new_id=lambda: f"ours-{next(numbers)}")
         self.now = 1.0
         self.asked: list[str] = []
-        self.ended: list[Ended] = []
+        self.ended: list[CommandResult] = []
         self.sent: set[str] = set()  # ids of our calls that went out
         self.owed: deque[str] = deque()  # ids of the station's calls, in order
         self.unnamed = 0  # errors that may go out and answer no call by its id, also in their turn
-        self.codes = {code.spelled(protocol) for code in ErrorCode}
+        self.codes = {code.spell(protocol) for code in ErrorCode}
         self.ask()
         assert self.sent == {PENDING}
 
@@ -141,17 +141,17 @@ class Judge:
         assert orjson.loads(answer.text) == [3, "last", TIME]
         self._follow(self.session.tick(self.now + 1000.0))
         self._follow(self.session.close())
-        assert [one.command_id for one in self.ended] == self.asked
+        assert [result.command_id for result in self.ended] == self.asked
 
     def _handled(self, call: Call) -> Effects:
         """What the handlers do with a call, without Kafka: translate it, then answer or fail."""
-        context = Context("CS-1", "c-1", self.protocol, NOW, "g-1")
+        context = Context("CS-1", "c-1", self.protocol, NOW)
         try:
-            route = route_of(self.protocol, call.action)
+            route = find_route(self.protocol, call.action)
             if route.to_contract is not None:
                 told_as = translate(route, route.to_contract, call.payload, context, Facts.LENIENT)
                 message = told_as.message
-                assert len(fact_id(context, call, route, message)) == 32
+                assert len(make_fact_id(context, call, route, message)) == 32
                 told = msgspec.json.encode(message)
                 assert msgspec.json.decode(told, type=type(message)) == message
         except CallFailed as failure:
@@ -181,7 +181,7 @@ class Judge:
                 assert effect.command_id in self.asked
                 assert effect.outcome in CallOutcome
                 if effect.payload is not None:
-                    storable(effect.payload)
+                    check_storable(effect.payload)
                     bson.encode(effect.payload)  # config keeps it
                 self.ended.append(effect)
         current = self.session.current

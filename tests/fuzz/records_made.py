@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from fuzz.frames_made import JUNK, mutated, places
+from fuzz.frames_made import JUNK, mutate, places
 from voltbus_backbone.bus import envelope
 from voltbus_backbone.contract.registry import TYPES, Topic
 from voltbus_backbone.contract_docs.examples import example_of
@@ -119,7 +119,7 @@ def seeds() -> tuple[Case, ...]:
     return tuple(found)
 
 
-def varied(case: Case, chance: random.Random, others: list[Case]) -> Case:
+def vary(case: Case, chance: random.Random, others: list[Case]) -> Case:
     """Another record, near to this one."""
     for _ in range(chance.choice((1, 1, 2, 4))):
         other = chance.choice(others)
@@ -175,7 +175,7 @@ def _body_near(body: bytes | None, chance: random.Random) -> bytes | None:
             holder = holder[key]
         holder[place[-1]] = chance.choice(JUNK)
     else:
-        tree = mutated([tree], chance)
+        tree = mutate([tree], chance)
         tree = tree[0] if tree else None
     text = json.dumps(tree, ensure_ascii=chance.random() < 0.5)
     return text.encode("utf-8", "surrogatepass")[:LONGEST]

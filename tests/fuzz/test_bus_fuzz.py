@@ -10,7 +10,7 @@ import pytest
 
 from fuzz.bus import fuzz, main
 from fuzz.records_judged import Judge
-from fuzz.records_made import NOW, Case, seeds, varied
+from fuzz.records_made import NOW, Case, seeds, vary
 from voltbus_backbone.bus import envelope
 from voltbus_backbone.bus.consumption import Consumption, Loop
 from voltbus_backbone.bus.testing import MemoryBus, MemoryConsumer, MemoryRecord
@@ -71,7 +71,7 @@ async def test_a_consumption_bears_them_and_handles_what_is_sound(seed: int) -> 
     log = bus.logs.setdefault(place, [])
     good = 0
     for number in range(400):
-        case = varied(chance.choice(seeds()), chance, list(seeds()))
+        case = vary(chance.choice(seeds()), chance, list(seeds()))
         headers: list[Any] = list(case.headers)
         log.append(MemoryRecord(*place, len(log), case.key, case.value, headers))
         if number % 20 == 0:

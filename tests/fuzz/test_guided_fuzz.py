@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fuzz.cases import Act, Case, judge
+from fuzz.cases import Act, Case, judge_case
 from fuzz.guided import fuzz, main
 from voltbus_backbone.contract.values import Protocol
 from voltbus_gateway.domain.session.session import Session
@@ -46,9 +46,9 @@ def test_a_fault_that_four_steps_lead_to_is_found() -> None:
     """A planted fault is found and told without the rest; as many blind tries miss it."""
     found = fuzz(6 * RUNS, SEED, session=Forgetful)
     assert found.broken is not None
-    judge(found.broken)
+    judge_case(found.broken)
     with pytest.raises(AssertionError):
-        judge(found.broken, Forgetful)
+        judge_case(found.broken, Forgetful)
     assert len(found.broken.steps) == 4
     assert fuzz(found.tried, SEED, guided=False, session=Forgetful).broken is None
 

@@ -32,8 +32,8 @@ PROPER = {1002, 1003, 1007, 1008, 1009}
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def operator(stack: Stack) -> AsyncIterator[Operator]:
     """The operator of the shared stack."""
-    async with operating(stack) as one:
-        yield one
+    async with operating(stack) as operator:
+        yield operator
 
 
 async def survives(raw: Raw, message: str | bytes) -> bool:

@@ -130,7 +130,7 @@ class Station:
         await self.send(2, id_, action, payload)
         return await self.receive()
 
-    async def closed(self) -> tuple[int, str]:
+    async def wait_closed(self) -> tuple[int, str]:
         """Wait for the end: close code and reason."""
         async with asyncio.timeout(DEADLINE_S):
             await self.socket.wait_closed()
@@ -215,7 +215,7 @@ class Stage:
 
     def url(self, station_id: str) -> str:
         """A station's address."""
-        return f"ws://127.0.0.1:{self.gateway.sockets.port()}/ocpp/{quote(station_id, safe='')}"
+        return f"ws://127.0.0.1:{self.gateway.listeners.port()}/ocpp/{quote(station_id, safe='')}"
 
     async def socket(
         self,
@@ -250,7 +250,7 @@ class Stage:
         finally:
             await socket.close()
 
-    async def tell(self, message: Message, row: registry.MessageType[Any]) -> None:
+    async def send_to_inbox(self, message: Message, row: registry.MessageType[Any]) -> None:
         """Say something to the gateway through its inbox."""
         await self.bus.publish(
             [
@@ -279,9 +279,9 @@ class Stage:
             payload=payload,
             **more,
         )
-        await self.tell(message, registry.SEND_CALL)
+        await self.send_to_inbox(message, registry.SEND_CALL)
 
-    async def ended(self, id_: str = "c1") -> config.CallEnded:
+    async def wait_for_command_end(self, id_: str = "c1") -> config.CallEnded:
         """The end of a command, as config reads it."""
         event = await self.bus.wait_for(
             Topic.CONFIG_REQUESTS,
@@ -309,7 +309,7 @@ class Stage:
 
 def gateways_end(stage: Stage) -> StationSocket:
     """The gateway's end of the only connection."""
-    (listener,) = stage.gateway.sockets._listeners.values()
+    (listener,) = stage.gateway.listeners._listeners.values()
     (socket,) = listener.servers[0].connections
     assert isinstance(socket, StationSocket)
     return socket

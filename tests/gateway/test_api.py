@@ -46,7 +46,7 @@ async def get(
 
 def names(body: dict[str, Any]) -> list[str]:
     """The stations of a page."""
-    return [one["station_id"] for one in body["data"]]
+    return [entry["station_id"] for entry in body["data"]]
 
 
 async def test_connections_are_counted_and_listed(stage: Stage) -> None:
@@ -60,7 +60,7 @@ async def test_connections_are_counted_and_listed(stage: Stage) -> None:
     assert names(body) == ["CP-1", "CP-2"]
     assert body["total"] == 2
     assert body["by_protocol"] == {"ocpp1.6": 1, "ocpp2.0.1": 1}
-    assert [one["registration"] for one in body["data"]] == ["Accepted", None]
+    assert [entry["registration"] for entry in body["data"]] == ["Accepted", None]
     assert body["data"][0]["security_profile"] == 1
 
 

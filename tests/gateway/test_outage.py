@@ -27,13 +27,13 @@ async def test_kafka_away_sends_stations_away_and_recovers(
     async with stage.station("CP-1") as station:
         await stage.event(registry.STATION_CONNECTED, "CP-1")
         setattr(stage.bus, how, True)
-        assert (await station.closed())[0] == 1012
-        assert not stage.gateway.storing()
+        assert (await station.wait_closed())[0] == 1012
+        assert not stage.gateway.is_storing()
         with pytest.raises(InvalidStatus) as caught:
             await stage.socket("CP-2")
         assert caught.value.response.status_code == 503
         setattr(stage.bus, how, False)
-        await soon(stage.gateway.storing)
+        await soon(stage.gateway.is_storing)
     async with stage.station("CP-1") as station:
         assert (await station.call("Heartbeat", {}))[0] == 3
     # What could not be told meanwhile is told now.
@@ -52,7 +52,7 @@ async def test_a_short_hiccup_disturbs_nobody(start: Callable[..., Awaitable[Sta
         stage.bus.stalled = False
         assert (await station.receive())[1] == "s"
         assert (await station.receive())[1] == "h"
-    assert stage.gateway.storing()
+    assert stage.gateway.is_storing()
 
 
 async def test_the_end_finishes_the_call_in_flight(
@@ -65,15 +65,17 @@ async def test_the_end_finishes_the_call_in_flight(
         stage.bus.stalled = True
         await busy.send(2, "a", "Authorize", {"idTag": "ABC"})
         connection = next(
-            one for one in stage.gateway.connections.current() if one.station_id == "CP-1"
+            connection
+            for connection in stage.gateway.connections.list_current()
+            if connection.station_id == "CP-1"
         )
         await soon(lambda: not connection.idle)
         ending = asyncio.create_task(stage.stop())
-        assert (await idle.closed())[0] == 1001
+        assert (await idle.wait_closed())[0] == 1001
         assert not ending.done()
         stage.bus.stalled = False
         assert (await busy.receive())[:2] == [3, "a"]
-        assert (await busy.closed())[0] == 1001
+        assert (await busy.wait_closed())[0] == 1001
         await ending
     beats = [
         event.message
@@ -92,11 +94,11 @@ async def test_the_end_does_not_wait_for_ever(start: Callable[..., Awaitable[Sta
     stage.services.silent.add(registry.AUTHORIZE.name)
     async with stage.station("CP-1") as station:
         await station.send(2, "a", "Authorize", {"idTag": "ABC"})
-        connection = next(iter(stage.gateway.connections.current()))
+        connection = next(iter(stage.gateway.connections.list_current()))
         await soon(lambda: not connection.idle)
         async with asyncio.timeout(30):
             await stage.stop()
-        assert (await station.closed())[0] == 1001
+        assert (await station.wait_closed())[0] == 1001
 
 
 async def test_many_connections_close_in_batches(
@@ -124,4 +126,4 @@ async def test_many_connections_close_in_batches(
 
 async def _end(station: Station) -> tuple[int, str]:
     async with asyncio.timeout(DEADLINE_S):
-        return await station.closed()
+        return await station.wait_closed()

@@ -141,7 +141,7 @@ async def make_car(operator: Operator, name: str) -> Car:
     return Car(operator.stack, name, password, token)
 
 
-async def told(operator: Operator, car: Car) -> dict[str, Any]:
+async def list_events(operator: Operator, car: Car) -> dict[str, Any]:
     """A command through config to the station; its end."""
     made = await operator.done(
         "POST",
@@ -173,7 +173,7 @@ async def test_no_call_is_misrouted_and_none_unanswered(three: Operator) -> None
 
     async def check(car: Car) -> None:
         async with gate:
-            ended = await told(three, car)
+            ended = await list_events(three, car)
         assert ended["status"] == "answered", ended
         assert ended["answer"]["data"] == car.name
 
@@ -194,12 +194,12 @@ async def test_another_gateway_takes_over_while_the_old_connection_hangs(three: 
     await car.leave("hang")
     await car.connect("gateway-2")
     await car.call("BootNotification", BOOT)
-    assert (await told(three, car))["status"] == "answered"
+    assert (await list_events(three, car))["status"] == "answered"
 
     async def at_the_first() -> int:
         url = three.stack.http("gateway") + "/v1/connections?limit=100"
         page = (await three.client.get(url)).json()
-        return sum(one["station_id"] == car.name for one in page["data"])
+        return sum(entry["station_id"] == car.name for entry in page["data"])
 
     await until(at_the_first, lambda count: count == 0)
     await car.end()
@@ -211,14 +211,14 @@ async def test_the_connections_of_a_dead_gateway_are_declared_lost(three: Operat
     await car.connect("gateway-3")
     await car.call("BootNotification", BOOT)
 
-    async def connected() -> bool:
+    async def wait_connected() -> bool:
         found = await three.done("GET", "config", f"/v1/stations/{car.name}")
         return bool(found["connected"])
 
-    await until(connected, lambda there: there)
+    await until(wait_connected, lambda there: there)
     await three.stack.kill("gateway-3")
-    await until(connected, lambda there: not there)
+    await until(wait_connected, lambda there: not there)
     await car.connect("gateway")
-    await until(connected, lambda there: there)
-    assert (await told(three, car))["status"] == "answered"
+    await until(wait_connected, lambda there: there)
+    assert (await list_events(three, car))["status"] == "answered"
     await car.end()

@@ -64,7 +64,7 @@ async def test_nothing_readable_of_tokens_and_passwords_leaks(
             heard.append(json.dumps(await station.call("StartTransaction", START)))
             stage.bus.broken = False
             await station.socket.send(b"\xff" + TOKEN.encode(), text=True)
-            heard.append(str(await station.closed()))
+            heard.append(str(await station.wait_closed()))
     ours = [record for record in caplog.records if record.name != "websockets.client"]
     texts = [*heard, *(str(line) for line in logs), *(record.getMessage() for record in ours)]
     for place, log in stage.bus.logs.items():

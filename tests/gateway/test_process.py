@@ -194,7 +194,7 @@ async def test_a_process_serves_stations_on_real_kafka_and_ends_in_order(
             }
             assert (await station.call("StopTransaction", stop))[0] == 3
             gateway.process.send_signal(signal.SIGTERM)
-            assert (await station.closed())[0] == 1001
+            assert (await station.wait_closed())[0] == 1001
         async with asyncio.timeout(DEADLINE_S):
             assert await gateway.process.wait() == 0
             await soon(lambda: any(_left(event) for event in told))

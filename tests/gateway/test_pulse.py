@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voltbus_gateway.pulse import OnTime, Pulse
+from voltbus_gateway.pulse import BeatPublisher, LoopClock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,8 +47,8 @@ class Broker:
         await asyncio.sleep(0)
 
 
-def pulse_on(broker: Broker) -> Pulse:
-    return Pulse(
+def pulse_on(broker: Broker) -> BeatPublisher:
+    return BeatPublisher(
         publisher=broker,
         pending_s=broker.pending_s,
         gateway_id="g-1",
@@ -68,16 +68,16 @@ async def test_a_loop_that_stood_still_is_no_outage() -> None:
     """Flooded for a minute, with an acknowledgement waiting unread: nobody is sent away."""
     broker = Broker()
     pulse = pulse_on(broker)
-    pulse.look()
+    pulse.check()
     broker.since = broker.now
     for late_s in (6.0, 20.0, 34.0):
         broker.now += late_s
-        pulse.look()
+        pulse.check()
         assert pulse.storing
     await broker.acknowledge()
     broker.since = None
     broker.now += LOOK_S
-    pulse.look()
+    pulse.check()
     assert pulse.storing
 
 
@@ -86,10 +86,10 @@ async def test_silence_while_the_loop_runs_is_an_outage() -> None:
     broker = Broker()
     pulse = pulse_on(broker)
     for _ in range(int(OUTAGE_S / LOOK_S)):
-        pulse.look()
+        pulse.check()
         assert pulse.storing
         broker.now += LOOK_S
-    pulse.look()
+    pulse.check()
     assert not pulse.storing
     await broker.acknowledge()
     assert pulse.storing
@@ -101,7 +101,7 @@ async def test_an_outage_is_found_on_a_loop_that_is_always_late() -> None:
     pulse = pulse_on(broker)
     looks = 0
     while pulse.storing:
-        pulse.look()
+        pulse.check()
         broker.now += 4 * LOOK_S
         looks += 1
     assert looks == OUTAGE_S / LOOK_S + 1
@@ -110,13 +110,13 @@ async def test_an_outage_is_found_on_a_loop_that_is_always_late() -> None:
 @given(st.lists(st.floats(LOOK_S, 30), min_size=1, max_size=60), st.data())
 def test_time_on_time_is_never_more_than_the_looks(gaps: list[float], data: st.DataObject) -> None:
     """However late the looks were, each counts for what was between two on time, at most."""
-    on_time, now = OnTime(LOOK_S), 0.0
-    on_time.look(now)
+    on_time, now = LoopClock(LOOK_S), 0.0
+    on_time.record_tick(now)
     moments = [now]
     for gap in gaps:
         now += gap
-        on_time.look(now)
+        on_time.record_tick(now)
         moments.append(now)
     since = data.draw(st.sampled_from(moments))
     looks = sum(moment > since for moment in moments)
-    assert -1e-6 <= on_time.since(since, now) <= looks * (LOOK_S + 0.051)
+    assert -1e-6 <= on_time.elapsed_s(since, now) <= looks * (LOOK_S + 0.051)

@@ -26,7 +26,7 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
     return Parts(
         routers=[api.router(gateway.connections, gateway.refusals)],
         background={"pulse": gateway.run, "certificates": gateway.watch_certificates},
-        checks={"kafka_stores": gateway.storing},
+        checks={"kafka_stores": gateway.is_storing},
         close=[gateway.stop],
     )
 

@@ -15,7 +15,7 @@ from voltbus_backbone.rest.conventions import Paging
 if TYPE_CHECKING:
     from voltbus_gateway.connection.connection import Connection
     from voltbus_gateway.reports.refusals import Refusals
-    from voltbus_gateway.sockets.connections import Connections
+    from voltbus_gateway.sockets.connections import ConnectionRegistry
 
 
 class ConnectionView(BaseModel):
@@ -59,7 +59,7 @@ class RefusalList(BaseModel):
     data: list[RefusalView]
 
 
-def router(connections: Connections, refusals: Refusals) -> APIRouter:
+def router(connections: ConnectionRegistry, refusals: Refusals) -> APIRouter:
     """The routes."""
     routes = Router(prefix="/v1", tags=["connections"])
 
@@ -69,7 +69,7 @@ def router(connections: Connections, refusals: Refusals) -> APIRouter:
         dependencies=[scope("stations:read")],
     )
     async def list_connections(paging: Annotated[Paging, Depends()]) -> ConnectionList:
-        return _page(sorted(connections.current(), key=_station), paging)
+        return _page(sorted(connections.list_current(), key=_station), paging)
 
     @routes.get(
         "/refusals",
@@ -93,16 +93,20 @@ def _station(connection: Connection) -> str:
 def _page(ordered: list[Connection], paging: Paging) -> ConnectionList:
     wanted = ordered
     if paging.starting_after is not None:
-        wanted = [one for one in ordered if one.station_id > paging.starting_after]
+        wanted = [
+            connection for connection in ordered if connection.station_id > paging.starting_after
+        ]
     elif paging.ending_before is not None:
-        wanted = [one for one in ordered if one.station_id < paging.ending_before]
+        wanted = [
+            connection for connection in ordered if connection.station_id < paging.ending_before
+        ]
     more = len(wanted) > paging.limit
     shown = wanted[-paging.limit :] if paging.ending_before else wanted[: paging.limit]
     by_protocol: dict[str, int] = {}
-    for one in ordered:
-        by_protocol[one.protocol.value] = by_protocol.get(one.protocol.value, 0) + 1
+    for connection in ordered:
+        by_protocol[connection.protocol.value] = by_protocol.get(connection.protocol.value, 0) + 1
     return ConnectionList(
-        data=[_view(one) for one in shown],
+        data=[_view(connection) for connection in shown],
         has_more=more,
         total=len(ordered),
         by_protocol=by_protocol,

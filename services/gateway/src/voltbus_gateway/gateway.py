@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Protocol
 from voltbus_backbone.bus.ports import Publishing
 from voltbus_backbone.contract import values
 from voltbus_backbone.errors import Unavailable
-from voltbus_gateway.calls.handlers import Handlers
-from voltbus_gateway.commands.outgoing import OutgoingCalls
+from voltbus_gateway.calls.handlers import CallHandler
+from voltbus_gateway.commands.outgoing import CommandSender
 from voltbus_gateway.connection.connection import GOING_AWAY, SERVICE_RESTART
 from voltbus_gateway.connection.flow import Flow
 from voltbus_gateway.domain.wire.schemas import preload
-from voltbus_gateway.door.login import Door
-from voltbus_gateway.pulse import Pulse
-from voltbus_gateway.reports.contests import Contests
+from voltbus_gateway.door.login import LoginHandler
+from voltbus_gateway.pulse import BeatPublisher
+from voltbus_gateway.reports.contests import ContestReports
 from voltbus_gateway.reports.refusals import Refusals
 from voltbus_gateway.reports.repairs import RepairReports
 from voltbus_gateway.reports.reports import Reports
 from voltbus_gateway.reports.unknown_properties import UnknownProperties
-from voltbus_gateway.sockets.connections import Connections
-from voltbus_gateway.sockets.listeners import Sockets
+from voltbus_gateway.sockets.connections import ConnectionRegistry
+from voltbus_gateway.sockets.listeners import StationListeners
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -75,11 +75,11 @@ class Gateway:
         self._stopping = stopping
         self._sending_away: asyncio.Task[None] | None = None
         self._reports = Reports(bus, retry_s=settings.retry_s)
-        self.connections: Connections
+        self.connections: ConnectionRegistry
         self.refusals: Refusals
-        self.sockets: Sockets
-        self._door: Door
-        self._pulse: Pulse
+        self.listeners: StationListeners
+        self._login_handler: LoginHandler
+        self._beats: BeatPublisher
 
     async def on_message(self, event: Event) -> None:
         """A record of our inbox that is no answer."""
@@ -98,7 +98,7 @@ class Gateway:
         repair_reports = RepairReports(
             reports=self._reports, source=self._source, now=self._now, clock=self._clock
         )
-        handlers = Handlers(
+        handlers = CallHandler(
             settings,
             requester=requester,
             repair_reports=repair_reports,
@@ -109,7 +109,7 @@ class Gateway:
             clock=self._clock,
         )
         unknown_properties = UnknownProperties(self._clock)
-        calls = OutgoingCalls(
+        calls = CommandSender(
             reports=self._reports,
             unknown_properties=unknown_properties,
             repair_reports=repair_reports,
@@ -119,7 +119,7 @@ class Gateway:
         )
         self.refusals = self._make_refusals(requester)
         contests = self._make_contests()
-        self.connections = Connections(
+        self.connections = ConnectionRegistry(
             settings,
             handlers=handlers,
             publisher=self._bus,
@@ -133,17 +133,17 @@ class Gateway:
             now=self._now,
             clock=self._clock,
         )
-        self._pulse = self._make_pulse(requester)
-        self._door = self._make_door(requester, contests)
-        self.sockets = Sockets(
+        self._beats = self._make_beats(requester)
+        self._login_handler = self._make_login_handler(requester, contests)
+        self.listeners = StationListeners(
             settings,
-            door=self._door,
+            login_handler=self._login_handler,
             connections=self.connections,
             flow=flow,
             refusals=self.refusals,
             clock=self._clock,
         )
-        await self.sockets.start()
+        await self.listeners.start()
 
     def _make_refusals(self, requester: Requester) -> Refusals:
         return Refusals(
@@ -156,8 +156,8 @@ class Gateway:
             clock=self._clock,
         )
 
-    def _make_contests(self) -> Contests:
-        return Contests(
+    def _make_contests(self) -> ContestReports:
+        return ContestReports(
             publisher=self._bus,
             gateway_id=self._settings.instance_id,
             source=self._source,
@@ -165,9 +165,9 @@ class Gateway:
             clock=self._clock,
         )
 
-    def _make_pulse(self, requester: Requester) -> Pulse:
+    def _make_beats(self, requester: Requester) -> BeatPublisher:
         settings = self._settings
-        return Pulse(
+        return BeatPublisher(
             publisher=self._bus,
             pending_s=self._bus.pending_s,
             gateway_id=settings.instance_id,
@@ -181,27 +181,29 @@ class Gateway:
             retry_s=settings.retry_s,
         )
 
-    def _make_door(self, requester: Requester, contests: Contests) -> Door:
-        return Door(
+    def _make_login_handler(self, requester: Requester, contests: ContestReports) -> LoginHandler:
+        return LoginHandler(
             self._settings,
             requester,
-            open_now=self.open,
+            open_now=self.is_open,
             connections=self.connections.count,
-            kept_s=lambda name: contests.kept_s(name, self.connections.holder(name)),
+            remaining_hold_s=lambda name: contests.remaining_hold_s(
+                name, self.connections.find(name)
+            ),
             clock=self._clock,
         )
 
-    def storing(self) -> bool:
+    def is_storing(self) -> bool:
         """Whether Kafka stores what we publish."""
-        return self._pulse.storing
+        return self._beats.storing
 
-    def open(self) -> bool:
+    def is_open(self) -> bool:
         """Whether stations may come in."""
-        return self._pulse.storing and not self._stopping()
+        return self._beats.storing and not self._stopping()
 
     async def run(self) -> None:
         """Beat, and watch Kafka, until cancelled."""
-        await self._pulse.run(self._send_away)
+        await self._beats.run(self._send_away)
 
     async def watch_certificates(self) -> None:
         """Take up new TLS files, until cancelled."""
@@ -212,7 +214,7 @@ class Gateway:
     async def reload_tls(self) -> None:
         """Take up new TLS files; those who are no longer trusted have to go."""
         settings = self._settings
-        trust = await self.sockets.reload_tls()
+        trust = await self.listeners.reload_tls()
         if trust is not None and settings.tls_close_distrusted:
             await self.connections.close_distrusted(
                 trust, batch=settings.close_batch, pause_s=settings.close_pause_s
@@ -234,18 +236,18 @@ class Gateway:
     async def stop(self) -> None:
         """Take nobody in, finish the calls in flight, close, say the last words."""
         grace = self._settings.grace_s
-        self.sockets.stop_accepting()
+        self.listeners.stop_accepting()
         await self._close_all(grace)
         if self._sending_away is not None:
             self._sending_away.cancel()
-        last = self._pulse.leave()
+        last = self._beats.leave()
         async with _limit(grace * _LAST_WORDS_SHARE):
             await self._reports.settle()
             with contextlib.suppress(Unavailable):
                 await last
         self._reports.close()
         self.refusals.close()
-        self._door.close()
+        self._login_handler.close()
 
     async def _close_all(self, grace: float) -> None:
         settings = self._settings
@@ -255,12 +257,12 @@ class Gateway:
             await self.connections.leave_all(
                 GOING_AWAY, "Going away", batch=batch, pause_s=settings.close_pause_s
             )
-            await self.connections.empty()
+            await self.connections.wait_until_empty()
         async with _limit(grace * _CLOSING_SHARE):
             await self.connections.close_all(
                 GOING_AWAY, "Going away", batch=batch, pause_s=settings.close_pause_s
             )
-            await self.connections.empty()
+            await self.connections.wait_until_empty()
 
 
 @contextlib.asynccontextmanager

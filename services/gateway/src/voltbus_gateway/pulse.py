@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 _LATE_S = 0.05  # a timer is rarely exact
 
 
-class OnTime:
+class LoopClock:
     """How long the event loop has run on time since a moment: what it lost does not count.
 
     While our own loop stands still nobody reads acknowledgements; that says nothing of Kafka.
@@ -39,13 +39,13 @@ class OnTime:
         self._last: float | None = None
         self._lost: deque[tuple[float, float]] = deque()
 
-    def look(self, now: float) -> None:
+    def record_tick(self, now: float) -> None:
         """Say that a look that is due every ``every_s`` is done now."""
         if self._last is not None and now - self._last > self._every_s + _LATE_S:
             self._lost.append((now, now - self._last - self._every_s))
         self._last = now
 
-    def since(self, moment: float, now: float) -> float:
+    def elapsed_s(self, moment: float, now: float) -> float:
         """Seconds since the moment in which the loop ran on time."""
         lost = sum(min(late_s, at - moment) for at, late_s in self._lost if at > moment)
         return now - moment - lost
@@ -56,7 +56,7 @@ class OnTime:
             self._lost.popleft()
 
 
-class Pulse:
+class BeatPublisher:
     """Beats every ``beat_s``; looks at the bus every ``look_s``.
 
     Kafka is away when a publish has been pending for ``outage_s`` or none has succeeded for so
@@ -93,7 +93,7 @@ class Pulse:
         self._outage_s = outage_s
         self._retry_s = min(retry_s, beat_s)
         self._look_s = look_s
-        self._on_time = OnTime(look_s)
+        self._on_time = LoopClock(look_s)
         self._beating: asyncio.Future[None] | None = None
         self._beat_at = float("-inf")
         self._count = 0
@@ -105,15 +105,15 @@ class Pulse:
         """Beat until cancelled; ``on_outage`` is called once per outage."""
         while True:
             before = self.storing
-            self.look()
+            self.check()
             if before and not self.storing:
                 on_outage()
             await asyncio.sleep(self._look_s)
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Beat when it is time, and see whether Kafka answers."""
         now = self._clock()
-        self._on_time.look(now)
+        self._on_time.record_tick(now)
         if self._beating is None and not self._left:
             healthy = self.storing and self._failing_since is None
             pause = self._beat_s if healthy else self._retry_s
@@ -127,7 +127,7 @@ class Pulse:
         if self._failing_since is not None:
             waiting_since = min(waiting_since, self._failing_since)
         self._on_time.forget(waiting_since)
-        if self._on_time.since(waiting_since, now) >= self._outage_s:
+        if self._on_time.elapsed_s(waiting_since, now) >= self._outage_s:
             self.storing = False
             OUTAGE.set(1)
             log.error("kafka.away", connections=self._connections())
@@ -135,14 +135,14 @@ class Pulse:
     def leave(self) -> asyncio.Future[None]:
         """The last beat of an orderly end."""
         self._left = True
-        return self._publisher.publish([self._record(leaving=True)])
+        return self._publisher.publish([self._make_record(leaving=True)])
 
     def _beat(self, now: float) -> None:
         self._beat_at = now
-        self._beating = self._publisher.publish([self._record(leaving=False)])
-        self._beating.add_done_callback(self._done)
+        self._beating = self._publisher.publish([self._make_record(leaving=False)])
+        self._beating.add_done_callback(self._handle_beat)
 
-    def _done(self, beat: asyncio.Future[None]) -> None:
+    def _handle_beat(self, beat: asyncio.Future[None]) -> None:
         self._beating = None
         if beat.cancelled() or beat.exception() is not None:
             if self._failing_since is None:
@@ -154,7 +154,7 @@ class Pulse:
             OUTAGE.set(0)
             log.info("kafka.back")
 
-    def _record(self, *, leaving: bool) -> envelope.Record:
+    def _make_record(self, *, leaving: bool) -> envelope.Record:
         now = self._now()
         self._count += 1
         message = GatewayBeat(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from voltbus_backbone.contract.values import Message
 
 
-class Fact:
+class FactRequest:
     """Calls exactly one of three: ``answered``, ``silent`` or ``lost``.
 
     An answer proves that Kafka has the fact. Silence counts only once Kafka has confirmed it.
@@ -28,13 +28,13 @@ class Fact:
         stored: asyncio.Future[None],
         answer: asyncio.Future[Message],
         *,
-        answered: Callable[[Message], None],
-        silent: Callable[[], None],
-        lost: Callable[[BaseException], None],
+        on_answer: Callable[[Message], None],
+        on_silence: Callable[[], None],
+        on_loss: Callable[[BaseException], None],
     ) -> None:
-        self._answered = answered
-        self._silent = silent
-        self._lost = lost
+        self._answered = on_answer
+        self._silent = on_silence
+        self._lost = on_loss
         self._done = False
         self._stored = False
         self._no_answer = False
@@ -42,7 +42,7 @@ class Fact:
         answer.add_done_callback(self._on_answer)
 
     def _on_stored(self, stored: asyncio.Future[None]) -> None:
-        error = error_of(stored)
+        error = get_error(stored)
         if self._done:
             return
         if error is not None:
@@ -55,7 +55,7 @@ class Fact:
             self._stored = True
 
     def _on_answer(self, answer: asyncio.Future[Message]) -> None:
-        error = error_of(answer)
+        error = get_error(answer)
         if self._done:
             return
         if error is None:
@@ -73,6 +73,6 @@ class Fact:
             self._no_answer = True
 
 
-def error_of(future: asyncio.Future[Any]) -> BaseException | None:
+def get_error(future: asyncio.Future[Any]) -> BaseException | None:
     """Why a future that is done has no result; None when it has one."""
     return Unavailable("cancelled") if future.cancelled() else future.exception()

@@ -16,13 +16,13 @@ from voltbus_backbone.bus import envelope
 from voltbus_backbone.contract.config import Boot, BootAnswer, Registration
 from voltbus_backbone.contract.registry import BOOT, REGISTRATION
 from voltbus_backbone.errors import Refused, VoltbusError
-from voltbus_gateway.calls.fact import Fact, error_of
+from voltbus_gateway.calls.fact import FactRequest, get_error
 from voltbus_gateway.connection.connection import POLICY_VIOLATION
-from voltbus_gateway.domain.repairs.repair import sentences
+from voltbus_gateway.domain.repairs.repair import to_sentences
 from voltbus_gateway.domain.session import registration
-from voltbus_gateway.domain.translation.fitting import fitted
-from voltbus_gateway.domain.translation.route import Context, Mode, Route, fact_id
-from voltbus_gateway.domain.translation.routes import route_of
+from voltbus_gateway.domain.translation.fitting import fit
+from voltbus_gateway.domain.translation.route import Context, Mode, Route, make_fact_id
+from voltbus_gateway.domain.translation.routes import find_route
 from voltbus_gateway.domain.translation.translation import translate
 from voltbus_gateway.domain.wire.errors import CallFailed, ErrorCode
 from voltbus_gateway.domain.wire.frames import Call, Send
@@ -50,7 +50,7 @@ log = structlog.get_logger(__name__)
 _PROVISIONAL_S = 30.0
 
 
-class Handling:
+class InFlightMessage:
     """One message of a station on its way."""
 
     __slots__ = ("call", "connection", "context", "done", "route", "size", "started")
@@ -74,7 +74,7 @@ class Handling:
         self.done = False
 
 
-class Handlers:
+class CallHandler:
     """Carries out messages for all connections of this process."""
 
     def __init__(
@@ -102,7 +102,7 @@ class Handlers:
         """Begin with a message that its session dispatched."""
         call = dispatch.call
         try:
-            route = route_of(connection.protocol, call.action)
+            route = find_route(connection.protocol, call.action)
         except CallFailed as failure:
             if type(call) is Call:
                 connection.fail(call, failure)
@@ -115,25 +115,26 @@ class Handlers:
             connection_id=connection.connection_id,
             protocol=connection.protocol,
             now=self._now(),
-            gateway_id=self._settings.instance_id,
             certificate_cn=connection.certificate_cn,
-            repairs=sentences(dispatch.repairs) if dispatch.repairs else (),
+            repairs=to_sentences(dispatch.repairs) if dispatch.repairs else (),
         )
         if dispatch.repairs:
             self._repair_reports.report(connection, call.action, dispatch.repairs)
         self._admit(
-            Handling(connection, call, route, context, started=self._clock(), size=dispatch.size)
+            InFlightMessage(
+                connection, call, route, context, started=self._clock(), size=dispatch.size
+            )
         )
 
     # Registration (A20, A21).
 
-    def _admit(self, one: Handling) -> None:
+    def _admit(self, in_flight: InFlightMessage) -> None:
         """Ask config for a station that has not booted on this connection, then go on."""
-        connection = one.connection
-        if connection.registration is not None or one.route.row is BOOT:
-            self._go(one, connection.registration)
+        connection = in_flight.connection
+        if connection.registration is not None or in_flight.route.row is BOOT:
+            self._proceed(in_flight, connection.registration)
         elif self._clock() < connection.provisional_until:
-            self._go(one, registration.ACCEPTED)
+            self._proceed(in_flight, registration.ACCEPTED)
         else:
             question = Registration(
                 station_id=connection.station_id,
@@ -144,218 +145,235 @@ class Handlers:
             answer = self._requester.ask(
                 REGISTRATION, question, deadline_s=self._settings.registration_deadline_s
             )
-            answer.add_done_callback(partial(self._registered, one))
+            answer.add_done_callback(partial(self._apply_registration, in_flight))
 
-    def _registered(self, one: Handling, answer: asyncio.Future[Message]) -> None:
-        connection = one.connection
+    def _apply_registration(
+        self, in_flight: InFlightMessage, answer: asyncio.Future[Message]
+    ) -> None:
+        connection = in_flight.connection
         connection.registering -= 1
-        known = answer.result() if error_of(answer) is None else None
+        known = answer.result() if get_error(answer) is None else None
         if isinstance(known, BootAnswer):
             connection.registration = known.status
-            self._go(one, known.status)
+            self._proceed(in_flight, known.status)
             return
         # A station that is refused here gives up its transactions after a few tries. It has shown
         # its password, and a fleet must be able to reconnect while config is away.
         connection.provisional_until = self._clock() + _PROVISIONAL_S
-        self._go(one, registration.ACCEPTED)
+        self._proceed(in_flight, registration.ACCEPTED)
 
-    def _go(self, one: Handling, state: str | None) -> None:
+    def _proceed(self, in_flight: InFlightMessage, state: str | None) -> None:
         try:
-            registration.check_call(one.call.action, state, one.connection.asked_for)
-            self._begin(one)
+            registration.check_call(in_flight.call.action, state, in_flight.connection.asked_for)
+            self._begin(in_flight)
         except CallFailed as failure:
-            self._fail(one, failure)
+            self._fail(in_flight, failure)
         except Exception as error:  # noqa: BLE001 - one message must not end the connection
-            self._broken(one, error)
+            self._fail_broken(in_flight, error)
 
     # The route table's modes.
 
-    def _begin(self, one: Handling) -> None:
-        route, context = one.route, one.context
+    def _begin(self, in_flight: InFlightMessage) -> None:
+        route, context = in_flight.route, in_flight.context
         if route.mode is Mode.REFUSED:
             raise CallFailed(ErrorCode.NOT_SUPPORTED, "This central system doesn't support it")
         if route.row is None or route.to_contract is None:
-            self._answer(one, None)
+            self._answer(in_flight, None)
             return
-        told = translate(
-            route, route.to_contract, one.call.payload, context, self._settings.station_facts
+        translation = translate(
+            route, route.to_contract, in_flight.call.payload, context, self._settings.station_facts
         )
-        message = told.message
-        if told.repairs:
-            self._repair_reports.report(one.connection, one.call.action, told.repairs)
-        if isinstance(message, Boot) and not self._serial_fits(one, message):
+        message = translation.message
+        if translation.repairs:
+            self._repair_reports.report(
+                in_flight.connection, in_flight.call.action, translation.repairs
+            )
+        if isinstance(message, Boot) and not self._check_serial(in_flight, message):
             return
         if route.mode is Mode.LOCAL:
-            self._tell_now_and_then(one, message)
-            self._answer(one, None)
+            self._publish_heartbeat(in_flight, message)
+            self._answer(in_flight, None)
         elif route.mode is Mode.ACKNOWLEDGED:
-            stored = self._publisher.publish(self._records(one, message))
-            stored.add_done_callback(partial(self._stored, one))
+            stored = self._publisher.publish(self._make_records(in_flight, message))
+            stored.add_done_callback(partial(self._handle_stored, in_flight))
         elif route.row.fact:
-            self._tell_and_ask(one, message)
+            self._publish_and_ask(in_flight, message)
         else:
             self._requester.ask_then(
                 route.row,
                 message,
-                partial(self._answered, one),
+                partial(self._handle_answer, in_flight),
                 deadline_s=self._settings.answer_deadline_s,
             )
 
-    def _serial_fits(self, one: Handling, boot: Boot) -> bool:
+    def _check_serial(self, in_flight: InFlightMessage, boot: Boot) -> bool:
         """A certificate that names a serial number must be this station's (B01.FR.11/12).
 
         The door knows it from the register; a station need not repeat it, but not contradict it.
         """
-        name = one.connection.certificate_cn
+        name = in_flight.connection.certificate_cn
         said = {boot.serial_number, boot.box_serial_number} - {None}
-        if name is None or name == one.connection.station_id or not said or name in said:
+        if name is None or name == in_flight.connection.station_id or not said or name in said:
             return True
-        log.warning("boot.serial_mismatch", station=one.connection.station_id)
+        log.warning("boot.serial_mismatch", station=in_flight.connection.station_id)
         refusal = CallFailed(ErrorCode.SECURITY_ERROR, "The serial number is not the certificate's")
-        self._fail(one, refusal)
-        one.connection.close(POLICY_VIOLATION, "Serial number and certificate differ")
+        self._fail(in_flight, refusal)
+        in_flight.connection.close(POLICY_VIOLATION, "Serial number and certificate differ")
         return False
 
-    def _records(self, one: Handling, message: Message) -> list[envelope.Record]:
+    def _make_records(self, in_flight: InFlightMessage, message: Message) -> list[envelope.Record]:
         """The fact as records that Kafka takes: nearly always one."""
-        fact = fitted(message)
-        name = self._fact_id(one, message)
-        first = self._part(one, fact.core, name)
-        return [first, *self._parts(one, fact.after, name)]
+        fact = fit(message)
+        name = self._make_fact_id(in_flight, message)
+        first = self._make_record(in_flight, fact.core, name)
+        return [first, *self._make_parts(in_flight, fact.after, name)]
 
-    def _parts(
-        self, one: Handling, messages: Sequence[Message], name: str
+    def _make_parts(
+        self, in_flight: InFlightMessage, messages: Sequence[Message], name: str
     ) -> list[envelope.Record]:
         """Further records of one fact; sent again, each has the same id again."""
         return [
-            self._part(one, message, f"{name}/{number}")
+            self._make_record(in_flight, message, f"{name}/{number}")
             for number, message in enumerate(messages, 1)
         ]
 
-    def _part(self, one: Handling, message: Message, name: str) -> envelope.Record:
-        row = one.route.row
+    def _make_record(
+        self, in_flight: InFlightMessage, message: Message, name: str
+    ) -> envelope.Record:
+        row = in_flight.route.row
         assert row is not None  # noqa: S101 - checked by _begin
-        return envelope.event(row, message, id=name, source=self._source, now=one.context.now)
+        return envelope.event(row, message, id=name, source=self._source, now=in_flight.context.now)
 
     @staticmethod
-    def _fact_id(one: Handling, message: Message) -> str:
-        return fact_id(one.context, one.call, one.route, message)
+    def _make_fact_id(in_flight: InFlightMessage, message: Message) -> str:
+        return make_fact_id(in_flight.context, in_flight.call, in_flight.route, message)
 
-    def _tell_now_and_then(self, one: Handling, message: Message) -> None:
+    def _publish_heartbeat(self, in_flight: InFlightMessage, message: Message) -> None:
         """A heartbeat is told at most once per ``seen_s``: its loss matters to nobody."""
-        connection, now = one.connection, self._clock()
-        if now - connection.seen_told_at >= self._settings.seen_s:
-            connection.seen_told_at = now
-            self._publisher.post(self._part(one, message, self._fact_id(one, message)))
+        connection, now = in_flight.connection, self._clock()
+        if now - connection.heartbeat_published_at >= self._settings.seen_s:
+            connection.heartbeat_published_at = now
+            self._publisher.post(
+                self._make_record(in_flight, message, self._make_fact_id(in_flight, message))
+            )
 
-    def _tell_and_ask(self, one: Handling, message: Message) -> None:
-        row = one.route.row
+    def _publish_and_ask(self, in_flight: InFlightMessage, message: Message) -> None:
+        row = in_flight.route.row
         assert row is not None  # noqa: S101 - checked by _begin
-        connection = one.connection
+        connection = in_flight.connection
         if row is BOOT:
             connection.registering += 1
-        fact = fitted(message)
-        name = self._fact_id(one, message)
+        fact = fit(message)
+        name = self._make_fact_id(in_flight, message)
         stored, answered = self._requester.tell_and_ask(
             row,
             fact.core,
             id=name,
             deadline_s=self._settings.answer_deadline_s,
-            before=self._parts(one, fact.before, name),
-            after=self._parts(one, fact.after, name),
+            before=self._make_parts(in_flight, fact.before, name),
+            after=self._make_parts(in_flight, fact.after, name),
         )
-        Fact(
+        FactRequest(
             stored,
             answered,
-            answered=partial(self._decided, one),
-            silent=partial(self._silence, one),
-            lost=partial(self._lost, one),
+            on_answer=partial(self._apply_answer, in_flight),
+            on_silence=partial(self._handle_silence, in_flight),
+            on_loss=partial(self._handle_loss, in_flight),
         )
 
     # Ends.
 
-    def _stored(self, one: Handling, stored: asyncio.Future[None]) -> None:
-        error = error_of(stored)
+    def _handle_stored(self, in_flight: InFlightMessage, stored: asyncio.Future[None]) -> None:
+        error = get_error(stored)
         if error is None:
-            self._answer(one, None)
+            self._answer(in_flight, None)
         else:
-            self._not_stored(one, error)
+            self._fail_unstored(in_flight, error)
 
-    def _answered(self, one: Handling, answer: Message | VoltbusError) -> None:
+    def _handle_answer(self, in_flight: InFlightMessage, answer: Message | VoltbusError) -> None:
         if isinstance(answer, VoltbusError):
-            self._silence(one)
+            self._handle_silence(in_flight)
         else:
-            self._decided(one, answer)
+            self._apply_answer(in_flight, answer)
 
-    def _decided(self, one: Handling, answer: Message) -> None:
+    def _apply_answer(self, in_flight: InFlightMessage, answer: Message) -> None:
         """A service has answered."""
-        connection = one.connection
-        if one.route.row is BOOT:
+        connection = in_flight.connection
+        if in_flight.route.row is BOOT:
             connection.registering -= 1
             if isinstance(answer, BootAnswer):
                 connection.registration = answer.status
                 if answer.status != registration.PENDING:
                     connection.asked_for.clear()
-        self._answer(one, answer)
+        self._answer(in_flight, answer)
 
-    def _silence(self, one: Handling) -> None:
+    def _handle_silence(self, in_flight: InFlightMessage) -> None:
         """No service has answered in time; what Kafka was to have, it has."""
-        if one.route.row is BOOT:
-            one.connection.registering -= 1
+        if in_flight.route.row is BOOT:
+            in_flight.connection.registering -= 1
         try:
-            payload = one.route.on_silence(one.call.payload, one.context)
+            payload = in_flight.route.on_silence(in_flight.call.payload, in_flight.context)
         except CallFailed as failure:
-            self._fail(one, failure)
+            self._fail(in_flight, failure)
         else:
-            self._finish(one, payload, "silence")
+            self._finish(in_flight, payload, "silence")
 
-    def _lost(self, one: Handling, error: BaseException) -> None:
-        if one.route.row is BOOT:
-            one.connection.registering -= 1
-        self._not_stored(one, error)
+    def _handle_loss(self, in_flight: InFlightMessage, error: BaseException) -> None:
+        if in_flight.route.row is BOOT:
+            in_flight.connection.registering -= 1
+        self._fail_unstored(in_flight, error)
 
-    def _not_stored(self, one: Handling, error: BaseException) -> None:
+    def _fail_unstored(self, in_flight: InFlightMessage, error: BaseException) -> None:
         """Kafka does not have it: never acknowledged, so that the station sends it again.
 
         What Kafka will never take is kept as a dead letter; sent again, it would be no other.
         """
         if isinstance(error, Refused):
-            give_up(self._publisher, error, one.context.now)
-            self._fail(one, CallFailed(ErrorCode.INTERNAL_ERROR, "This can never be recorded"))
+            give_up(self._publisher, error, in_flight.context.now)
+            self._fail(
+                in_flight, CallFailed(ErrorCode.INTERNAL_ERROR, "This can never be recorded")
+            )
         else:
-            self._fail(one, CallFailed(ErrorCode.INTERNAL_ERROR, "Not recorded, try again"))
+            self._fail(in_flight, CallFailed(ErrorCode.INTERNAL_ERROR, "Not recorded, try again"))
 
-    def _answer(self, one: Handling, answer: Any) -> None:
+    def _answer(self, in_flight: InFlightMessage, answer: Any) -> None:
         try:
-            payload = one.route.to_ocpp(answer, one.call.payload, one.context)
+            payload = in_flight.route.to_ocpp(answer, in_flight.call.payload, in_flight.context)
         except CallFailed as failure:
-            self._fail(one, failure)
+            self._fail(in_flight, failure)
         except Exception as error:  # noqa: BLE001 - one message must not end the connection
-            self._broken(one, error)
+            self._fail_broken(in_flight, error)
         else:
-            self._finish(one, payload, "answered")
+            self._finish(in_flight, payload, "answered")
 
-    def _finish(self, one: Handling, payload: Payload, outcome: str) -> None:
-        self._count(one, outcome)
-        if type(one.call) is Call:
-            one.connection.answer(one.call, payload)
+    def _finish(self, in_flight: InFlightMessage, payload: Payload, outcome: str) -> None:
+        self._count(in_flight, outcome)
+        if type(in_flight.call) is Call:
+            in_flight.connection.answer(in_flight.call, payload)
 
-    def _broken(self, one: Handling, error: Exception) -> None:
-        log.error("call.broke", action=one.route.action, exc_info=error)
-        self._fail(one, CallFailed(ErrorCode.INTERNAL_ERROR, "This call could not be handled"))
+    def _fail_broken(self, in_flight: InFlightMessage, error: Exception) -> None:
+        log.error("call.broke", action=in_flight.route.action, exc_info=error)
+        self._fail(
+            in_flight, CallFailed(ErrorCode.INTERNAL_ERROR, "This call could not be handled")
+        )
 
-    def _fail(self, one: Handling, failure: CallFailed) -> None:
-        self._count(one, failure.code.value)
-        if type(one.call) is Call:
-            one.connection.fail(one.call, failure)
-        elif type(one.call) is Send:
-            one.connection.drop(one.call, failure)
+    def _fail(self, in_flight: InFlightMessage, failure: CallFailed) -> None:
+        self._count(in_flight, failure.code.value)
+        if type(in_flight.call) is Call:
+            in_flight.connection.fail(in_flight.call, failure)
+        elif type(in_flight.call) is Send:
+            in_flight.connection.drop(in_flight.call, failure)
 
-    def _count(self, one: Handling, outcome: str) -> None:
-        if one.done:
+    def _count(self, in_flight: InFlightMessage, outcome: str) -> None:
+        if in_flight.done:
             return
-        one.done = True
-        self._flow.leave(one.size)
-        if type(one.call) is not Call:
-            one.connection.sent()
-        CALLS.count(one.route.protocol, one.route.action, outcome, self._clock() - one.started)
+        in_flight.done = True
+        self._flow.leave(in_flight.size)
+        if type(in_flight.call) is not Call:
+            in_flight.connection.finish_send()
+        CALLS.count(
+            in_flight.route.protocol,
+            in_flight.route.action,
+            outcome,
+            self._clock() - in_flight.started,
+        )

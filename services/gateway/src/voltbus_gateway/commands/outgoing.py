@@ -10,10 +10,10 @@ from voltbus_backbone.bounds import CORE_BYTES, FACT_BYTES
 from voltbus_backbone.bus import envelope
 from voltbus_backbone.contract.config import CallEnded, CallOutcome, RejectedBy
 from voltbus_backbone.contract.registry import CALL_ENDED
-from voltbus_gateway.domain.repairs.repair import sentences
+from voltbus_gateway.domain.repairs.repair import to_sentences
 from voltbus_gateway.domain.session import registration
-from voltbus_gateway.domain.session.effects import Ended
-from voltbus_gateway.domain.translation.fitting import shrunk
+from voltbus_gateway.domain.session.effects import CommandResult
+from voltbus_gateway.domain.translation.fitting import shrink
 from voltbus_gateway.domain.wire.errors import ErrorCode
 from voltbus_gateway.metrics import COMMANDS
 from voltbus_gateway.reports.reports import size_of
@@ -35,7 +35,7 @@ _REMEMBERED_BYTES = 16 * 1024 * 1024
 _MOST_ANSWER = FACT_BYTES - CORE_BYTES
 
 
-class OutgoingCalls:
+class CommandSender:
     """Sends commands through connections and reports their ends.
 
     A SendCall that comes again while its call is on its way does nothing; one that comes after the
@@ -68,71 +68,71 @@ class OutgoingCalls:
             return
         reported = self._reported.get(command.command_id)
         if reported is not None:
-            self._reports.tell(reported)
+            self._reports.report(reported)
             return
         if connection is None or connection.leaving:
             # config sends it again on the station's next connection.
-            ended = Ended(command.command_id, CallOutcome.NOT_CONNECTED)
-            self._report(command, command.connection_id, ended)
+            result = CommandResult(command.command_id, CallOutcome.NOT_CONNECTED)
+            self._report(command, command.connection_id, result)
             return
         state = None if connection.registering else connection.registration
         # While we do not know, config, which sent this, does.
         if state is not None and not registration.may_send(command.action, state):
-            self._report(command, connection.connection_id, _refused(command, state))
+            self._report(command, connection.connection_id, _refuse(command, state))
             return
-        asked = registration.asked_by(command.action, command.payload)
+        asked = registration.find_requested_action(command.action, command.payload)
         if asked is not None:
             connection.asked_for.add(asked)
         self._on_their_way[command.command_id] = command
         connection.call(
-            command, min(command.timeout_s, self._longest_timeout_s), self._left(command)
+            command, min(command.timeout_s, self._longest_timeout_s), self._remaining_s(command)
         )
 
-    def ended(self, connection: Connection, ended: Ended) -> None:
+    def report_result(self, connection: Connection, result: CommandResult) -> None:
         """A session says what became of a call."""
-        command = self._on_their_way.pop(ended.command_id, None)
+        command = self._on_their_way.pop(result.command_id, None)
         if command is not None:
-            self._unknown_properties.passed(connection, command.action, ended.extras)
-            self._repair_reports.report(connection, command.action, ended.repairs)
-            self._report(command, connection.connection_id, ended)
+            self._unknown_properties.report(connection, command.action, result.extras)
+            self._repair_reports.report(connection, command.action, result.repairs)
+            self._report(command, connection.connection_id, result)
 
-    def _left(self, command: SendCall) -> float:
+    def _remaining_s(self, command: SendCall) -> float:
         """Seconds in which the call may still be sent; less than 0 when it came too late."""
         until = command.not_after
         return inf if until is None else (until - self._now()).total_seconds()
 
-    def _report(self, command: SendCall, connection_id: str, ended: Ended) -> None:
+    def _report(self, command: SendCall, connection_id: str, result: CommandResult) -> None:
         now = self._now()
         # An answer as large as a frame may come to more than a record holds.
         payload, repairs = (
-            (None, ()) if ended.payload is None else shrunk(ended.payload, _MOST_ANSWER)
+            (None, ()) if result.payload is None else shrink(result.payload, _MOST_ANSWER)
         )
         message = CallEnded(
             command_id=command.command_id,
             station_id=command.station_id,
             connection_id=connection_id,
-            outcome=ended.outcome,
+            outcome=result.outcome,
             at=now,
             payload=payload,
-            error_code=ended.error_code,
-            error_description=ended.error_description,
+            error_code=result.error_code,
+            error_description=result.error_description,
             attempt=command.attempt,
-            late=ended.late,
-            unsent=ended.unsent,
-            rejected_by=ended.rejected_by,
-            repairs=(*sentences(ended.repairs), *repairs),
+            late=result.late,
+            unsent=result.unsent,
+            rejected_by=result.rejected_by,
+            repairs=(*to_sentences(result.repairs), *repairs),
         )
         record = envelope.event(
             CALL_ENDED,
             message,
-            id=f"{command.command_id}/{command.attempt}/{connection_id}/{ended.outcome}",
+            id=f"{command.command_id}/{command.attempt}/{connection_id}/{result.outcome}",
             source=self._source,
             now=now,
         )
-        COMMANDS.labels(ended.outcome.value).inc()
-        if ended.outcome is not CallOutcome.NOT_CONNECTED:
+        COMMANDS.labels(result.outcome.value).inc()
+        if result.outcome is not CallOutcome.NOT_CONNECTED:
             self._remember(command.command_id, record)
-        self._reports.tell(record)
+        self._reports.report(record)
 
     def _remember(self, command_id: str, record: Record) -> None:
         self._reported[command_id] = record
@@ -142,8 +142,8 @@ class OutgoingCalls:
             self._remembered -= size_of(oldest)
 
 
-def _refused(command: SendCall, state: str) -> Ended:
-    return Ended(
+def _refuse(command: SendCall, state: str) -> CommandResult:
+    return CommandResult(
         command.command_id,
         CallOutcome.REJECTED,
         error_code=ErrorCode.SECURITY_ERROR.value,

@@ -49,7 +49,7 @@ class Budget:
         return self._due - now - self._burst_s
 
 
-class Crowd:
+class ThrottledConnections:
     """Those that are over their budgets now: together they get no more than half of the loop."""
 
     def __init__(self, loop_share: float) -> None:
@@ -66,7 +66,7 @@ class Crowd:
         self.sleeping -= 1
 
 
-class Holder(Protocol):
+class MemoryHolder(Protocol):
     """Somebody who holds bytes of a station."""
 
     def cut(self) -> None:
@@ -74,7 +74,7 @@ class Holder(Protocol):
         ...
 
 
-class Memory:
+class MemoryBudget:
     """Bytes that connections hold unread, unparsed and unsent, with a limit for all together.
 
     Above it the connection with the most bytes times seconds is cut: who sends a large message
@@ -83,10 +83,10 @@ class Memory:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._held: dict[Holder, tuple[int, float]] = {}
+        self._held: dict[MemoryHolder, tuple[int, float]] = {}
         self.total = 0
 
-    def hold(self, holder: Holder, size: int, now: float) -> None:
+    def hold(self, holder: MemoryHolder, size: int, now: float) -> None:
         """Say how many bytes a connection holds now; 0 when it holds none or is gone."""
         before, since = self._held.get(holder, (0, now))
         if size == before:
@@ -99,7 +99,10 @@ class Memory:
         while self.total > self._limit:
             # One that holds since this moment counts too, or nobody would be chosen.
             dearest = max(
-                self._held, key=lambda one: self._held[one][0] * (now - self._held[one][1] + 0.001)
+                self._held,
+                key=lambda candidate: (
+                    self._held[candidate][0] * (now - self._held[candidate][1] + 0.001)
+                ),
             )
             size, _ = self._held.pop(dearest)
             self.total -= size

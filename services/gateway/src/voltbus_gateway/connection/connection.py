@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from voltbus_backbone.timers import Timer
-from voltbus_gateway.domain.session.effects import Dispatch, Ended, Write
+from voltbus_gateway.domain.session.effects import CommandResult, Dispatch, Write
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from voltbus_gateway.door.tls import ClientCertificate
 
 
-class Link(Protocol):
+class Transport(Protocol):
     """The socket under a connection."""
 
     def write(self, text: bytes) -> bool:
@@ -35,28 +35,28 @@ class Link(Protocol):
         """Begin to close."""
         ...
 
-    async def lives(self, within_s: float) -> bool:
+    async def is_alive(self, within_s: float) -> bool:
         """Ask the peer for a sign of life; False when there is none within so many seconds."""
         ...
 
 
-class Carrier(Protocol):
+class EffectHandler(Protocol):
     """Who carries out what a session wants."""
 
     def dispatch(self, connection: Connection, dispatch: Dispatch) -> None:
         """Handle a message of the station that can be used."""
         ...
 
-    def ended(self, connection: Connection, ended: Ended) -> None:
+    def end_command(self, connection: Connection, ended: CommandResult) -> None:
         """A call to the station has ended."""
         ...
 
-    def refused(self, connection: Connection, refusal: Refusal) -> None:
+    def report_refusal(self, connection: Connection, refusal: Refusal) -> None:
         """A message of the station was refused."""
         ...
 
 
-class Displaced(NamedTuple):
+class Takeover(NamedTuple):
     """The newer connection that took a connection's place: from where, and at another gateway?"""
 
     address: str
@@ -85,14 +85,13 @@ class Connection:
     """
 
     __slots__ = (
-        "_carrier",
         "_clock",
         "_closing",
+        "_effect_handler",
         "_leaving",
-        "_link",
-        "_loop",
         "_session",
         "_timer",
+        "_transport",
         "_watched",
         "address",
         "asked_for",
@@ -100,15 +99,15 @@ class Connection:
         "closed",
         "connected_at",
         "connection_id",
-        "displaced",
+        "heartbeat_published_at",
         "on_change",
         "provisional_until",
         "registering",
         "registration",
         "security_profile",
-        "seen_told_at",
         "sends",
         "station_id",
+        "takeover",
     )
 
     def __init__(
@@ -117,8 +116,8 @@ class Connection:
         station_id: str,
         connection_id: str,
         session: Session,
-        link: Link,
-        carrier: Carrier,
+        transport: Transport,
+        effect_handler: EffectHandler,
         connected_at: datetime,
         security_profile: int,
         clock: Callable[[], float],
@@ -131,16 +130,16 @@ class Connection:
         self.security_profile = security_profile
         self.certificate = certificate
         self.address = address
-        self.displaced: Displaced | None = None
+        self.takeover: Takeover | None = None
         self.registration: str | None = None
         self.registering = 0
         self.provisional_until = float("-inf")
         self.asked_for: set[str] = set()
-        self.seen_told_at = float("-inf")
+        self.heartbeat_published_at = float("-inf")
         self.closed = False
         self._session = session
-        self._link = link
-        self._carrier = carrier
+        self._transport = transport
+        self._effect_handler = effect_handler
         self._clock = clock
         self._timer = Timer()
         self._watched = False
@@ -228,19 +227,19 @@ class Connection:
         """Close the socket now. Commands end at once: a peer that hangs may take its time."""
         self._leaving = None
         self._closing = True
-        self._link.close(code, reason)
+        self._transport.close(code, reason)
         self._carry_out(self._session.end_calls())
 
-    async def lives(self, within_s: float) -> bool:
+    async def is_alive(self, within_s: float) -> bool:
         """Ask the station for a sign of life; False when there is none within so many seconds."""
-        return not self.leaving and await self._link.lives(within_s)
+        return not self.leaving and await self._transport.is_alive(within_s)
 
     def leave(self, code: int, reason: str) -> None:
         """Close the socket as soon as no call is in flight."""
         self._leaving = (code, reason)
         self._leave_if_idle()
 
-    def lost(self) -> None:
+    def end(self) -> None:
         """The socket is gone: commands in flight end, nothing is written any more."""
         if self.closed:
             return
@@ -249,41 +248,41 @@ class Connection:
         self._timer.cancel()
         self._carry_out(self._session.close())
 
-    def sent(self) -> None:
+    def finish_send(self) -> None:
         """A SEND of the station is done."""
         self.sends -= 1
         if self._watched:
-            self._tell_change()
+            self._notify_change()
 
-    def _tell_change(self) -> None:
+    def _notify_change(self) -> None:
         if self.on_change is not None:
             self._watched = self.on_change()
 
     def _carry_out(self, effects: Effects) -> None:
         for effect in effects:
             if type(effect) is Write:
-                if not self._link.write(effect.text) and effect.command_id is not None:
-                    self._carry_out(self._session.unsent(effect.command_id))
+                if not self._transport.write(effect.text) and effect.command_id is not None:
+                    self._carry_out(self._session.mark_unsent(effect.command_id))
             elif type(effect) is Dispatch:
-                self._carrier.dispatch(self, effect)
-            elif type(effect) is Ended:
-                self._carrier.ended(self, effect)
+                self._effect_handler.dispatch(self, effect)
+            elif type(effect) is CommandResult:
+                self._effect_handler.end_command(self, effect)
         if self._session.refusals:
-            self._tell_refusals()
+            self._report_refusals()
         if self.closed:
             return
-        self._arm()
+        self._arm_timer()
         if self._watched or self._session.waiting_bytes:
-            self._tell_change()
+            self._notify_change()
         if self._leaving is not None:
             self._leave_if_idle()
 
-    def _tell_refusals(self) -> None:
+    def _report_refusals(self) -> None:
         for refusal in self._session.refusals:
-            self._carrier.refused(self, refusal)
+            self._effect_handler.report_refusal(self, refusal)
         self._session.refusals.clear()
 
-    def _arm(self) -> None:
+    def _arm_timer(self) -> None:
         deadline = self._session.deadline
         if deadline is not None:
             self._timer.set(deadline, self._tick, _SLACK_S)

@@ -51,9 +51,9 @@ class Intake:
         large = size > LARGE
         if large not in self._in_line and not self._flow.admits(size):
             self._in_line.add(large)
-            self._flow.wait(size, partial(self._turn, large))
+            self._flow.wait(size, partial(self._take_turn, large))
 
-    def _turn(self, large: bool) -> bool:  # noqa: FBT001 - bound by partial
+    def _take_turn(self, large: bool) -> bool:  # noqa: FBT001 - bound by partial
         self._in_line.discard(large)
         return self._wake()
 

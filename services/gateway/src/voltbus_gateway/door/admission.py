@@ -1,4 +1,4 @@
-"""Who may try to come in now: a bounded rate for fleets, and patience with wrong passwords (pure).
+"""When a station may try to log in: a bounded rate for fleets, back-off after failures (pure).
 
 Both take ``now`` in monotonic seconds and keep bounded state.
 """
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     Network = IPv4Network | IPv6Network
 
 
-class Rate:
-    """A rate with a burst, told as the wait of each arrival (the generic cell rate algorithm)."""
+class RateLimiter:
+    """A rate with a burst, as the wait of each arrival (the generic cell rate algorithm)."""
 
     def __init__(self, *, rate_per_s: float, burst: int, longest_wait_s: float) -> None:
         self._spacing = 1.0 / rate_per_s
@@ -26,7 +26,7 @@ class Rate:
         self._next = float("-inf")  # when the next arrival is due without any burst
 
     def reserve(self, now: float) -> float | None:
-        """Seconds to wait before going on (0: at once), or None when it would be too long."""
+        """Return the seconds to wait (0: at once), or None when it would be too long."""
         due = max(self._next, now)
         wait = due - self._burst - now
         if wait > self._longest:
@@ -35,8 +35,8 @@ class Rate:
         return max(wait, 0.0)
 
 
-class Place:
-    """A knock in the line. ``turn`` is called once: True when it is let on, False when put out."""
+class QueuedLogin:
+    """A log-in in the queue. ``turn`` is called once: True when admitted, False when evicted."""
 
     __slots__ = ("address", "turn")
 
@@ -45,13 +45,13 @@ class Place:
         self.turn = turn
 
 
-class Admission:
-    """A rate with a burst, shared fairly between addresses; who must wait waits in line.
+class AdmissionQueue:
+    """A rate with a burst, shared fairly between addresses, with a queue of bounded length.
 
-    Waiting in line is better than being refused: stations double their pause with each refusal.
-    The addresses that wait take turns, so that one with many knocks keeps no other one waiting; a
-    fleet that is alone behind one address has the whole rate and the whole line. A full line has
-    room for an address that has fewer in it than the one with the most, whose last is put out.
+    Waiting is better than being refused: stations double their pause with each refusal.
+    The waiting addresses take turns, so that an address with many log-ins delays no other; a
+    fleet that is alone behind one address has the whole rate and the whole queue. When the queue
+    is full, the last log-in of the address with the most is evicted for one with fewer.
     """
 
     def __init__(self, *, rate_per_s: float, burst: int, longest_wait_s: float) -> None:
@@ -60,17 +60,19 @@ class Admission:
         self._burst = burst * self._spacing
         self._room = int(rate_per_s * longest_wait_s)
         self._next = float("-inf")  # when the next arrival is due without any burst
-        self._lines: OrderedDict[str, deque[Place]] = OrderedDict()  # the first one's turn is next
+        self._lines: OrderedDict[str, deque[QueuedLogin]] = (
+            OrderedDict()
+        )  # the first one's turn is next
         self.waiting = 0
 
-    def enter(self, place: Place, now: float) -> bool:
-        """Take a knock: its turn is now, or comes, when this is True; False: the line is full."""
-        if not self.waiting and self._due(now) <= now:
-            self._take(now)
+    def enter(self, place: QueuedLogin, now: float) -> bool:
+        """Admit a log-in now or queue it; return False when the queue is full."""
+        if not self.waiting and self._next_due(now) <= now:
+            self._consume(now)
             place.turn(True)
             return True
         line = self._lines.get(place.address)
-        if self.waiting >= self._room and not self._put_out(len(line) if line else 0):
+        if self.waiting >= self._room and not self._evict(len(line) if line else 0):
             return False
         if line is None:
             line = self._lines[place.address] = deque()
@@ -78,57 +80,57 @@ class Admission:
         self.waiting += 1
         return True
 
-    def leave(self, place: Place) -> None:
-        """It waits no more."""
+    def leave(self, place: QueuedLogin) -> None:
+        """Remove a log-in that was given up from the queue."""
         line = self._lines.get(place.address)
         if line is not None and place in line:
             line.remove(place)
-            self._shorter(place.address, line)
+            self._shrink(place.address, line)
 
     def advance(self, now: float) -> float | None:
-        """Let on whose turn has come; when the next turn is due, None while nobody waits."""
+        """Admit the log-ins that are due; return when the next is due, None when none waits."""
         while self.waiting:
-            due = self._due(now)
+            due = self._next_due(now)
             if due > now:
                 return due
-            self._take(now)
+            self._consume(now)
             address, line = next(iter(self._lines.items()))
             place = line.popleft()
             self._lines.move_to_end(address)
-            self._shorter(address, line)
+            self._shrink(address, line)
             place.turn(True)
         return None
 
     def retry_after(self) -> int:
-        """Whole seconds after which the line has room again, at least 1."""
+        """Return the whole seconds after which the queue has room again, at least 1."""
         return max(1, round(self.waiting / self._rate / 4))
 
-    def _due(self, now: float) -> float:
+    def _next_due(self, now: float) -> float:
         return max(self._next, now) - self._burst
 
-    def _take(self, now: float) -> None:
+    def _consume(self, now: float) -> None:
         self._next = max(self._next, now) + self._spacing
 
-    def _put_out(self, own: int) -> bool:
-        """Make room at the cost of the address with the most in line, if that is not this one."""
+    def _evict(self, own: int) -> bool:
+        """Make room at the cost of the address with the most log-ins, if it has clearly more."""
         if not self._lines:
             return False
         address, line = max(self._lines.items(), key=lambda item: len(item[1]))
         if len(line) <= own + 1:
             return False
         place = line.pop()
-        self._shorter(address, line)
+        self._shrink(address, line)
         place.turn(False)
         return True
 
-    def _shorter(self, address: str, line: deque[Place]) -> None:
+    def _shrink(self, address: str, line: deque[QueuedLogin]) -> None:
         self.waiting -= 1
         if not line:
             del self._lines[address]
 
 
 def shared_address(address: str) -> str:
-    """What counts as one address: of IPv6 the first 64 bits, which one customer has all of."""
+    """Return what counts as one address: of IPv6 the first 64 bits, which one customer owns."""
     try:
         parsed = ip_address(address)
     except ValueError:
@@ -140,18 +142,18 @@ def shared_address(address: str) -> str:
     return address
 
 
-def sender(address: str, forwarded: Sequence[str], trusted: Sequence[Network]) -> str:
-    """Who knocks: the last address of ``X-Forwarded-For`` that no trusted proxy has.
+def find_sender(address: str, forwarded: Sequence[str], trusted: Sequence[Network]) -> str:
+    """Return the client's address: the last of ``X-Forwarded-For`` that is no trusted proxy's.
 
     Anybody can send the header: it counts only as far as trusted proxies have written it.
     """
     hops = [hop.strip() for value in forwarded for hop in value.split(",")]
-    while hops and _is_of(address, trusted):
+    while hops and _is_in(address, trusted):
         address = hops.pop()
     return address
 
 
-def _is_of(address: str, networks: Sequence[Network]) -> bool:
+def _is_in(address: str, networks: Sequence[Network]) -> bool:
     try:
         parsed = ip_address(address)
     except ValueError:
@@ -159,13 +161,13 @@ def _is_of(address: str, networks: Sequence[Network]) -> bool:
     return any(parsed in network for network in networks)
 
 
-class FailedLogins:
-    """Wrong passwords in a row, per station and address: never one fleet behind one address.
+class LoginThrottle:
+    """Back-off after wrong passwords, per station and address: never a fleet behind one address.
 
     After ``allowed`` failures the pair waits, twice as long each time, up to ``longest_wait_s``.
-    A comparison holds a place from ``begin`` to ``ended`` and is taken for a failure meanwhile, so
-    that guesses at once are no more than guesses in a row. Places are kept apart from failures:
-    neither a success nor the bound on what is remembered sets the others free.
+    A comparison occupies a slot from ``begin`` to ``release`` and counts as a failure meanwhile, so
+    that parallel guesses gain nothing over guesses in a row. Slots are kept apart from failures:
+    neither a success nor the bound on what is remembered frees another comparison's slot.
     """
 
     def __init__(self, *, allowed: int, longest_wait_s: float, remembered: int = 50_000) -> None:
@@ -176,12 +178,12 @@ class FailedLogins:
         self._comparing: dict[tuple[str, str], int] = {}
 
     def wait_s(self, station_id: str, address: str, now: float) -> float:
-        """Seconds for which this station must not try from this address; 0 when it may."""
+        """Return the seconds for which this station must not try from this address; 0: it may."""
         _, until = self._failures.get((station_id, address), (0, now))
         return max(until - now, 0.0)
 
     def begin(self, station_id: str, address: str, now: float) -> float:
-        """Take a place for one comparison: 0, and ``ended`` gives it back; else seconds to wait."""
+        """Take a slot for a comparison: 0, and ``release`` gives it back; else seconds to wait."""
         pair = (station_id, address)
         count, until = self._failures.get(pair, (0, now))
         if until > now:
@@ -192,8 +194,8 @@ class FailedLogins:
         self._comparing[pair] = comparing + 1
         return 0.0
 
-    def failed(self, station_id: str, address: str, now: float) -> None:
-        """A wrong password came."""
+    def record_failure(self, station_id: str, address: str, now: float) -> None:
+        """Record a wrong password."""
         pair = (station_id, address)
         count, _ = self._failures.pop(pair, (0, now))
         count += 1
@@ -201,18 +203,18 @@ class FailedLogins:
         if len(self._failures) > self._remembered:
             self._failures.popitem(last=False)
 
-    def succeeded(self, station_id: str, address: str) -> None:
-        """The right password came: failures are forgotten, what is still compared is not."""
+    def record_success(self, station_id: str, address: str) -> None:
+        """Forget the failures; comparisons that are still running keep their slots."""
         self._failures.pop((station_id, address), None)
 
-    def ended(self, station_id: str, address: str) -> None:
-        """A comparison that had begun is over, whatever came of it."""
+    def release(self, station_id: str, address: str) -> None:
+        """Give back the slot of a comparison, whatever its result."""
         pair = (station_id, address)
         left = self._comparing.pop(pair) - 1
         if left > 0:
             self._comparing[pair] = left
 
     def _pause_s(self, count: int) -> float:
-        """The wait after so many failures."""
+        """Return the wait after this number of failures."""
         excess = count - self._allowed
         return min(2.0 ** min(excess, 30), self._longest) if excess >= 0 else 0.0

@@ -1,6 +1,6 @@
-"""The refusals of the door, each with the HTTP answer that a station gets.
+"""The refusals of a log-in, each with the HTTP answer that the station gets.
 
-Refused   the station is not let in; nothing of a password is in it, in a log or in an event
+LoginRefusedError   the station is not admitted; it never carries any part of a password
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from http import HTTPStatus
 _CHALLENGE = {"WWW-Authenticate": 'Basic realm="OCPP", charset="UTF-8"'}
 
 
-class Refused(Exception):  # noqa: N818 - what happened to the station
-    """The station is not let in. ``reason`` is a label for metrics, logs and events.
+class LoginRefusedError(Exception):
+    """The station is not admitted. ``reason`` is a label for metrics, logs and events.
 
     ``registered``: whether auth knows the station; None where it was not asked.
     """
@@ -29,46 +29,50 @@ class Refused(Exception):  # noqa: N818 - what happened to the station
 
     @property
     def ours(self) -> bool:
-        """Whether it is our own state that refuses (503), and nothing about the station."""
+        """Whether our own state is the cause (503), not the station."""
         return self.status is HTTPStatus.SERVICE_UNAVAILABLE
 
 
-def no_common_subprotocol() -> Refused:
-    """400 (A3)."""
-    return Refused(
+def no_common_subprotocol() -> LoginRefusedError:
+    """Answer 400 (A3)."""
+    return LoginRefusedError(
         HTTPStatus.BAD_REQUEST,
         "subprotocol",
         "No common subprotocol. Offer ocpp2.1, ocpp2.0.1 or ocpp1.6.\n",
     )
 
 
-def no_websocket(status: HTTPStatus) -> Refused:
-    """The WebSocket library's own answer to a request that is none (RFC 6455 §4.2.1)."""
-    refused = Refused(status, "no_websocket", "")
-    refused.registered = True  # the door had let it in
+def no_websocket(status: HTTPStatus) -> LoginRefusedError:
+    """Answer as the WebSocket library does to a request that is none (RFC 6455 §4.2.1)."""
+    refused = LoginRefusedError(status, "no_websocket", "")
+    refused.registered = True  # the log-in had succeeded
     return refused
 
 
-def nobody() -> Refused:
-    """404 (A1)."""
-    return Refused(HTTPStatus.NOT_FOUND, "unknown_station", "There is no such charging station.\n")
+def unknown_station() -> LoginRefusedError:
+    """Answer 404: auth knows no such station (A1)."""
+    return LoginRefusedError(
+        HTTPStatus.NOT_FOUND, "unknown_station", "There is no such charging station.\n"
+    )
 
 
-def unauthorized(reason: str) -> Refused:
-    """401 with a challenge (A4)."""
-    return Refused(
+def unauthorized(reason: str) -> LoginRefusedError:
+    """Answer 401 with a challenge (A4)."""
+    return LoginRefusedError(
         HTTPStatus.UNAUTHORIZED, reason, "Log in with your identity and password.\n", _CHALLENGE
     )
 
 
-def forbidden(reason: str) -> Refused:
-    """403: another certificate is needed (A9)."""
-    return Refused(HTTPStatus.FORBIDDEN, reason, "This certificate does not belong here.\n")
+def forbidden(reason: str) -> LoginRefusedError:
+    """Answer 403: another certificate is needed (A9)."""
+    return LoginRefusedError(
+        HTTPStatus.FORBIDDEN, reason, "This certificate does not belong here.\n"
+    )
 
 
-def duplicate_identity(wait_s: float) -> Refused:
-    """409: another live connection holds this identity (ADR 0019)."""
-    return Refused(
+def duplicate_identity(wait_s: float) -> LoginRefusedError:
+    """Answer 409: another live connection holds this identity (ADR 0019)."""
+    return LoginRefusedError(
         HTTPStatus.CONFLICT,
         "duplicate_identity",
         "Another station is connected with this identity.\n",
@@ -76,9 +80,9 @@ def duplicate_identity(wait_s: float) -> Refused:
     )
 
 
-def unavailable(reason: str, retry_after_s: int) -> Refused:
-    """503, with when to come again."""
-    return Refused(
+def unavailable(reason: str, retry_after_s: int) -> LoginRefusedError:
+    """Answer 503 with Retry-After, in seconds."""
+    return LoginRefusedError(
         HTTPStatus.SERVICE_UNAVAILABLE,
         reason,
         "Not now. Try again later.\n",
@@ -86,9 +90,9 @@ def unavailable(reason: str, retry_after_s: int) -> Refused:
     )
 
 
-def too_many_failures(wait_s: float) -> Refused:
-    """429, with when to come again."""
-    refused = Refused(
+def too_many_failures(wait_s: float) -> LoginRefusedError:
+    """Answer 429 with Retry-After, in seconds."""
+    refused = LoginRefusedError(
         HTTPStatus.TOO_MANY_REQUESTS,
         "too_many_failures",
         "Too many wrong passwords. Try again later.\n",

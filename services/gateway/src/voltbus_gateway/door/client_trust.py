@@ -1,8 +1,8 @@
-"""Whose station certificates are believed: authorities, lists of revoked ones, and keys too short.
+"""Which station certificates are trusted: authorities, revocation lists, and key lengths.
 
-TLS verifies chain and dates at the handshake. What is here is checked beside it at the door, and
-again on open connections when the files change: which authority issued a certificate, and whether
-it has revoked it.
+TLS verifies chain and dates at the handshake. This module is used at log-in in addition, and again
+on open connections when the files change: which authority issued a certificate, and whether it has
+revoked it.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _END_CRL = b"-----END X509 CRL-----"
 
 
 @dataclass(frozen=True, slots=True)
-class Issued:
-    """Which certificate it is: its issuer, by the fingerprint of that one's, and its number.
+class CertificateId:
+    """Identifies a certificate by its issuer's fingerprint and its serial number.
 
     ``issuer`` is None when the issuer is not in the file: a sub-authority that the station sent.
     """
@@ -67,27 +67,27 @@ class ClientTrust:
         """
         with refuse_unreadable(ValueError("the authorities cannot be read")):
             self._authorities = x509.load_pem_x509_certificates(authorities)
-            self._fingerprints = {_fingerprint(one) for one in self._authorities}
+            self._fingerprints = {_fingerprint(authority) for authority in self._authorities}
         self._revoked: dict[str, set[int]] | None = None
         if lists is not None:
             try:
                 with refuse_unreadable(ValueError("the lists cannot be read")):
-                    self._revoked = _revoked(lists, self._authorities, now)
+                    self._revoked = _read_revoked(lists, self._authorities, now)
             except ValueError as error:
                 if before is None:
                     raise
                 log.warning("tls.revocation_lists.unusable", error=type(error).__name__)
                 self._revoked = before._revoked  # noqa: SLF001 - of our own kind
 
-    def issued(self, certificate: x509.Certificate) -> Issued:
-        """Which certificate this is."""
-        for one in self._authorities:
-            if one.subject == certificate.issuer and _signed(certificate, one):
-                return Issued(_fingerprint(one), certificate.serial_number)
-        return Issued(None, certificate.serial_number)
+    def identify(self, certificate: x509.Certificate) -> CertificateId:
+        """Return the issuer and serial number of a certificate."""
+        for authority in self._authorities:
+            if authority.subject == certificate.issuer and _is_signed_by(certificate, authority):
+                return CertificateId(_fingerprint(authority), certificate.serial_number)
+        return CertificateId(None, certificate.serial_number)
 
-    def problem(self, found: Issued) -> str | None:
-        """Why a certificate that TLS has verified is refused all the same; None: it is not."""
+    def find_problem(self, found: CertificateId) -> str | None:
+        """Return why a certificate that TLS has verified is refused; None: it is accepted."""
         if self._revoked is None:
             return None
         if found.issuer is None:
@@ -96,15 +96,17 @@ class ClientTrust:
             return "certificate_revoked"
         return None
 
-    def still(self, found: Issued | None) -> bool:
-        """Whether an open connection's certificate would certainly be let in again."""
+    def is_trusted(self, found: CertificateId | None) -> bool:
+        """Return whether an open connection's certificate would still be accepted."""
         return (
-            found is not None and found.issuer in self._fingerprints and self.problem(found) is None
+            found is not None
+            and found.issuer in self._fingerprints
+            and self.find_problem(found) is None
         )
 
 
-def weak(certificate: x509.Certificate) -> bool:
-    """Whether its key is too short, or of a kind that OCPP does not know (A00)."""
+def is_weak(certificate: x509.Certificate) -> bool:
+    """Return whether its key is too short, or of a kind that OCPP does not know (A00)."""
     try:
         key = certificate.public_key()
     except (ValueError, UnsupportedAlgorithm):
@@ -114,28 +116,32 @@ def weak(certificate: x509.Certificate) -> bool:
     return not (isinstance(key, ec.EllipticCurvePublicKey) and key.key_size >= SHORTEST_EC)
 
 
-def _revoked(
+def _read_revoked(
     lists: bytes, authorities: Sequence[x509.Certificate], now: datetime
 ) -> dict[str, set[int]]:
     found: dict[str, set[int]] = {}
     for part in lists.split(_BEGIN_CRL)[1:]:
         body, end, _ = part.partition(_END_CRL)
-        one = x509.load_pem_x509_crl(_BEGIN_CRL + body + end + b"\n")
-        issuers = [each for each in authorities if _lists_for(one, each)]
+        revocation_list = x509.load_pem_x509_crl(_BEGIN_CRL + body + end + b"\n")
+        issuers = [
+            authority for authority in authorities if _is_list_of(revocation_list, authority)
+        ]
         if not issuers:  # of an authority that was taken out, say
-            log.warning("tls.revocation_list.foreign", issuer=one.issuer.rfc4514_string())
-        if one.next_update_utc is not None and one.next_update_utc < now:
-            log.warning("tls.revocation_list.old", issuer=one.issuer.rfc4514_string())
+            log.warning(
+                "tls.revocation_list.foreign", issuer=revocation_list.issuer.rfc4514_string()
+            )
+        if revocation_list.next_update_utc is not None and revocation_list.next_update_utc < now:
+            log.warning("tls.revocation_list.old", issuer=revocation_list.issuer.rfc4514_string())
         for issuer in issuers:
             found.setdefault(_fingerprint(issuer), set()).update(
-                entry.serial_number for entry in one
+                entry.serial_number for entry in revocation_list
             )
     if not found:
         raise ValueError("there is no list of any of the authorities")
     return found
 
 
-def _lists_for(found: x509.CertificateRevocationList, authority: x509.Certificate) -> bool:
+def _is_list_of(found: x509.CertificateRevocationList, authority: x509.Certificate) -> bool:
     if found.issuer != authority.subject:
         return False
     key = authority.public_key()
@@ -144,7 +150,7 @@ def _lists_for(found: x509.CertificateRevocationList, authority: x509.Certificat
     ) and found.is_signature_valid(key)
 
 
-def _signed(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
+def _is_signed_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(authority)
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):

@@ -23,8 +23,8 @@ _KEY_BYTES = range(16, 21)
 _MOST_SCRYPT_MEMORY = 256 * 1024 * 1024
 
 
-def variants(password: bytes, protocol: Protocol, *, hex_password: bool) -> tuple[bytes, ...]:
-    """The byte strings that this password may mean, the likeliest first.
+def list_variants(password: bytes, protocol: Protocol, *, hex_password: bool) -> tuple[bytes, ...]:
+    """Return the byte strings that this password may mean, the likeliest first.
 
     In 1.6 the key travels over OCPP as hex digits while the Basic header carries the decoded
     bytes, so what is stored may be either (A5). ``hex_password`` marks a station that sends the
@@ -43,14 +43,14 @@ def variants(password: bytes, protocol: Protocol, *, hex_password: bool) -> tupl
 
 
 def is_slow(verifiers: Sequence[PasswordVerifier]) -> bool:
-    """Whether checking needs a thread."""
+    """Return whether checking needs a thread."""
     return any(verifier.algorithm == "scrypt" for verifier in verifiers)
 
 
-def matching(
+def find_match(
     candidates: Sequence[bytes], verifiers: Sequence[PasswordVerifier]
 ) -> PasswordVerifier | None:
-    """The verifier whose password one of the candidates is, if there is one."""
+    """Return the verifier that one of the candidates matches, if any."""
     for verifier in verifiers:
         if any(_matches(candidate, verifier) for candidate in candidates):
             return verifier
@@ -66,7 +66,7 @@ def _matches(password: bytes, verifier: PasswordVerifier) -> bool:
     if verifier.algorithm == "sha256":
         found = hashlib.sha256(salt + password).digest()
     elif verifier.algorithm == "scrypt":
-        stretched = _stretched(password, salt, verifier, len(wanted))
+        stretched = _stretch(password, salt, verifier, len(wanted))
         if stretched is None:
             return False
         found = stretched
@@ -75,9 +75,7 @@ def _matches(password: bytes, verifier: PasswordVerifier) -> bool:
     return hmac.compare_digest(found, wanted)
 
 
-def _stretched(
-    password: bytes, salt: bytes, verifier: PasswordVerifier, length: int
-) -> bytes | None:
+def _stretch(password: bytes, salt: bytes, verifier: PasswordVerifier, length: int) -> bytes | None:
     memory = 128 * verifier.r * (verifier.n + verifier.p + 2)
     if not 0 < memory <= _MOST_SCRYPT_MEMORY:
         return None

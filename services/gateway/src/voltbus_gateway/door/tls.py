@@ -17,7 +17,7 @@ from cryptography import x509
 from voltbus_backbone.errors import SettingsError
 from voltbus_backbone.tls import create_server_context
 from voltbus_backbone.values.foreign import refuse_unreadable
-from voltbus_gateway.door.client_trust import ClientTrust, Issued, weak
+from voltbus_gateway.door.client_trust import CertificateId, ClientTrust, is_weak
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,8 +44,8 @@ class KeyPair:
     key: Path
 
 
-class Reloaded(Enum):
-    """What a look at the files came to."""
+class ReloadOutcome(Enum):
+    """What reloading the files changed."""
 
     NOTHING = auto()
     SERVER = auto()  # a new server certificate: new handshakes show it
@@ -69,41 +69,41 @@ class ServerTls:
         self._client_ca = client_ca
         self._revoked = revoked
         self.trust: ClientTrust | None = None
-        self._server_stamps, self._trust_stamps = self._look()
+        self._server_stamps, self._trust_stamps = self._read_stamps()
         try:
-            self.context, self.trust = self._made()
+            self.context, self.trust = self._make_context()
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             raise SettingsError(
                 "VOLTBUS_TLS_*: a certificate, key, authority or revocation file cannot be used "
                 f"({type(error).__name__}): give PEM files that belong together"
             ) from None
 
-    def reload(self) -> Reloaded:
+    def reload(self) -> ReloadOutcome:
         """Load the files again if any has changed.
 
         Open connections go on. Files that cannot be used (half written, not matching) leave the
         old ones in use. Contexts can only learn, so where authorities change there is a new one.
         Sessions begun under the old one cannot be resumed under it: their tickets die with it.
         """
-        server, trust = self._look()
+        server, trust = self._read_stamps()
         if (server, trust) == (self._server_stamps, self._trust_stamps):
-            return Reloaded.NOTHING
+            return ReloadOutcome.NOTHING
         try:
             if trust != self._trust_stamps:
-                self.context, self.trust = self._made()
-                done = Reloaded.TRUST
+                self.context, self.trust = self._make_context()
+                done = ReloadOutcome.TRUST
             else:
                 self._try_pairs()
                 self._load_pairs(self.context)
-                done = Reloaded.SERVER
+                done = ReloadOutcome.SERVER
         except (OSError, ValueError) as error:
             log.warning("tls.reload.failed", error=type(error).__name__)
-            return Reloaded.NOTHING
+            return ReloadOutcome.NOTHING
         self._server_stamps, self._trust_stamps = server, trust
         log.info("tls.reloaded", what=done.name.lower())
         return done
 
-    def _made(self) -> tuple[ssl.SSLContext, ClientTrust | None]:
+    def _make_context(self) -> tuple[ssl.SSLContext, ClientTrust | None]:
         context = create_server_context()
         context.set_ciphers(_CIPHERS)
         self._load_pairs(context)
@@ -111,10 +111,10 @@ class ServerTls:
             return context, None
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(self._client_ca)
-        authorities, lists = self._client_ca.read_bytes(), self._lists()
+        authorities, lists = self._client_ca.read_bytes(), self._read_lists()
         return context, ClientTrust(authorities, lists, datetime.now(UTC), self.trust)
 
-    def _lists(self) -> bytes | None:
+    def _read_lists(self) -> bytes | None:
         if self._revoked is None:
             return None
         try:
@@ -125,7 +125,7 @@ class ServerTls:
             return b""  # none of any use: the ones before stay in force
 
     def _try_pairs(self) -> None:
-        """On the side first: a context that has failed half way is of no use."""
+        """Try the pairs on a spare context: one that has failed half way is of no use."""
         for pair in self._pairs:
             create_server_context().load_cert_chain(pair.certificate, pair.key)
 
@@ -133,17 +133,17 @@ class ServerTls:
         for pair in self._pairs:
             context.load_cert_chain(pair.certificate, pair.key)
 
-    def _look(self) -> tuple[Stamps, Stamps]:
+    def _read_stamps(self) -> tuple[Stamps, Stamps]:
         pairs = [file for pair in self._pairs for file in (pair.certificate, pair.key)]
         trust = [file for file in (self._client_ca, self._revoked) if file is not None]
-        return _stamps(pairs), _stamps(trust)
+        return _read_file_stamps(pairs), _read_file_stamps(trust)
 
 
-def _stamps(files: Sequence[Path]) -> Stamps:
-    return tuple(_stamp(file) for file in files)
+def _read_file_stamps(files: Sequence[Path]) -> Stamps:
+    return tuple(_read_file_stamp(file) for file in files)
 
 
-def _stamp(file: Path) -> tuple[int, int] | None:
+def _read_file_stamp(file: Path) -> tuple[int, int] | None:
     try:
         found = file.stat()
     except OSError:
@@ -161,12 +161,12 @@ class ClientCertificate:
     common_name: str | None
     organization: str | None
     serial: str | None
-    issued: Issued | None = None
+    certificate_id: CertificateId | None = None
     problem: str | None = None
 
 
-def client_certificate(transport: Any, trust: ClientTrust | None) -> ClientCertificate | None:
-    """The peer's certificate; None when it showed none."""
+def read_client_certificate(transport: Any, trust: ClientTrust | None) -> ClientCertificate | None:
+    """Return the peer's certificate; None when it showed none."""
     found = transport.get_extra_info("peercert")
     if not found or trust is None:
         return None
@@ -174,25 +174,25 @@ def client_certificate(transport: Any, trust: ClientTrust | None) -> ClientCerti
     for group in found.get("subject", ()):
         for name, value in group:
             names.setdefault(name, value)
-    issued, problem = _examined(transport, trust)
+    issued, problem = _examine(transport, trust)
     serial = found.get("serialNumber")
     return ClientCertificate(
         common_name=names.get("commonName"),
         organization=names.get("organizationName"),
         serial=f"{int(serial, 16):x}" if serial else None,
-        issued=issued,
+        certificate_id=issued,
         problem=problem,
     )
 
 
-def _examined(transport: Any, trust: ClientTrust) -> tuple[Issued | None, str | None]:
+def _examine(transport: Any, trust: ClientTrust) -> tuple[CertificateId | None, str | None]:
     der = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
     try:
         with refuse_unreadable(ValueError("a certificate cannot be read")):
             certificate = x509.load_der_x509_certificate(der)
-            issued = trust.issued(certificate)
-            if weak(certificate):
+            issued = trust.identify(certificate)
+            if is_weak(certificate):
                 return issued, "certificate_weak"
-            return issued, trust.problem(issued)
+            return issued, trust.find_problem(issued)
     except ValueError:
         return None, "certificate_unreadable"

@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 _PROBE_S = 2.0
 
 
-class Contests:
+class ContestReports:
     """Knows which identities are contested, and who keeps the place for now."""
 
     def __init__(
@@ -46,13 +46,13 @@ class Contests:
         self._probe_s = probe_s
         self._contests = rules.Contests()
 
-    def lost_its_place(self, connection: Connection) -> None:
+    def record_takeover(self, connection: Connection) -> None:
         """A connection that lived was closed, since a newer one took its place."""
-        displaced = connection.displaced
-        if displaced is None:
+        takeover = connection.takeover
+        if takeover is None:
             return
-        contest = self._contests.displaced(
-            connection.station_id, self._clock(), elsewhere=displaced.elsewhere
+        contest = self._contests.record_takeover(
+            connection.station_id, self._clock(), elsewhere=takeover.elsewhere
         )
         if contest is None:
             return
@@ -61,7 +61,7 @@ class Contests:
             "station.duplicate_identity",
             station=connection.station_id,
             address=connection.address,
-            other_address=displaced.address,
+            other_address=takeover.address,
             count=contest.count,
             pause_s=contest.pause_s,
         )
@@ -71,7 +71,7 @@ class Contests:
             gateway_id=self._gateway_id,
             at=now,
             address=connection.address,
-            other_address=displaced.address,
+            other_address=takeover.address,
             count=contest.count,
             pause_s=contest.pause_s,
         )
@@ -85,14 +85,14 @@ class Contests:
             )
         )
 
-    async def kept_s(self, station_id: str, holder: Connection | None) -> float:
+    async def remaining_hold_s(self, station_id: str, holder: Connection | None) -> float:
         """For how many seconds a newcomer has to stay away; 0: it takes the place.
 
         Whoever holds it keeps it only while it lives: a station whose connection died comes in.
         """
-        kept = self._contests.kept_s(station_id, self._clock())
+        kept = self._contests.remaining_hold_s(station_id, self._clock())
         if kept <= 0:
             return 0.0
         if holder is None or holder.leaving:
-            return kept if self._contests.elsewhere(station_id) else 0.0
-        return kept if await holder.lives(self._probe_s) else 0.0
+            return kept if self._contests.is_elsewhere(station_id) else 0.0
+        return kept if await holder.is_alive(self._probe_s) else 0.0

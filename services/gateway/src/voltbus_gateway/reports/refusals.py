@@ -1,8 +1,8 @@
 """Who was refused, and why: for the log, for the station's page, and for a look at the gateway.
 
-Refusals come as fast as anybody likes, so everything here is damped and bounded: a stranger who
-knocks under random names fills neither the log, nor a topic, nor config's store. An event is told
-of registered stations only.
+Anybody can cause refusals at any rate, so everything here is throttled and bounded: a stranger who
+tries random names fills neither the log, nor a topic, nor config's store. Events are published for
+registered stations only.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from voltbus_backbone.contract.registry import STATION_LOGIN, STATION_REFUSED
 from voltbus_backbone.contract.stations import StationRefused
 from voltbus_backbone.contract.values import Message
 from voltbus_gateway.domain.door import handshake
-from voltbus_gateway.domain.door.damper import Damper
-from voltbus_gateway.door.admission import Rate
+from voltbus_gateway.domain.door.damper import ThrottledCounter
+from voltbus_gateway.door.admission import RateLimiter
 from voltbus_gateway.metrics import REFUSALS, REFUSED_CALLS
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from voltbus_backbone.errors import VoltbusError
     from voltbus_gateway.connection.connection import Connection
     from voltbus_gateway.domain.session.effects import Refusal
-    from voltbus_gateway.door.answers import Refused
+    from voltbus_gateway.door.answers import LoginRefusedError
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +51,7 @@ _SHOWN_AT_GATEWAY = 100
 _LONGEST_SHOWN = 100
 
 
-class Attempt(Message, frozen=True):
+class RefusedLogin(Message, frozen=True):
     """A log-in that was refused, as the gateway shows it. ``count``: of the same, until then."""
 
     at: datetime
@@ -99,27 +99,31 @@ class Refusals:
         self._deadline_s = deadline_s
         self._now = now
         self._clock = clock
-        self._events: Damper[_Kind, _Detail] = Damper(
+        self._events: ThrottledCounter[_Kind, _Detail] = ThrottledCounter(
             every_s=_EVERY_S, forget_s=_FORGET_S, remembered=_REMEMBERED
         )
-        self._lines: Damper[tuple[str, str], None] = Damper(
+        self._lines: ThrottledCounter[tuple[str, str], None] = ThrottledCounter(
             every_s=_EVERY_S, forget_s=_FORGET_S, remembered=_LINES_REMEMBERED
         )
-        self._line_rate = Rate(rate_per_s=_LINES_PER_S, burst=_LINES_AT_ONCE, longest_wait_s=0.0)
-        self._question_rate = Rate(
+        self._line_rate = RateLimiter(
+            rate_per_s=_LINES_PER_S, burst=_LINES_AT_ONCE, longest_wait_s=0.0
+        )
+        self._question_rate = RateLimiter(
             rate_per_s=_QUESTIONS_PER_S, burst=_QUESTIONS_AT_ONCE, longest_wait_s=0.0
         )
         self._left_out = 0
-        self._recent: deque[Attempt] = deque(maxlen=_SHOWN_AT_GATEWAY)
+        self._recent: deque[RefusedLogin] = deque(maxlen=_SHOWN_AT_GATEWAY)
         self._number = 0
         self._timer: asyncio.TimerHandle | None = None
 
     @property
-    def recent(self) -> Iterable[Attempt]:
+    def recent(self) -> Iterable[RefusedLogin]:
         """The last refused log-ins that the log has, the newest last."""
         return self._recent
 
-    def login(self, target: str, station_id: str | None, address: str, refused: Refused) -> None:
+    def record_login(
+        self, target: str, station_id: str | None, address: str, refused: LoginRefusedError
+    ) -> None:
         """A station, or somebody, was not let in. ``target``: of the opening request."""
         REFUSALS.labels(refused.reason).inc()
         self._log(target, station_id, address, refused)
@@ -133,15 +137,17 @@ class Refusals:
             self._requester.ask_then(
                 STATION_LOGIN,
                 StationLogin(station_id=station_id),
-                partial(self._identified, kind, detail),
+                partial(self._handle_identity, kind, detail),
                 deadline_s=self._deadline_s,
             )
 
-    def _identified(self, kind: _Kind, detail: _Detail, answer: Message | VoltbusError) -> None:
+    def _handle_identity(
+        self, kind: _Kind, detail: _Detail, answer: Message | VoltbusError
+    ) -> None:
         if isinstance(answer, StationLoginAnswer) and answer.known:
             self._count(kind, detail)
 
-    def call(self, connection: Connection, refusal: Refusal) -> None:
+    def record_call(self, connection: Connection, refusal: Refusal) -> None:
         """A call of a station got an error from us."""
         REFUSED_CALLS.labels(refusal.reason).inc()
         self._count(
@@ -158,11 +164,11 @@ class Refusals:
     def _count(self, kind: _Kind, detail: _Detail) -> None:
         count = self._events.count(kind, detail, self._clock())
         if count is not None:
-            self._tell(kind, detail, count)
+            self._publish(kind, detail, count)
         elif self._timer is None:
-            self._arm()
+            self._arm_timer()
 
-    def _tell(self, kind: _Kind, detail: _Detail, count: int) -> None:
+    def _publish(self, kind: _Kind, detail: _Detail, count: int) -> None:
         now = self._now()
         self._number += 1
         message = StationRefused(
@@ -185,21 +191,23 @@ class Refusals:
             )
         )
 
-    def _arm(self) -> None:
+    def _arm_timer(self) -> None:
         due = self._events.next_due
         if due is not None:
             wait = max(due - self._clock(), 0.0)
-            self._timer = asyncio.get_running_loop().call_later(wait, self._tell_due)
+            self._timer = asyncio.get_running_loop().call_later(wait, self._publish_due)
 
-    def _tell_due(self) -> None:
+    def _publish_due(self) -> None:
         self._timer = None
-        for kind, detail, count in self._events.due(self._clock()):
-            self._tell(kind, detail, count)
-        self._arm()
+        for kind, detail, count in self._events.take_due(self._clock()):
+            self._publish(kind, detail, count)
+        self._arm_timer()
 
-    def _log(self, target: str, station_id: str | None, address: str, refused: Refused) -> None:
-        path = shown(handshake.path(target))
-        name = shown(station_id or "")
+    def _log(
+        self, target: str, station_id: str | None, address: str, refused: LoginRefusedError
+    ) -> None:
+        path = escape(handshake.read_path(target))
+        name = escape(station_id or "")
         count = self._lines.count((name or path, refused.reason), None, self._clock())
         if count is None:
             return
@@ -207,7 +215,7 @@ class Refusals:
             self._left_out += 1
             return
         self._recent.append(
-            Attempt(
+            RefusedLogin(
                 at=self._now(),
                 station_id=name,
                 path=path,
@@ -230,6 +238,6 @@ class Refusals:
         self._left_out = 0
 
 
-def shown(text: str) -> str:
+def escape(text: str) -> str:
     """Text from outside, cut, with whatever is not plain ASCII escaped."""
     return text[:_LONGEST_SHOWN].encode("unicode_escape").decode()[:_LONGEST_SHOWN]

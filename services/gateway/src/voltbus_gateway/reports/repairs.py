@@ -10,7 +10,7 @@ import structlog
 from voltbus_backbone.bus import envelope
 from voltbus_backbone.contract.registry import STATION_REPAIRED
 from voltbus_backbone.contract.stations import StationRepaired
-from voltbus_gateway.domain.repairs.repair import sentences
+from voltbus_gateway.domain.repairs.repair import to_sentences
 from voltbus_gateway.metrics import REPAIRS
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _PLACES = 100
 Place = tuple[str, str]
 
 
-class ToldPlaces:
+class ReportedPlaces:
     """Which places of a station's messages were told of within the hour. Bounded memory.
 
     Each station has its own room, so that none makes us repeat what was told of another.
@@ -42,7 +42,7 @@ class ToldPlaces:
         self._most_places = places
         self._told: OrderedDict[str, dict[Place, float]] = OrderedDict()
 
-    def fresh(
+    def select_new(
         self, station_id: str, action: str, repairs: Sequence[Repair], now: float
     ) -> tuple[Repair, ...]:
         """Those that are to be told now (monotonic seconds); from now on they count as told."""
@@ -78,7 +78,7 @@ class RepairReports:
         self._now = now
         self._clock = clock
         self._count = 0
-        self._told = ToldPlaces()
+        self._told = ReportedPlaces()
 
     def report(self, connection: Connection, action: str, repairs: Sequence[Repair]) -> None:
         """A message of this action was mended so."""
@@ -86,10 +86,10 @@ class RepairReports:
             return
         for repair in repairs:
             REPAIRS.labels(connection.protocol.value, action, repair.kind.value).inc()
-        fresh = self._told.fresh(connection.station_id, action, repairs, self._clock())
+        fresh = self._told.select_new(connection.station_id, action, repairs, self._clock())
         if not fresh:
             return
-        said = sentences(fresh)
+        said = to_sentences(fresh)
         log.warning(
             "message.repaired",
             station=connection.station_id,
@@ -97,9 +97,9 @@ class RepairReports:
             action=action,
             repairs=list(said),
         )
-        self._tell(connection, action, said)
+        self._publish(connection, action, said)
 
-    def _tell(self, connection: Connection, action: str, repairs: tuple[str, ...]) -> None:
+    def _publish(self, connection: Connection, action: str, repairs: tuple[str, ...]) -> None:
         now = self._now()
         self._count += 1
         message = StationRepaired(
@@ -116,4 +116,4 @@ class RepairReports:
             source=self._source,
             now=now,
         )
-        self._reports.tell(record)
+        self._reports.report(record)

@@ -56,7 +56,7 @@ class Reports:
         self._settled = asyncio.Event()
         self._settled.set()
 
-    def tell(self, record: Record) -> None:
+    def report(self, record: Record) -> None:
         """Publish a record until it is stored."""
         self._count += 1
         number = self._count
@@ -84,10 +84,10 @@ class Reports:
 
     def _publish(self, number: int, record: Record) -> None:
         future = self._publisher.publish([record])
-        future.add_done_callback(partial(self._done, number))
+        future.add_done_callback(partial(self._handle_done, number))
         OWED.set(len(self._owed))
 
-    def _done(self, number: int, future: asyncio.Future[None]) -> None:
+    def _handle_done(self, number: int, future: asyncio.Future[None]) -> None:
         error = None if future.cancelled() else future.exception()
         if isinstance(error, Refused):
             give_up(self._publisher, error, datetime.now(UTC))
@@ -98,7 +98,7 @@ class Reports:
             self._failed.append(number)
             if self._timer is None:
                 loop = asyncio.get_running_loop()
-                self._timer = loop.call_later(self._retry_s, self._again)
+                self._timer = loop.call_later(self._retry_s, self._retry)
         OWED.set(len(self._owed))
         if not self._owed:
             self._settled.set()
@@ -108,7 +108,7 @@ class Reports:
         if record is not None:
             self._bytes -= size_of(record)
 
-    def _again(self) -> None:
+    def _retry(self) -> None:
         self._timer = None
         failed, self._failed = self._failed, []
         for number in failed:

@@ -31,7 +31,7 @@ class UnknownProperties:
         self._clock = clock
         self._told: OrderedDict[tuple[str, str, tuple[str, ...]], float] = OrderedDict()
 
-    def passed(self, connection: Connection, action: str, places: Sequence[str]) -> None:
+    def report(self, connection: Connection, action: str, places: Sequence[str]) -> None:
         """A message of this action had unknown properties; ``places`` say where, and no values."""
         if not places:
             return

@@ -21,7 +21,7 @@ from voltbus_gateway.connection.connection import (
     POLICY_VIOLATION,
     SERVICE_RESTART,
     Connection,
-    Displaced,
+    Takeover,
 )
 from voltbus_gateway.domain.session.registration import PENDING
 from voltbus_gateway.domain.session.session import Session
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from voltbus_backbone.bus.envelope import Event
     from voltbus_backbone.bus.ports import Publishing
     from voltbus_backbone.contract.values import Protocol
-    from voltbus_gateway.calls.handlers import Handlers
-    from voltbus_gateway.commands.outgoing import OutgoingCalls
-    from voltbus_gateway.connection.connection import Link
-    from voltbus_gateway.domain.session.effects import Dispatch, Ended, Refusal
+    from voltbus_gateway.calls.handlers import CallHandler
+    from voltbus_gateway.commands.outgoing import CommandSender
+    from voltbus_gateway.connection.connection import Transport
+    from voltbus_gateway.domain.session.effects import CommandResult, Dispatch, Refusal
     from voltbus_gateway.door.client_trust import ClientTrust
     from voltbus_gateway.door.tls import ClientCertificate
-    from voltbus_gateway.reports.contests import Contests
+    from voltbus_gateway.reports.contests import ContestReports
     from voltbus_gateway.reports.refusals import Refusals
     from voltbus_gateway.reports.reports import Reports
     from voltbus_gateway.reports.unknown_properties import UnknownProperties
@@ -54,20 +54,20 @@ _LAST_RESORT_S = 2.0
 _REMEMBERED = 10_000
 
 
-class Connections:
+class ConnectionRegistry:
     """The registry. Its events go through ``reports``; it is the ``Carrier`` of each connection."""
 
     def __init__(
         self,
         settings: Settings,
         *,
-        handlers: Handlers,
+        handlers: CallHandler,
         publisher: Publishing,
         reports: Reports,
-        calls: OutgoingCalls,
+        calls: CommandSender,
         unknown_properties: UnknownProperties,
         refusals: Refusals,
-        contests: Contests,
+        contests: ContestReports,
         source: str,
         partition: int,
         now: Callable[[], datetime],
@@ -96,22 +96,22 @@ class Connections:
         """How many sockets are open, also those that are being closed."""
         return len(self._open)
 
-    def holder(self, station_id: str) -> Connection | None:
+    def find(self, station_id: str) -> Connection | None:
         """The connection of this station, if it is here."""
         return self._by_station.get(station_id)
 
-    def current(self) -> Iterable[Connection]:
+    def list_current(self) -> Iterable[Connection]:
         """The connection of each station that is here."""
         return self._by_station.values()
 
     # Sockets come and go.
 
-    def opened(
+    def register(
         self,
         *,
         station_id: str,
         protocol: Protocol,
-        link: Link,
+        link: Transport,
         security_profile: int,
         credential_id: str = "",
         certificate: ClientCertificate | None = None,
@@ -133,8 +133,8 @@ class Connections:
                 + settings.registration_deadline_s
                 + _LAST_RESORT_S,
             ),
-            link=link,
-            carrier=self,
+            transport=link,
+            effect_handler=self,
             connected_at=now,
             security_profile=security_profile,
             clock=self._clock,
@@ -148,10 +148,10 @@ class Connections:
         self._open[connection.connection_id] = connection
         self._empty.clear()
         CONNECTIONS.labels(protocol.value).inc()
-        self._tell_connected(connection, now, credential_id)
+        self._publish_connected(connection, now, credential_id)
         if older is not None:
             connection.asked_for |= older.asked_for
-            older.displaced = Displaced(connection.address, elsewhere=False)
+            older.takeover = Takeover(connection.address, elsewhere=False)
             older.close(POLICY_VIOLATION, "The station has a newer connection")
         return connection
 
@@ -160,7 +160,7 @@ class Connections:
         self._last_id = max(int(now.timestamp() * 1_000_000), self._last_id + 1)
         return f"{self._last_id:014x}{token_hex(6)}"
 
-    def _tell_connected(self, connection: Connection, now: datetime, credential_id: str) -> None:
+    def _publish_connected(self, connection: Connection, now: datetime, credential_id: str) -> None:
         certificate = connection.certificate
         message = StationConnected(
             station_id=connection.station_id,
@@ -190,7 +190,7 @@ class Connections:
 
         stored.add_done_callback(check)
 
-    def lost(
+    def unregister(
         self, connection: Connection, code: int, reason: str, *, answered: bool = False
     ) -> None:
         """A socket is gone. ``answered``: we closed it, and the peer lived to say yes."""
@@ -199,9 +199,9 @@ class Connections:
         if self._by_station.get(connection.station_id) is connection:
             del self._by_station[connection.station_id]
             self._remember(connection)
-        connection.lost()
+        connection.end()
         if answered:
-            self._contests.lost_its_place(connection)
+            self._contests.record_takeover(connection)
         CONNECTIONS.labels(connection.protocol.value).dec()
         CLOSED.labels(str(code)).inc()
         for name, count in connection.dropped.items():
@@ -215,7 +215,7 @@ class Connections:
             code=code,
             reason=reason,
         )
-        self._reports.tell(
+        self._reports.report(
             envelope.event(
                 STATION_DISCONNECTED,
                 message,
@@ -238,16 +238,16 @@ class Connections:
     def dispatch(self, connection: Connection, dispatch: Dispatch) -> None:
         """Hand a message of the station that can be used to the handlers."""
         if dispatch.extras:
-            self._unknown_properties.passed(connection, dispatch.call.action, dispatch.extras)
+            self._unknown_properties.report(connection, dispatch.call.action, dispatch.extras)
         self._handlers.handle(connection, dispatch)
 
-    def ended(self, connection: Connection, ended: Ended) -> None:
+    def end_command(self, connection: Connection, result: CommandResult) -> None:
         """A call to the station has ended."""
-        self._calls.ended(connection, ended)
+        self._calls.report_result(connection, result)
 
-    def refused(self, connection: Connection, refusal: Refusal) -> None:
+    def report_refusal(self, connection: Connection, refusal: Refusal) -> None:
         """A message of the station was refused."""
-        self._refusals.call(connection, refusal)
+        self._refusals.record_call(connection, refusal)
 
     # What services tell us (gateway.inbox).
 
@@ -257,23 +257,23 @@ class Connections:
         It waits for its turn in the event loop, behind what an earlier answer has set going: a
         command that follows a BootNotification's answer must not overtake it.
         """
-        asyncio.get_running_loop().call_soon(self._tell, event)
+        asyncio.get_running_loop().call_soon(self._handle_event, event)
 
-    def _tell(self, event: Event) -> None:
+    def _handle_event(self, event: Event) -> None:
         """Nobody waits for this turn: what breaks in it would be told to asyncio alone."""
         try:
-            self.told(event.decode())
+            self.handle_message(event.decode())
         except Exception:
             log.exception("inbox.message.broke", type=event.type)
 
-    def told(self, message: object) -> None:
+    def handle_message(self, message: object) -> None:
         """Carry out a message to this gateway."""
         if isinstance(message, SendCall):
             self._calls.send(message, self._by_station.get(message.station_id))
         elif isinstance(message, CloseConnection):
             connection = self._open.get(message.connection_id)
             if connection is not None:
-                connection.displaced = Displaced(message.address, elsewhere=True)
+                connection.takeover = Takeover(message.address, elsewhere=True)
                 connection.close(message.code, message.reason)
         elif isinstance(message, RegistrationChanged):
             connection = self._by_station.get(message.station_id)
@@ -286,7 +286,7 @@ class Connections:
 
     async def close_all(self, code: int, reason: str, *, batch: int, pause_s: float) -> None:
         """Close every connection, a batch at a time: not the whole fleet returns at one moment."""
-        await _paced(
+        await _send_off_in_batches(
             list(self._open.values()),
             lambda connection: connection.close(code, reason),
             batch=batch,
@@ -298,10 +298,11 @@ class Connections:
         distrusted = [
             connection
             for connection in self._open.values()
-            if connection.certificate is not None and not trust.still(connection.certificate.issued)
+            if connection.certificate is not None
+            and not trust.is_trusted(connection.certificate.certificate_id)
         ]
         reason = "The certificate is not trusted any more"
-        await _paced(
+        await _send_off_in_batches(
             distrusted,
             lambda connection: connection.close(POLICY_VIOLATION, reason),
             batch=batch,
@@ -310,19 +311,19 @@ class Connections:
 
     async def leave_all(self, code: int, reason: str, *, batch: int, pause_s: float) -> None:
         """As ``close_all``, but each one only when no call is in flight on it."""
-        await _paced(
+        await _send_off_in_batches(
             list(self._open.values()),
             lambda connection: connection.leave(code, reason),
             batch=batch,
             pause_s=pause_s,
         )
 
-    async def empty(self) -> None:
+    async def wait_until_empty(self) -> None:
         """Wait until no socket is open."""
         await self._empty.wait()
 
 
-async def _paced(
+async def _send_off_in_batches(
     waiting: list[Connection],
     send_off: Callable[[Connection], None],
     *,

@@ -22,16 +22,21 @@ from websockets.protocol import State
 from websockets.typing import Subprotocol
 
 from voltbus_backbone.errors import SettingsError
-from voltbus_gateway.connection.budget import Crowd, Memory
+from voltbus_gateway.connection.budget import MemoryBudget, ThrottledConnections
 from voltbus_gateway.connection.intake import Intake
 from voltbus_gateway.domain.door import handshake
 from voltbus_gateway.door import login as door
-from voltbus_gateway.door.admission import sender
-from voltbus_gateway.door.answers import Refused, no_common_subprotocol, no_websocket, nobody
-from voltbus_gateway.door.login import Knock
-from voltbus_gateway.door.tls import KeyPair, Reloaded, ServerTls, client_certificate
+from voltbus_gateway.door.admission import find_sender
+from voltbus_gateway.door.answers import (
+    LoginRefusedError,
+    no_common_subprotocol,
+    no_websocket,
+    unknown_station,
+)
+from voltbus_gateway.door.login import LoginRequest
+from voltbus_gateway.door.tls import KeyPair, ReloadOutcome, ServerTls, read_client_certificate
 from voltbus_gateway.metrics import REFUSALS
-from voltbus_gateway.sockets.listening import BACKLOG, bound_at
+from voltbus_gateway.sockets.listening import BACKLOG, bind_sockets
 from voltbus_gateway.sockets.station_socket import StationSocket
 
 if TYPE_CHECKING:
@@ -43,11 +48,11 @@ if TYPE_CHECKING:
 
     from voltbus_gateway.connection.flow import Flow
     from voltbus_gateway.door.client_trust import ClientTrust
-    from voltbus_gateway.door.login import Door
+    from voltbus_gateway.door.login import LoginHandler
     from voltbus_gateway.door.tls import ClientCertificate
     from voltbus_gateway.reports.refusals import Refusals
     from voltbus_gateway.settings import Settings
-    from voltbus_gateway.sockets.connections import Connections
+    from voltbus_gateway.sockets.connections import ConnectionRegistry
 
 log = structlog.get_logger(__name__)
 
@@ -66,7 +71,7 @@ _PROTOCOL_ERROR = 1002
 _ABNORMAL = 1006
 
 
-class SocketLink:
+class SocketTransport:
     """A ``Link`` on a socket. Writing never waits: the peer's input does while it is slow."""
 
     __slots__ = ("_closing", "_one", "_socket")
@@ -88,9 +93,9 @@ class SocketLink:
         if self._closing is None:
             self._closing = self._socket.leave(code, reason)
 
-    async def lives(self, within_s: float) -> bool:
+    async def is_alive(self, within_s: float) -> bool:
         """Ask the peer for a sign of life; False when there is none within so many seconds."""
-        return await self._socket.answers(within_s)
+        return await self._socket.probe(within_s)
 
 
 @dataclass(slots=True)
@@ -102,26 +107,26 @@ class _Listener:
     servers: list[Server]
 
 
-class Sockets:
+class StationListeners:
     """The listeners for stations, one per security profile."""
 
     def __init__(
         self,
         settings: Settings,
         *,
-        door: Door,
-        connections: Connections,
+        login_handler: LoginHandler,
+        connections: ConnectionRegistry,
         flow: Flow,
         refusals: Refusals,
         clock: Callable[[], float],
     ) -> None:
         self._settings = settings
-        self._door = door
+        self._login_handler = login_handler
         self._connections = connections
         self._flow = flow
         self._refusals = refusals
-        self._memory = Memory(settings.max_held_bytes)
-        self._crowd = Crowd(settings.loop_share)
+        self._memory = MemoryBudget(settings.max_held_bytes)
+        self._throttled = ThrottledConnections(settings.loop_share)
         self._clock = clock
         self._listeners: dict[int, _Listener] = {}
 
@@ -135,7 +140,7 @@ class Sockets:
         if settings.ocpp_port is not None:
             profile = door.NO_PASSWORD if settings.allow_no_password else door.BASIC
             await self._listen(profile, settings.ocpp_port, None)
-        pairs = _key_pairs(settings)
+        pairs = _list_key_pairs(settings)
         if settings.ocpp_tls_port is not None:
             await self._listen(door.TLS_BASIC, settings.ocpp_tls_port, ServerTls(pairs))
         if settings.ocpp_mtls_port is not None:
@@ -145,13 +150,13 @@ class Sockets:
     async def _listen(self, profile: int, port: int, tls: ServerTls | None) -> None:
         settings = self._settings
         try:
-            bound = await bound_at(settings.ocpp_host, port, settings.socket_buffer_bytes)
+            bound = await bind_sockets(settings.ocpp_host, port, settings.socket_buffer_bytes)
         except OSError as error:
             raise SettingsError(
                 f"cannot listen on {settings.ocpp_host}:{port} ({error.strerror}): "
                 f"set VOLTBUS_{_PORT_NAMES[profile]} to a free port"
             ) from None
-        servers = [await self._serve(profile, one, tls) for one in bound]
+        servers = [await self._serve(profile, bound_socket, tls) for bound_socket in bound]
         self._listeners[profile] = _Listener(bound, tls, servers)
         log.info("gateway.listening", port=self.port(profile), security_profile=profile)
 
@@ -159,7 +164,7 @@ class Sockets:
         """Accept on the socket, in this listener's TLS context as it is now."""
         settings = self._settings
         return await serve(
-            self._converse,
+            self._serve_station,
             sock=bound.dup(),
             ssl=tls.context if tls is not None else None,
             create_connection=cast(
@@ -168,15 +173,15 @@ class Sockets:
                     StationSocket,
                     limits=settings,
                     memory=self._memory,
-                    crowd=self._crowd,
+                    throttled=self._throttled,
                     clock=self._clock,
                 ),
             ),
-            process_request=partial(self._open, profile),
-            process_response=self._opened,
+            process_request=partial(self._process_request, profile),
+            process_response=self._process_response,
             server_header=None,
             compression=None,
-            extensions=[_frugal_deflate()] if settings.compression else None,
+            extensions=[_make_deflate()] if settings.compression else None,
             max_size=settings.max_frame_bytes,
             write_limit=settings.write_limit_bytes,
             open_timeout=settings.open_timeout_s,
@@ -206,10 +211,11 @@ class Sockets:
         """
         changed = None
         for profile, listener in self._listeners.items():
-            if listener.tls is not None and listener.tls.reload() is Reloaded.TRUST:
+            if listener.tls is not None and listener.tls.reload() is ReloadOutcome.TRUST:
                 older = listener.servers
                 listener.servers = [
-                    await self._serve(profile, one, listener.tls) for one in listener.bound
+                    await self._serve(profile, bound_socket, listener.tls)
+                    for bound_socket in listener.bound
                 ]
                 for server in older:
                     server.close(close_connections=False)
@@ -224,22 +230,24 @@ class Sockets:
             for bound in listener.bound:
                 bound.close()
 
-    async def _open(
+    async def _process_request(
         self, profile: int, socket: ServerConnection, request: Request
     ) -> Response | None:
         """Before the upgrade: let the station in, or say why not."""
         assert isinstance(socket, StationSocket)  # noqa: S101 - create_connection makes them
-        station_id = handshake.station_id(request.path, self._settings.ocpp_path)
+        station_id = handshake.read_station_id(request.path, self._settings.ocpp_path)
         try:
-            knock = self._knock(profile, socket, request, station_id)
-            if knock is not None:
-                socket.credential_id = await self._door.admit(knock)
-                socket.knock, socket.name = knock, knock.station_id
+            login = self._read_login(profile, socket, request, station_id)
+            if login is not None:
+                socket.credential_id = await self._login_handler.admit(login)
+                socket.login, socket.name = login, login.station_id
                 # The door has chosen. The library's select_subprotocol would tie each socket into a
                 # cycle, and dead sockets would wait for the garbage collector.
-                socket.protocol.available_subprotocols = [Subprotocol(knock.subprotocol)]
-        except Refused as refused:
-            self._refusals.login(request.path, station_id, self._address(socket, request), refused)
+                socket.protocol.available_subprotocols = [Subprotocol(login.subprotocol)]
+        except LoginRefusedError as refused:
+            self._refusals.record_login(
+                request.path, station_id, self._find_address(socket, request), refused
+            )
             response = socket.respond(refused.status, refused.text)
             for name, value in refused.headers.items():
                 response.headers[name] = value
@@ -250,67 +258,69 @@ class Sockets:
             return socket.respond(HTTPStatus.INTERNAL_SERVER_ERROR, "This failed. Try again.\n")
         return None
 
-    def _opened(self, socket: ServerConnection, request: Request, response: Response) -> None:
+    def _process_response(
+        self, socket: ServerConnection, request: Request, response: Response
+    ) -> None:
         """Tell of whom the door let in and the library did not: what came is no WebSocket."""
         assert isinstance(socket, StationSocket)  # noqa: S101 - create_connection makes them
-        knock = socket.knock
-        if knock is not None and response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+        login = socket.login
+        if login is not None and response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             refused = no_websocket(HTTPStatus(response.status_code))
-            self._refusals.login(request.path, knock.station_id, knock.address, refused)
+            self._refusals.record_login(request.path, login.station_id, login.address, refused)
 
-    def _knock(
+    def _read_login(
         self, profile: int, socket: StationSocket, request: Request, station_id: str | None
-    ) -> Knock | None:
+    ) -> LoginRequest | None:
         """What the station shows; None: upgrade it only to close it (the A3 switch)."""
         if station_id is None:
-            raise nobody()
-        chosen = handshake.preferred(_offered(request))
+            raise unknown_station()
+        chosen = handshake.choose_protocol(_read_offers(request))
         if chosen is None:
             if self._settings.upgrade_without_subprotocol:
                 return None
             raise no_common_subprotocol()
         protocol, subprotocol = chosen
-        return Knock(
+        return LoginRequest(
             station_id=station_id,
             protocol=protocol,
             subprotocol=subprotocol,
-            address=self._address(socket, request),
+            address=self._find_address(socket, request),
             security_profile=profile,
             authorization=request.headers.get_all("Authorization"),
-            certificate=self._certificate(profile, socket),
+            certificate=self._read_certificate(profile, socket),
         )
 
-    def _address(self, socket: StationSocket, request: Request) -> str:
+    def _find_address(self, socket: StationSocket, request: Request) -> str:
         """The other end's address; a proxy's, where one is between that is not trusted."""
         address = str((socket.remote_address or ("",))[0])
         forwarded = request.headers.get_all("X-Forwarded-For")
-        return sender(address, forwarded, self._settings.trusted_proxies)
+        return find_sender(address, forwarded, self._settings.trusted_proxies)
 
-    def _certificate(self, profile: int, socket: StationSocket) -> ClientCertificate | None:
+    def _read_certificate(self, profile: int, socket: StationSocket) -> ClientCertificate | None:
         listener = self._listeners[profile]
         trust = listener.tls.trust if listener.tls is not None else None
-        return client_certificate(socket.transport, trust)
+        return read_client_certificate(socket.transport, trust)
 
-    async def _converse(self, socket: ServerConnection) -> None:
+    async def _serve_station(self, socket: ServerConnection) -> None:
         """The life of an open socket."""
         assert isinstance(socket, StationSocket)  # noqa: S101 - create_connection makes them
-        knock = socket.knock
-        if knock is None:
+        login = socket.login
+        if login is None:
             await socket.close(_PROTOCOL_ERROR, "No common subprotocol")
             return
-        connection = self._connections.opened(
-            station_id=knock.station_id,
-            protocol=knock.protocol,
-            link=SocketLink(socket),
-            security_profile=knock.security_profile,
+        connection = self._connections.register(
+            station_id=login.station_id,
+            protocol=login.protocol,
+            link=SocketTransport(socket),
+            security_profile=login.security_profile,
             credential_id=socket.credential_id,
-            certificate=knock.certificate,
-            address=knock.address,
+            certificate=login.certificate,
+            address=login.address,
         )
         pings = None
         if self._settings.ping_interval_s > 0:
             pings = asyncio.create_task(socket.keep_alive(self._settings))
-        connection.on_change = socket.changed
+        connection.on_change = socket.notify_change
         socket.open(Intake(connection, self._flow, socket.wake))
         try:
             await socket.wait_closed()
@@ -323,10 +333,10 @@ class Sockets:
             # Its close frame came behind ours: it lived.
             closing = socket.protocol
             answered = closing.close_rcvd is not None and closing.close_rcvd_then_sent is False
-            self._connections.lost(connection, *_how(socket), answered=answered)
+            self._connections.unregister(connection, *_read_close(socket), answered=answered)
 
 
-def _key_pairs(settings: Settings) -> tuple[KeyPair, ...]:
+def _list_key_pairs(settings: Settings) -> tuple[KeyPair, ...]:
     files = (
         (settings.tls_cert_file, settings.tls_key_file),
         (settings.tls_second_cert_file, settings.tls_second_key_file),
@@ -334,7 +344,7 @@ def _key_pairs(settings: Settings) -> tuple[KeyPair, ...]:
     return tuple(KeyPair(cert, key) for cert, key in files if cert is not None and key is not None)
 
 
-def _offered(request: Request) -> Sequence[str]:
+def _read_offers(request: Request) -> Sequence[str]:
     offered: list[Any] = []
     try:
         for value in request.headers.get_all("Sec-WebSocket-Protocol"):
@@ -344,7 +354,7 @@ def _offered(request: Request) -> Sequence[str]:
     return offered
 
 
-def _how(socket: StationSocket) -> tuple[int, str]:
+def _read_close(socket: StationSocket) -> tuple[int, str]:
     """Close code and reason of whoever closed first; 1006 when there was no close frame."""
     if socket.state is not State.CLOSED:
         return _ABNORMAL, ""  # we end while it is open
@@ -356,7 +366,7 @@ def _how(socket: StationSocket) -> tuple[int, str]:
     return first.code, first.reason if closed.rcvd_then_sent is False else ""
 
 
-def _frugal_deflate() -> ServerPerMessageDeflateFactory:
+def _make_deflate() -> ServerPerMessageDeflateFactory:
     """Compression without memory between messages (2.x Part 4: RFC 7692 is mandatory)."""
     return ServerPerMessageDeflateFactory(
         server_no_context_takeover=True,

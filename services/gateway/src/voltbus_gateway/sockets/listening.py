@@ -8,7 +8,7 @@ import socket as network
 BACKLOG = 4096
 
 
-async def bound_at(host: str, port: int, buffer_bytes: int) -> list[network.socket]:
+async def bind_sockets(host: str, port: int, buffer_bytes: int) -> list[network.socket]:
     """Sockets that listen at the addresses of the host, with buffers of so many bytes each way.
 
     Raises:
@@ -28,7 +28,7 @@ async def bound_at(host: str, port: int, buffer_bytes: int) -> list[network.sock
             bound[-1].setsockopt(network.SOL_SOCKET, network.SO_RCVBUF, buffer_bytes)
             bound[-1].setsockopt(network.SOL_SOCKET, network.SO_SNDBUF, buffer_bytes)
     except OSError:
-        for one in bound:
-            one.close()
+        for listener in bound:
+            listener.close()
         raise
     return bound

@@ -43,7 +43,9 @@ class Contests:
         self._remembered = remembered
         self._contests: OrderedDict[str, Contest] = OrderedDict()
 
-    def displaced(self, station_id: str, now: float, *, elsewhere: bool = False) -> Contest | None:
+    def record_takeover(
+        self, station_id: str, now: float, *, elsewhere: bool = False
+    ) -> Contest | None:
         """A live connection lost its place: the contest, where that is one by now."""
         contest = self._contests.pop(station_id, None)
         if contest is None or now - contest.last > FORGET_S:
@@ -63,12 +65,12 @@ class Contests:
         contest.until = now + contest.pause_s
         return contest
 
-    def kept_s(self, station_id: str, now: float) -> float:
+    def remaining_hold_s(self, station_id: str, now: float) -> float:
         """For how many seconds the holder of this identity keeps its place; 0 where it need not."""
         contest = self._contests.get(station_id)
         return max(contest.until - now, 0.0) if contest is not None else 0.0
 
-    def elsewhere(self, station_id: str) -> bool:
+    def is_elsewhere(self, station_id: str) -> bool:
         """Whether the place went to another gateway, the last time."""
         contest = self._contests.get(station_id)
         return contest is not None and contest.elsewhere

@@ -28,7 +28,7 @@ class _Run(msgspec.Struct, Generic[V]):
     last: float = float("-inf")
 
 
-class Damper(Generic[K, V]):
+class ThrottledCounter(Generic[K, V]):
     """Counts by kind: the first is told at once, then one every ``every_s`` seconds at most.
 
     A run ends with ``forget_s`` seconds without; the next is the first of its kind again. At most
@@ -64,17 +64,17 @@ class Damper(Generic[K, V]):
         run.count += 1
         run.last = now
         if now - run.at >= self._every:
-            return self._tell(kind, run, now)
+            return self._take(kind, run, now)
         self._owing[kind] = run
         return None
 
-    def due(self, now: float) -> Iterator[tuple[K, V, int]]:
+    def take_due(self, now: float) -> Iterator[tuple[K, V, int]]:
         """What was counted and not told, and may be told by now, with its newest value."""
         for kind, run in list(self._owing.items()):
             if now - run.at >= self._every:
-                yield kind, run.value, self._tell(kind, run, now)
+                yield kind, run.value, self._take(kind, run, now)
 
-    def _tell(self, kind: K, run: _Run[V], now: float) -> int:
+    def _take(self, kind: K, run: _Run[V], now: float) -> int:
         self._owing.pop(kind, None)
         run.at = now
         return run.count

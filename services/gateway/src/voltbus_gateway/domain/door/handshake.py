@@ -34,33 +34,33 @@ class CredentialsError(ValueError):
         self.reason = reason
 
 
-def station_id(target: str, endpoint: str) -> str | None:
+def read_station_id(target: str, endpoint: str) -> str | None:
     """Return the station id in a request target under our endpoint; None: there is none (A1).
 
     ``target`` is in origin form, or in absolute form, which any server has to accept (RFC 9112
     §3.2.2). A query is ignored, as are empty segments: ``/ocpp//ID`` and ``/ocpp/ID/`` are what
     typing produces.
     """
-    found = path(target)
+    found = read_path(target)
     if not found.startswith("/"):
         return None
-    *head, last = _segments(found) or [""]
-    if [unquote(part) for part in head] != _segments(endpoint):
+    *head, last = _split_segments(found) or [""]
+    if [unquote(part) for part in head] != _split_segments(endpoint):
         return None
-    return identity(last.encode())
+    return read_identity(last.encode())
 
 
-def path(target: str) -> str:
+def read_path(target: str) -> str:
     """Return the path of a request target, without authority and query: both may hold a secret."""
     absolute = _ABSOLUTE.match(target)
     return target[absolute.end() if absolute else 0 :].partition("?")[0]
 
 
-def _segments(path: str) -> list[str]:
+def _split_segments(path: str) -> list[str]:
     return [part for part in path.split("/") if part]
 
 
-def identity(written: bytes) -> str | None:
+def read_identity(written: bytes) -> str | None:
     """Return the identity that this spells, percent-encoded or plain; None: it is none (A1).
 
     No identity holds a percent sign, so what is still encoded was encoded twice. Blanks around it
@@ -78,7 +78,7 @@ def identity(written: bytes) -> str | None:
     return name
 
 
-def preferred(offered: Sequence[str]) -> tuple[Protocol, str] | None:
+def choose_protocol(offered: Sequence[str]) -> tuple[Protocol, str] | None:
     """Return the first subprotocol of the station's list that we speak, and how it spells it (A2).
 
     Names are compared without regard to case; the answer repeats the station's own spelling, which
@@ -91,7 +91,7 @@ def preferred(offered: Sequence[str]) -> tuple[Protocol, str] | None:
     return None
 
 
-def credentials(authorization: Sequence[str]) -> tuple[bytes, bytes]:
+def read_credentials(authorization: Sequence[str]) -> tuple[bytes, bytes]:
     """Return user and password of a Basic header, as bytes (A4, A5; RFC 7617).
 
     A 1.6 password is a key and need not be UTF-8 (Whitepaper, A00.FR.205). Base64 may lack its

@@ -92,7 +92,9 @@ def fold(word: str) -> str:
 def join(schema: dict[str, Any], rules: Rules) -> Field:
     """The tree of a schema under these rules."""
     draft_4 = "draft-04" in schema.get("$schema", "")
-    return _Joiner(schema.get("definitions", {}), rules, whole_floats=not draft_4).made(schema, "")
+    return _Joiner(schema.get("definitions", {}), rules, whole_floats=not draft_4).make_field(
+        schema, ""
+    )
 
 
 class _Joiner:
@@ -103,7 +105,7 @@ class _Joiner:
         self._rules = rules
         self._whole_floats = whole_floats
 
-    def made(self, schema: dict[str, Any], place: str, *, wanted: bool = False) -> Field:
+    def make_field(self, schema: dict[str, Any], place: str, *, wanted: bool = False) -> Field:
         if "$ref" in schema:
             schema = self._definitions[schema["$ref"].rpartition("/")[2]]
         properties: dict[str, Any] | None = schema.get("properties")
@@ -120,15 +122,15 @@ class _Joiner:
             members=None
             if properties is None
             else {
-                name: self.made(inner, f"{place}.{name}".lstrip("."), wanted=name in required)
+                name: self.make_field(inner, f"{place}.{name}".lstrip("."), wanted=name in required)
                 for name, inner in properties.items()
             },
             required=required,
             open=schema.get("additionalProperties") is not False,
-            items=self.made(items, place) if isinstance(items, dict) else None,
+            items=self.make_field(items, place) if isinstance(items, dict) else None,
             least=schema.get("minItems", 0),
             most=schema.get("maxItems"),
-            words=_spellings(words) if words else None,
+            words=_list_spellings(words) if words else None,
             enum=frozenset(words),
             limit=schema.get("maxLength"),
             moment=schema.get("format") == "date-time",
@@ -137,7 +139,7 @@ class _Joiner:
         )
 
 
-def _spellings(words: list[str]) -> dict[str, str]:
+def _list_spellings(words: list[str]) -> dict[str, str]:
     """Each word by its folded spelling, but for those that only their spelling tells apart."""
     often = Counter(map(fold, words))
     return {fold(word): word for word in words if often[fold(word)] == 1}

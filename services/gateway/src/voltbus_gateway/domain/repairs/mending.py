@@ -45,13 +45,13 @@ UNFIT: Final = _Unfit()
 
 
 def mend(payload: Payload, shape: Field) -> tuple[Payload, tuple[Repair, ...]]:
-    """The payload as it can be used, and what was mended in it.
+    """Return the payload as it can be used, and its repairs.
 
     Raises:
         CallFailed: something that is core can't be understood.
     """
     mender = _Mender()
-    mended = mender.object(payload, shape)
+    mended = mender.mend_object(payload, shape)
     return (mended if isinstance(mended, dict) else {}), tuple(mender.repairs)
 
 
@@ -67,53 +67,53 @@ class _Mender:
         if len(self.repairs) < MOST_REPAIRS:
             self.repairs[Repair(shape.place or WHOLE, kind, what)] = None
 
-    def value(self, value: Any, shape: Field) -> Any:
+    def mend_value(self, value: Any, shape: Field) -> Any:
         """What stands there afterwards, or ``ABSENT``."""
         if value is None and shape.type != "any":
-            return self._nothing(shape, "null")
-        return _READERS.get(shape.type, _Mender.anything)(self, value, shape)
+            return self._drop_empty(shape, "null")
+        return _READERS.get(shape.type, _Mender.check_anything)(self, value, shape)
 
     # What could not be understood.
 
-    def _nothing(self, shape: Field, what: str) -> Any:
+    def _drop_empty(self, shape: Field, what: str) -> Any:
         """Null or an empty word: as good as not sent."""
         if shape.rule.core:
-            raise _core(shape, "null or empty", ErrorCode.TYPE_CONSTRAINT_VIOLATION)
-        self._note(shape, Kind.DROPPED, f"{what}, {_instead(shape)}")
+            raise _make_core_error(shape, "null or empty", ErrorCode.TYPE_CONSTRAINT_VIOLATION)
+        self._note(shape, Kind.DROPPED, f"{what}, {_describe_substitute(shape)}")
         return ABSENT
 
-    def _unreadable(
+    def _drop_unreadable(
         self, shape: Field, why: str, code: ErrorCode = ErrorCode.TYPE_CONSTRAINT_VIOLATION
     ) -> Any:
         if shape.rule.core:
-            raise _core(shape, why, code)
-        self._note(shape, Kind.DROPPED, f"{why}, {_instead(shape)}")
+            raise _make_core_error(shape, why, code)
+        self._note(shape, Kind.DROPPED, f"{why}, {_describe_substitute(shape)}")
         return UNFIT if shape.rule.vital else ABSENT
 
     # Objects and lists.
 
-    def object(self, value: Any, shape: Field) -> Any:
+    def mend_object(self, value: Any, shape: Field) -> Any:
         """An object with its members mended; without one that it can't do without, nothing."""
         if not isinstance(value, dict):
-            return self._unreadable(shape, "no object")
+            return self._drop_unreadable(shape, "no object")
         if shape.members is None:
-            return self.anything(value, shape)
+            return self.check_anything(value, shape)
         mended: dict[str, Any] = {}
         for name, inner in value.items():
             member = shape.members.get(name)
             if member is None:
-                self._extra(mended, name, inner, shape)
+                self._mend_extra(mended, name, inner, shape)
                 continue
-            found = self.value(inner, member)
+            found = self.mend_value(inner, member)
             if found is UNFIT:
-                return self._unreadable(shape, f"unusable without {name}")
+                return self._drop_unreadable(shape, f"unusable without {name}")
             if found is not ABSENT:
                 mended[name] = found
         if mended or shape.place:
-            return self._completed(mended, shape)
+            return self._complete(mended, shape)
         return mended
 
-    def _extra(self, mended: dict[str, Any], name: str, value: Any, shape: Field) -> None:
+    def _mend_extra(self, mended: dict[str, Any], name: str, value: Any, shape: Field) -> None:
         """A property that the schema does not name."""
         if shape.open or shape.extras:
             try:
@@ -128,7 +128,7 @@ class _Mender:
         kind, end = (Kind.KEPT, "") if shape.extras else (Kind.DROPPED, " left out")
         self._note(shape, kind, f"unknown property {spoken}{end}")
 
-    def _completed(self, mended: dict[str, Any], shape: Field) -> Any:
+    def _complete(self, mended: dict[str, Any], shape: Field) -> Any:
         """With what stands for missing members; ``ABSENT`` when one is missing that it needs."""
         members = shape.members or {}
         for name in shape.required:
@@ -137,54 +137,54 @@ class _Mender:
             member = members[name]
             rule = member.rule
             if rule.core:
-                raise _core(member, "a required property is missing", _OCCURRENCE)
+                raise _make_core_error(member, "a required property is missing", _OCCURRENCE)
             if rule.filled is None and not rule.optional:
-                return self._unreadable(shape, f"without {name}", _OCCURRENCE)
+                return self._drop_unreadable(shape, f"without {name}", _OCCURRENCE)
             if rule.filled is not None:
                 mended[name] = rule.filled
             if member.place not in self._noted:
-                self._note(member, Kind.MISSING, f"missing{_stands_in(member)}")
+                self._note(member, Kind.MISSING, f"missing{_describe_default(member)}")
         return mended
 
-    def array(self, value: Any, shape: Field) -> Any:
+    def mend_array(self, value: Any, shape: Field) -> Any:
         if isinstance(value, dict):
             self._note(shape, Kind.CONVERTED, "a single object, read as a list")
             value = [value]
         if not isinstance(value, list):
-            return self._unreadable(shape, "no list")
+            return self._drop_unreadable(shape, "no list")
         mended = value
         if shape.items is not None:
-            entries = [self.value(entry, shape.items) for entry in value]
+            entries = [self.mend_value(entry, shape.items) for entry in value]
             mended = [entry for entry in entries if not isinstance(entry, _Absent)]
         if shape.most is not None and len(mended) > shape.most and not shape.extras:
             self._note(shape, Kind.CUT, f"more than {shape.most} entries, the first ones kept")
             mended = mended[: shape.most]
         if len(mended) < shape.least and not shape.extras:
-            return self._nothing(shape, "no readable entries")
+            return self._drop_empty(shape, "no readable entries")
         return mended
 
-    def anything(self, value: Any, shape: Field) -> Any:
+    def check_anything(self, value: Any, shape: Field) -> Any:
         try:
             storable.check(value)
         except storable.NotStorableError as error:
-            return self._unreadable(shape, str(error), ErrorCode.FORMAT_VIOLATION)
+            return self._drop_unreadable(shape, str(error), ErrorCode.FORMAT_VIOLATION)
         return value
 
     # Single values.
 
-    def text(self, value: Any, shape: Field) -> Any:
+    def mend_text(self, value: Any, shape: Field) -> Any:
         text = value if type(value) is str else to_text(value)
         if text is None:
-            return self._unreadable(shape, "no text")
+            return self._drop_unreadable(shape, "no text")
         if shape.words is not None:
-            return self._word(text, shape)
+            return self._mend_word(text, shape)
         if shape.moment:
-            return self._moment(text, shape)
+            return self._mend_moment(text, shape)
         if text is not value:
             self._note(shape, Kind.CONVERTED, "a number, read as text")
-        return self._within(text, shape)
+        return self._fit_length(text, shape)
 
-    def _within(self, text: str, shape: Field) -> Any:
+    def _fit_length(self, text: str, shape: Field) -> Any:
         """A text of a length that can be kept."""
         if shape.limit is None or len(text) <= shape.limit:
             return text
@@ -194,11 +194,11 @@ class _Mender:
             return text
         if shape.rule.identifier:
             why = f"longer than {longest} characters"
-            return self._unreadable(shape, why, ErrorCode.PROPERTY_CONSTRAINT_VIOLATION)
+            return self._drop_unreadable(shape, why, ErrorCode.PROPERTY_CONSTRAINT_VIOLATION)
         self._note(shape, Kind.CUT, f"cut to {longest} characters")
         return text[:longest]
 
-    def _word(self, text: str, shape: Field) -> Any:
+    def _mend_word(self, text: str, shape: Field) -> Any:
         """One of the version's words, or what the rule says of another."""
         rule = shape.rule
         if text in shape.enum or text == rule.other:
@@ -212,31 +212,33 @@ class _Mender:
             self._note(shape, Kind.KEPT, "a word that this version does not have, kept")
             return stripped
         if not stripped:
-            return self._nothing(shape, "empty")
+            return self._drop_empty(shape, "empty")
         if rule.other is not None:
             self._note(shape, Kind.REPLACED, f"an unknown word, read as {rule.other}")
             return rule.other
-        return self._unreadable(shape, "an unknown word", ErrorCode.PROPERTY_CONSTRAINT_VIOLATION)
+        return self._drop_unreadable(
+            shape, "an unknown word", ErrorCode.PROPERTY_CONSTRAINT_VIOLATION
+        )
 
-    def _moment(self, text: str, shape: Field) -> Any:
+    def _mend_moment(self, text: str, shape: Field) -> Any:
         if is_time(text):
             return text
         stripped = text.strip()
         if is_time(stripped):
             self._note(shape, Kind.CONVERTED, "blanks around a time")
             return stripped
-        return self._unreadable(shape, "no date-time", ErrorCode.PROPERTY_CONSTRAINT_VIOLATION)
+        return self._drop_unreadable(shape, "no date-time", ErrorCode.PROPERTY_CONSTRAINT_VIOLATION)
 
-    def number(self, value: Any, shape: Field) -> Any:
+    def mend_number(self, value: Any, shape: Field) -> Any:
         whole = shape.type == "integer"
         number = to_integer(value, rounded=shape.rule.rounded) if whole else to_number(value)
         if number is None:
-            return self._unreadable(shape, f"no {shape.type}")
+            return self._drop_unreadable(shape, f"no {shape.type}")
         low, high = shape.minimum, shape.maximum
         if (low is not None and number < low) or (high is not None and number > high):
             if not shape.extras:
                 why = "out of its range"
-                return self._unreadable(shape, why, ErrorCode.PROPERTY_CONSTRAINT_VIOLATION)
+                return self._drop_unreadable(shape, why, ErrorCode.PROPERTY_CONSTRAINT_VIOLATION)
             self._note(shape, Kind.KEPT, "out of its range, kept")
         if type(value) is int or (type(value) is float and self._may_be_float(value, shape)):
             return value
@@ -247,26 +249,26 @@ class _Mender:
     def _may_be_float(self, value: float, shape: Field) -> bool:
         return shape.type == "number" or (shape.whole_floats and value.is_integer())
 
-    def boolean(self, value: Any, shape: Field) -> Any:
+    def mend_boolean(self, value: Any, shape: Field) -> Any:
         found = to_boolean(value)
         if found is None:
-            return self._unreadable(shape, "no boolean")
+            return self._drop_unreadable(shape, "no boolean")
         if found is not value:
             self._note(shape, Kind.CONVERTED, "read as true or false")
         return found
 
 
 _READERS: Final = {
-    "object": _Mender.object,
-    "array": _Mender.array,
-    "string": _Mender.text,
-    "integer": _Mender.number,
-    "number": _Mender.number,
-    "boolean": _Mender.boolean,
+    "object": _Mender.mend_object,
+    "array": _Mender.mend_array,
+    "string": _Mender.mend_text,
+    "integer": _Mender.mend_number,
+    "number": _Mender.mend_number,
+    "boolean": _Mender.mend_boolean,
 }
 
 
-def _instead(shape: Field) -> str:
+def _describe_substitute(shape: Field) -> str:
     """What is done without the value."""
     rule = shape.rule
     if shape.wanted and rule.filled is not None:
@@ -276,11 +278,11 @@ def _instead(shape: Field) -> str:
     return _LEFT_OUT
 
 
-def _stands_in(shape: Field) -> str:
+def _describe_default(shape: Field) -> str:
     """What is done where nothing was sent."""
-    done = _instead(shape)
+    done = _describe_substitute(shape)
     return "" if done == _LEFT_OUT else f", {done}"
 
 
-def _core(shape: Field, why: str, code: ErrorCode) -> CallFailed:
+def _make_core_error(shape: Field, why: str, code: ErrorCode) -> CallFailed:
     return CallFailed(code, f"{shape.place or WHOLE}: {why}")

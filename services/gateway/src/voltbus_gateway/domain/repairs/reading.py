@@ -12,7 +12,7 @@ from voltbus_gateway.domain.repairs.fields import Field, join
 from voltbus_gateway.domain.repairs.mending import mend
 from voltbus_gateway.domain.repairs.repair import Kind as Mended
 from voltbus_gateway.domain.repairs.repair import Repair
-from voltbus_gateway.domain.repairs.table import ANSWERS, fact_rules
+from voltbus_gateway.domain.repairs.table import ANSWERS, find_fact_rules
 from voltbus_gateway.domain.wire.schemas import Kind, load_schema
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def read_fact(protocol: Protocol, action: str, payload: Payload, failure: CallFa
             ``failure`` itself where there is no better word.
     """
     # Asked first: what is kept must never grow by the names that a station thinks up.
-    if fact_rules(protocol, action) is None:
+    if find_fact_rules(protocol, action) is None:
         raise failure
     mended, repairs = mend(payload, _fact_shape(protocol, action))
     if not mended or not repairs:
@@ -62,7 +62,7 @@ def read_answer(protocol: Protocol, action: str, payload: Payload, failure: Call
 
 @cache
 def _fact_shape(protocol: Protocol, action: str) -> Field:
-    rules = fact_rules(protocol, action)
+    rules = find_fact_rules(protocol, action)
     schema = load_schema(protocol, action, Kind.REQUEST)
     assert rules is not None and schema is not None  # noqa: PT018, S101 - the table has it
     return join(schema, rules)

@@ -30,6 +30,6 @@ class Repair(msgspec.Struct, frozen=True):
         return f"{self.place}: {self.what}"
 
 
-def sentences(repairs: tuple[Repair, ...]) -> tuple[str, ...]:
-    """The repairs as short sentences, each one once."""
+def to_sentences(repairs: tuple[Repair, ...]) -> tuple[str, ...]:
+    """Return the repairs as short sentences, without duplicates."""
     return tuple(dict.fromkeys(map(str, repairs)))

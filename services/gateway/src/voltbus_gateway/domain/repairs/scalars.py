@@ -20,7 +20,7 @@ _NAME = re.compile(r"(?!(?:.*[0-9]){4})[A-Za-z][A-Za-z0-9_.-]{0,49}")
 def to_number(value: Any) -> float | None:
     """A finite number, or the one that a text says; an int where it is whole as written."""
     if isinstance(value, str):
-        value = _parsed(value.strip())
+        value = _parse_number(value.strip())
     if type(value) is int:
         return value if abs(value) <= LARGEST else None
     if type(value) is float:
@@ -28,7 +28,7 @@ def to_number(value: Any) -> float | None:
     return None
 
 
-def _parsed(text: str) -> float | None:
+def _parse_number(text: str) -> float | None:
     if len(text) > _LONGEST_NUMBER or not text.isascii() or _DECIMAL.fullmatch(text) is None:
         return None
     return float(text) if any(sign in text for sign in ".eE") else int(text)

@@ -47,7 +47,7 @@ _SAMPLE: Final = {
 }
 
 
-def _samples(place: str) -> dict[str, Rule]:
+def _sample_rules(place: str) -> dict[str, Rule]:
     """The rules of meter values that stand at this place."""
     return {place: _OPTIONAL, **{f"{place}.{name}": rule for name, rule in _SAMPLE.items()}}
 
@@ -74,9 +74,9 @@ _V16: Final = {
         "timestamp": _OPTIONAL,
         "idTag": _ID,
         "reason": _REASON,
-        **_samples("transactionData"),
+        **_sample_rules("transactionData"),
     },
-    "MeterValues": {"connectorId": _CORE, **_samples("meterValue")},
+    "MeterValues": {"connectorId": _CORE, **_sample_rules("meterValue")},
     "StatusNotification": {
         "connectorId": _CORE,
         "status": _STATUS,
@@ -110,9 +110,9 @@ _V2: Final = {
         "idToken.idToken": _ID,
         "idToken.type": Rule(word=True, filled=""),
         "idToken.additionalInfo.additionalIdToken": _ID,
-        **_samples("meterValue"),
+        **_sample_rules("meterValue"),
     },
-    "MeterValues": {"evseId": _CORE, **_samples("meterValue")},
+    "MeterValues": {"evseId": _CORE, **_sample_rules("meterValue")},
     "StatusNotification": {
         "evseId": _CORE,
         "connectorId": _CORE,
@@ -142,12 +142,7 @@ ANSWERS: Final = Rules(
 )
 
 
-def fact_rules(protocol: Protocol, action: str) -> Rules | None:
-    """The rules of a fact; None for a message that is refused when it does not fit."""
+def find_fact_rules(protocol: Protocol, action: str) -> Rules | None:
+    """Return the rules of a fact; None for a message that is refused when it does not fit."""
     fields = _FACTS[protocol].get(action)
     return None if fields is None else Rules(fields)
-
-
-def facts(protocol: Protocol) -> frozenset[str]:
-    """The actions of a version that are read leniently."""
-    return frozenset(_FACTS[protocol])

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING
 
-from voltbus_backbone.values.actions import BOTH_WAYS, TO_STATIONS
+from voltbus_backbone.values.actions import TO_STATIONS
 from voltbus_gateway.domain.wire.errors import CallFailed, ErrorCode
-from voltbus_gateway.domain.wire.schemas import actions, check_request
+from voltbus_gateway.domain.wire.schemas import check_request
 
 if TYPE_CHECKING:
     from voltbus_backbone.contract.values import Protocol
@@ -17,12 +16,6 @@ if TYPE_CHECKING:
 def to_stations(protocol: Protocol) -> frozenset[str]:
     """The actions that we may send a station of this version."""
     return TO_STATIONS[protocol]
-
-
-@cache
-def from_stations(protocol: Protocol) -> frozenset[str]:
-    """The actions that a station of this version may send us."""
-    return (actions(protocol) - TO_STATIONS[protocol]) | BOTH_WAYS
 
 
 def check_call(protocol: Protocol, action: str, payload: Payload) -> None:

@@ -1,4 +1,4 @@
-"""What a session wants done: values, so that whoever has the socket decides when and how."""
+"""The effects of a session: values, so that the owner of the socket decides when and how."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class Write(msgspec.Struct, frozen=True):
     """Send this as one WebSocket text message (UTF-8 already encoded).
 
-    ``command_id`` is of a call of ours: when the socket takes nothing any more, the session is told
-    so (``Session.unsent``), for what was never sent can be sent again elsewhere.
+    ``command_id`` is of a call of ours: when the socket accepts nothing any more, the owner calls
+    ``Session.mark_unsent``, for what was never sent can be sent again elsewhere.
     """
 
     text: bytes
@@ -47,8 +47,8 @@ class Dispatch(msgspec.Struct, frozen=True):
     size: int = 0
 
 
-class Ended(msgspec.Struct, frozen=True):
-    """What became of a command, exactly once for each ``Session.call``.
+class CommandResult(msgspec.Struct, frozen=True):
+    """The result of a command, exactly once for each ``Session.call``.
 
     ANSWERED with ``payload``; REJECTED with the station's code (in 2.x's spelling where it is
     known); TIMED_OUT when it was sent and no answer came that could be read (also when the
@@ -71,5 +71,5 @@ class Ended(msgspec.Struct, frozen=True):
     repairs: tuple[Repair, ...] = ()
 
 
-Effect = Write | Dispatch | Ended
+Effect = Write | Dispatch | CommandResult
 Effects = tuple[Effect, ...]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from voltbus_gateway.domain.wire.frames import Payload, Send
 
 
-class Inbound:
+class InboundCalls:
     """The half of a session that answers.
 
     ``current`` is the call in flight, ``deadline`` when it is given up (monotonic seconds),
@@ -72,17 +72,17 @@ class Inbound:
         return len(self._queue)
 
     def keep(self, text: bytes) -> None:
-        """A call came whose turn has not come."""
+        """Queue a call until it is its turn."""
         self._queue.append(text)
         self.waiting_bytes += len(text)
 
-    def called(self, call: Call, text: bytes, now: float) -> Effects:
-        """A call came and it is its turn, or it is wrong: an error waits for its turn."""
+    def receive_call(self, call: Call, text: bytes, now: float) -> Effects:
+        """Take a call: dispatch it, queue it, or answer it with an error in its turn."""
         try:
             dispatch = self._read(call, len(text))
         except CallFailed as failure:
             self._counts["invalid_call"] += 1
-            return self.refuse(self._error(call, failure))
+            return self.refuse(self._make_error(call, failure))
         if self.current is not None:
             self.keep(text)
             return ()
@@ -92,7 +92,7 @@ class Inbound:
         return (dispatch,)
 
     def _read(self, call: Call, size: int) -> Dispatch:
-        """A call that fits its schema, or a fact that was mended until it can be used.
+        """Read a call that fits its schema, or a fact after repair.
 
         Raises:
             CallFailed: it is neither.
@@ -106,32 +106,32 @@ class Inbound:
             mended = Call(call.id, call.action, reading.payload)
             return Dispatch(mended, repairs=reading.repairs, size=size)
         if call.action in UNANSWERED:
-            raise _not_a_call()
+            raise _make_not_a_call()
         return Dispatch(call, extras, size=size)
 
     def refuse(self, error: Write) -> Effects:
-        """A call came that gets this error, when it is its turn."""
+        """Answer a call with this error, when it is its turn."""
         if self.current is None:
             return (error,)
         self._queue.append(error)
         self.waiting_bytes += len(error.text)
         return ()
 
-    def sent(self, message: Send, size: int) -> Effects:
-        """A SEND came (2.1): it waits for nothing and is never answered, also when wrong (A17)."""
+    def receive_send(self, message: Send, size: int) -> Effects:
+        """Take a SEND (2.1): it waits for nothing and is never answered, even if wrong (A17)."""
         try:
             extras = check_request(self._protocol, message.action, message.payload, self._extras)
             if message.action not in UNANSWERED:
-                raise _no_send()
+                raise _make_no_send()
         except CallFailed as failure:
             self._counts["invalid_send"] += 1
-            self._refusals.append(refusal(self._protocol, message.action, failure.code))
+            self._refusals.append(make_refusal(self._protocol, message.action, failure.code))
             return ()
         return (Dispatch(message, extras, size=size),)
 
     def answer(self, call: Call, payload: Payload, now: float) -> Effects:
-        """The call was handled; ignored when it is no longer in flight."""
-        if not self._finishes(call):
+        """Answer the call; ignored when it is no longer in flight."""
+        if not self._is_current(call):
             return ()
         try:
             text = frames.encode_result(call.id, payload)
@@ -142,13 +142,13 @@ class Inbound:
             return self.fail(
                 call, CallFailed(ErrorCode.INTERNAL_ERROR, "The answer could not be made"), now
             )
-        return (Write(text), *self._next(now))
+        return (Write(text), *self._start_next(now))
 
     def fail(self, call: Call, failure: CallFailed, now: float) -> Effects:
-        """The call gets a CALLERROR; ignored when it is no longer in flight."""
-        if not self._finishes(call):
+        """Answer the call with a CALLERROR; ignored when it is no longer in flight."""
+        if not self._is_current(call):
             return ()
-        return (self._error(call, failure), *self._next(now))
+        return (self._make_error(call, failure), *self._start_next(now))
 
     def tick(self, now: float) -> Effects:
         """Give up a call that nobody answered, so that those behind it get their turn."""
@@ -160,19 +160,19 @@ class Inbound:
         return self.fail(call, late, now)
 
     def close(self) -> None:
-        """Nobody is left to answer."""
+        """Drop all calls: the connection is gone."""
         self.current = None
         self.deadline = None
         self._queue.clear()
         self.waiting_bytes = 0
 
-    def _finishes(self, call: Call) -> bool:
+    def _is_current(self, call: Call) -> bool:
         if call is self.current:
             return True
         self._counts["late_own_answer"] += 1
         return False
 
-    def _next(self, now: float) -> Effects:
+    def _start_next(self, now: float) -> Effects:
         """Answer what waits with an error, then begin the first call that is sound."""
         self.current = None
         self.deadline = None
@@ -200,26 +200,26 @@ class Inbound:
             self._refusals.append(Refusal("", error.answer.code))
             return (Write(frames.encode_refusal(error.answer)),)
         assert type(frame) is Call  # noqa: S101 - it begins as one
-        return self.called(frame, text, now)
+        return self.receive_call(frame, text, now)
 
-    def _error(self, call: Call, failure: CallFailed) -> Write:
+    def _make_error(self, call: Call, failure: CallFailed) -> Write:
         # That we could not decide says nothing about the station.
         if failure.code is not ErrorCode.INTERNAL_ERROR:
-            self._refusals.append(refusal(self._protocol, call.action, failure.code))
+            self._refusals.append(make_refusal(self._protocol, call.action, failure.code))
         return Write(
             frames.encode_error(call.id, failure.code, failure.description, self._protocol)
         )
 
 
-def refusal(protocol: Protocol, action: str, code: ErrorCode) -> Refusal:
-    """What is told of a refusal: an action that the version does not know may be any text."""
+def make_refusal(protocol: Protocol, action: str, code: ErrorCode) -> Refusal:
+    """Describe a refusal without an unknown action's name, which may be any text."""
     known = action if action in actions(protocol) else ""
-    return Refusal(known, code.spelled(protocol))
+    return Refusal(known, code.spell(protocol))
 
 
-def _no_send() -> CallFailed:
+def _make_no_send() -> CallFailed:
     return CallFailed(ErrorCode.MESSAGE_TYPE_NOT_SUPPORTED, "This action is no SEND")
 
 
-def _not_a_call() -> CallFailed:
+def _make_not_a_call() -> CallFailed:
     return CallFailed(ErrorCode.PROTOCOL_ERROR, "This action is a SEND, not a CALL")

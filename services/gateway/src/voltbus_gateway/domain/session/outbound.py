@@ -11,10 +11,10 @@ from voltbus_backbone.contract.config import CallOutcome, RejectedBy
 from voltbus_backbone.contract.values import Protocol
 from voltbus_gateway.domain.repairs.reading import Facts, read_answer
 from voltbus_gateway.domain.session import commands
-from voltbus_gateway.domain.session.effects import Effect, Effects, Ended, Write
+from voltbus_gateway.domain.session.effects import CommandResult, Effect, Effects, Write
 from voltbus_gateway.domain.wire import frames
 from voltbus_gateway.domain.wire.errors import DESCRIPTION_LIMIT, CallFailed, ErrorCode, read_code
-from voltbus_gateway.domain.wire.limits import storable
+from voltbus_gateway.domain.wire.limits import check_storable
 from voltbus_gateway.domain.wire.schemas import Extras, check_response
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _LOST = "The connection was lost before the answer"
 _REMEMBERED = 8
 
 
-class _Wanted(msgspec.Struct, frozen=True):
+class _QueuedCall(msgspec.Struct, frozen=True):
     command_id: str
     action: str
     payload: Payload
@@ -36,14 +36,14 @@ class _Wanted(msgspec.Struct, frozen=True):
     not_after: float
 
 
-class _Outstanding(msgspec.Struct, frozen=True):
+class _OutstandingCall(msgspec.Struct, frozen=True):
     command_id: str
     action: str
     message_id: str
     deadline: float
 
 
-class Outbound:
+class OutboundCalls:
     """The half of a session that asks."""
 
     __slots__ = (
@@ -57,7 +57,7 @@ class Outbound:
         "_new_id",
         "_outstanding",
         "_protocol",
-        "_wanted",
+        "_queue",
     )
 
     def __init__(
@@ -76,8 +76,8 @@ class Outbound:
         self._facts = facts
         self._new_id = new_id
         self._limit = limit
-        self._wanted: deque[_Wanted] = deque()
-        self._outstanding: _Outstanding | None = None
+        self._queue: deque[_QueuedCall] = deque()
+        self._outstanding: _OutstandingCall | None = None
         self._expired: deque[str] = deque(maxlen=_REMEMBERED)
         self._answered: str | None = None
         self._closed = False
@@ -85,7 +85,7 @@ class Outbound:
     @property
     def idle(self) -> bool:
         """Nothing is outstanding and nothing waits."""
-        return self._outstanding is None and not self._wanted
+        return self._outstanding is None and not self._queue
 
     @property
     def deadline(self) -> float | None:
@@ -104,86 +104,88 @@ class Outbound:
     ) -> Effects:
         """Send a call when its turn comes, if that is in time; one that can't be sent ends."""
         if self._closed:
-            return (_not_sent(command_id, _CLOSED),)
-        if len(self._wanted) >= self._limit:
-            return (_not_sent(command_id, "Too many calls are waiting for this station"),)
+            return (_end_unsent(command_id, _CLOSED),)
+        if len(self._queue) >= self._limit:
+            return (_end_unsent(command_id, "Too many calls are waiting for this station"),)
         try:
             frames.encode_call("", action, payload)
             commands.check_call(self._protocol, action, payload)
         except CallFailed as failure:
-            return (_invalid(command_id, failure.code, failure.description),)
+            return (_end_invalid(command_id, failure.code, failure.description),)
         except TypeError:
-            return (_invalid(command_id, ErrorCode.FORMAT_VIOLATION, "The payload is no JSON"),)
-        self._wanted.append(_Wanted(command_id, action, payload, timeout, not_after))
+            return (_end_invalid(command_id, ErrorCode.FORMAT_VIOLATION, "The payload is no JSON"),)
+        self._queue.append(_QueuedCall(command_id, action, payload, timeout, not_after))
         return self._send_next(now)
 
-    def resulted(self, result: CallResult, now: float) -> Effects:
-        """A CALLRESULT came. One against its schema is the station's answer all the same."""
-        waiting = self._matching(result.id)
+    def receive_result(self, result: CallResult, now: float) -> Effects:
+        """Take a CALLRESULT. One against its schema is the station's answer all the same."""
+        waiting = self._match(result.id)
         if waiting is None:
             return ()
         try:
             extras = check_response(self._protocol, waiting.action, result.payload, self._extras)
-            storable(result.payload)
+            check_storable(result.payload)
         except CallFailed as failure:
-            return self._misfit(waiting, result, failure, now)
-        ended = Ended(
+            return self._receive_misfit(waiting, result, failure, now)
+        command_result = CommandResult(
             waiting.command_id, CallOutcome.ANSWERED, payload=result.payload, extras=extras
         )
-        return self._end(waiting, ended, now)
+        return self._end(waiting, command_result, now)
 
-    def _misfit(
-        self, waiting: _Outstanding, result: CallResult, failure: CallFailed, now: float
+    def _receive_misfit(
+        self, waiting: _OutstandingCall, result: CallResult, failure: CallFailed, now: float
     ) -> Effects:
-        """The answer breaks its schema: what can be read of it is kept, with what was wrong."""
+        """Keep what can be read of an answer that breaks its schema, with what was wrong."""
         if self._facts is Facts.STRICT:
-            return self.unreadable(result.id, failure.description, now, failure.code)
+            return self.receive_unreadable(result.id, failure.description, now, failure.code)
         self._counts["mended_answer"] += 1
         reading = read_answer(self._protocol, waiting.action, result.payload, failure)
-        ended = Ended(
+        command_result = CommandResult(
             waiting.command_id,
             CallOutcome.ANSWERED,
             payload=reading.payload,
             repairs=reading.repairs,
         )
-        return self._end(waiting, ended, now)
+        return self._end(waiting, command_result, now)
 
-    def refused(self, error: CallError, now: float) -> Effects:
-        """A CALLERROR came, in whatever spelling."""
-        waiting = self._matching(error.id)
+    def receive_error(self, error: CallError, now: float) -> Effects:
+        """Take a CALLERROR, in any version's spelling."""
+        waiting = self._match(error.id)
         if waiting is None:
             return ()
-        ended = Ended(
+        command_result = CommandResult(
             waiting.command_id,
             CallOutcome.REJECTED,
             error_code=(read_code(error.code) or error.code),
             error_description=error.description or None,
             rejected_by=RejectedBy.STATION,
         )
-        return self._end(waiting, ended, now)
+        return self._end(waiting, command_result, now)
 
-    def unreadable(
+    def receive_unreadable(
         self,
         message_id: str,
         why: str,
         now: float,
         code: ErrorCode = ErrorCode.FORMAT_VIOLATION,
     ) -> Effects:
-        """An answer came that says nothing: the call ends at once, and 2.1 is told why (A17).
+        """Take an unreadable answer: the call ends at once, and a 2.1 station gets why (A17).
 
-        It is as if none had come. The station may have done what was asked, so that this is no
-        refusal of its.
+        The result is that of a timeout: the station may have done what was asked, so it is no
+        refusal.
         """
-        waiting = self._matching(message_id)
+        waiting = self._match(message_id)
         if waiting is None:
             return ()
         self._counts["invalid_answer"] += 1
         reason = f"The station's answer could not be read: {why}"[:DESCRIPTION_LIMIT]
-        ended = Ended(waiting.command_id, CallOutcome.TIMED_OUT, error_description=reason)
-        effects = self._end(waiting, ended, now)
+        command_result = CommandResult(
+            waiting.command_id, CallOutcome.TIMED_OUT, error_description=reason
+        )
+        effects = self._end(waiting, command_result, now)
         if self._protocol is Protocol.OCPP21:
-            told = Write(frames.encode_result_error(message_id, code, why))
-            return (told, *effects)
+            refusal = Write(frames.encode_result_error(message_id, code, why))
+            return (refusal, *effects)
         return effects
 
     def tick(self, now: float) -> Effects:
@@ -193,35 +195,35 @@ class Outbound:
             return ()
         self._expired.append(waiting.message_id)
         self._outstanding = None
-        return (Ended(waiting.command_id, CallOutcome.TIMED_OUT), *self._send_next(now))
+        return (CommandResult(waiting.command_id, CallOutcome.TIMED_OUT), *self._send_next(now))
 
-    def unsent(self, command_id: str) -> Effects:
-        """The socket takes nothing any more: neither this call, just begun, nor those behind it."""
+    def mark_unsent(self, command_id: str) -> Effects:
+        """End this call, just begun, and those behind it: the socket accepts nothing any more."""
         waiting = self._outstanding
         if waiting is None or waiting.command_id != command_id:
             return ()
         self._outstanding = None
-        return (_not_sent(command_id, _CLOSED), *self.close())
+        return (_end_unsent(command_id, _CLOSED), *self.close())
 
     def close(self) -> Effects:
         """End everything: what was sent may have been done, what was not can be sent again."""
         self._closed = True
-        ended = []
+        results = []
         if self._outstanding is not None:
-            ended.append(
-                Ended(
+            results.append(
+                CommandResult(
                     self._outstanding.command_id,
                     CallOutcome.TIMED_OUT,
                     error_description=_LOST,
                 )
             )
             self._outstanding = None
-        ended += [_not_sent(one.command_id, _CLOSED) for one in self._wanted]
-        self._wanted.clear()
-        return tuple(ended)
+        results += [_end_unsent(queued.command_id, _CLOSED) for queued in self._queue]
+        self._queue.clear()
+        return tuple(results)
 
-    def _matching(self, message_id: str) -> _Outstanding | None:
-        """The call that this id answers; any other answer is counted by kind and dropped."""
+    def _match(self, message_id: str) -> _OutstandingCall | None:
+        """Return the call that this id answers; count and drop any other answer."""
         waiting = self._outstanding
         if waiting is not None and waiting.message_id == message_id:
             return waiting
@@ -233,43 +235,43 @@ class Outbound:
             self._counts["unknown_answer"] += 1
         return None
 
-    def _end(self, waiting: _Outstanding, ended: Ended, now: float) -> Effects:
+    def _end(self, waiting: _OutstandingCall, command_result: CommandResult, now: float) -> Effects:
         self._outstanding = None
         self._answered = waiting.message_id
-        return (ended, *self._send_next(now))
+        return (command_result, *self._send_next(now))
 
     def _send_next(self, now: float) -> Effects:
         if self._outstanding is not None:
             return ()
         effects: list[Effect] = []
-        while self._wanted:
-            wanted = self._wanted.popleft()
-            if wanted.not_after < now:
-                # Who wanted it counts on nothing any more, and may have given it up.
-                effects.append(_too_late(wanted.command_id))
+        while self._queue:
+            queued = self._queue.popleft()
+            if queued.not_after < now:
+                # config does not expect it any more, and may have given it up.
+                effects.append(_end_late(queued.command_id))
                 continue
             message_id = self._new_id()
-            self._outstanding = _Outstanding(
-                wanted.command_id, wanted.action, message_id, now + wanted.timeout
+            self._outstanding = _OutstandingCall(
+                queued.command_id, queued.action, message_id, now + queued.timeout
             )
-            text = frames.encode_call(message_id, wanted.action, wanted.payload)
-            effects.append(Write(text, wanted.command_id))
+            text = frames.encode_call(message_id, queued.action, queued.payload)
+            effects.append(Write(text, queued.command_id))
             break
         return tuple(effects)
 
 
-def _too_late(command_id: str) -> Ended:
-    """The call never left, since who wanted it may have given it up."""
-    return Ended(command_id, CallOutcome.NOT_CONNECTED, late=True)
+def _end_late(command_id: str) -> CommandResult:
+    """Report that the call's time ran out before it was sent: config may have given it up."""
+    return CommandResult(command_id, CallOutcome.NOT_CONNECTED, late=True)
 
 
-def _not_sent(command_id: str, why: str) -> Ended:
-    """The call never left; it may be tried again on another connection."""
-    return Ended(command_id, CallOutcome.NOT_CONNECTED, error_description=why)
+def _end_unsent(command_id: str, why: str) -> CommandResult:
+    """Report that the call was never sent; it may be tried again on another connection."""
+    return CommandResult(command_id, CallOutcome.NOT_CONNECTED, error_description=why)
 
 
-def _invalid(command_id: str, code: ErrorCode, description: str) -> Ended:
-    return Ended(
+def _end_invalid(command_id: str, code: ErrorCode, description: str) -> CommandResult:
+    return CommandResult(
         command_id,
         CallOutcome.INVALID,
         error_code=code.value,

@@ -32,10 +32,10 @@ _NOT_WHILE_PENDING = frozenset(
 
 
 def check_call(action: str, registration: str | None, asked_for: Container[str] = ()) -> None:
-    """Let a station's call through, or not.
+    """Check that a station's call is allowed in its registration state.
 
     ``registration`` is Accepted, Pending, Rejected, or None while nobody has decided.
-    ``asked_for`` are the actions that we asked this station for (``asked_by``).
+    ``asked_for`` are the actions that we asked this station for (``find_requested_action``).
 
     Raises:
         CallFailed: SecurityError (B02.FR.09, B03.FR.07), or InternalError while nothing is known:
@@ -52,8 +52,8 @@ def check_call(action: str, registration: str | None, asked_for: Container[str] 
     )
 
 
-def asked_by(action: str, payload: Payload) -> str | None:
-    """The action that a command of ours makes a pending station send (B02.FR.09)."""
+def find_requested_action(action: str, payload: Payload) -> str | None:
+    """Return the action that our command makes a pending station send (B02.FR.09)."""
     if action in {"TriggerMessage", "ExtendedTriggerMessage"}:
         wanted = payload.get("requestedMessage")
         return _TRIGGERED.get(wanted, wanted) if isinstance(wanted, str) else None
@@ -71,7 +71,7 @@ _TRIGGERED = {
 
 
 def may_send(action: str, registration: str | None) -> bool:
-    """Whether a command may go to a station: nothing when rejected (B03.FR.03)."""
+    """Return whether a command may go to a station: nothing when rejected (B03.FR.03)."""
     if registration == ACCEPTED:
         return True
     return registration == PENDING and action not in _NOT_WHILE_PENDING

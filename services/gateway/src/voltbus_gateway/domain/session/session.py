@@ -12,13 +12,18 @@ from math import inf
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from voltbus_backbone.contract.values import Protocol
 from voltbus_gateway.domain.repairs.reading import Facts
-from voltbus_gateway.domain.session.effects import Dispatch, Effect, Effects, Ended, Refusal, Write
-from voltbus_gateway.domain.session.inbound import Inbound, refusal
-from voltbus_gateway.domain.session.outbound import Outbound
+from voltbus_gateway.domain.session.effects import (
+    CommandResult,
+    Dispatch,
+    Effect,
+    Effects,
+    Refusal,
+    Write,
+)
+from voltbus_gateway.domain.session.inbound import InboundCalls, make_refusal
+from voltbus_gateway.domain.session.outbound import OutboundCalls
 from voltbus_gateway.domain.wire import frames
-from voltbus_gateway.domain.wire.errors import CallFailed, ErrorCode
 from voltbus_gateway.domain.wire.frames import (
     UNREADABLE_ID,
     Call,
@@ -28,17 +33,19 @@ from voltbus_gateway.domain.wire.frames import (
     Payload,
     Send,
 )
-from voltbus_gateway.domain.wire.schemas import UNANSWERED, Extras, check_request
+from voltbus_gateway.domain.wire.schemas import Extras
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from voltbus_backbone.contract.values import Protocol
+    from voltbus_gateway.domain.wire.errors import CallFailed
     from voltbus_gateway.domain.wire.frames import Frame
 
-__all__ = ["Dispatch", "Effect", "Effects", "Ended", "Session", "Write"]
+__all__ = ["CommandResult", "Dispatch", "Effect", "Effects", "Session", "Write"]
 
 
-def _fresh_id() -> str:
+def _make_id() -> str:
     # A14: an outbound message id is never used twice, not even after a restart.
     return str(uuid4())
 
@@ -49,13 +56,12 @@ class Session:
     ``queue_limit``: how many calls the station may send ahead before ``wants_input`` is false.
     ``command_limit``: how many of our calls may wait. ``answer_within``: seconds after which a call
     of the station that nobody answered gets InternalError. ``counts`` tells what was dropped, by
-    name, for metrics; ``refusals`` what the station was refused, until whoever tells takes them.
+    name, for metrics; ``refusals`` collects what the station was refused, until it is published.
     """
 
     __slots__ = (
         "_closed",
         "_inbound",
-        "_new_id",
         "_outbound",
         "_queue_limit",
         "counts",
@@ -67,7 +73,7 @@ class Session:
         self,
         protocol: Protocol,
         *,
-        new_id: Callable[[], str] = _fresh_id,
+        new_id: Callable[[], str] = _make_id,
         extras: Extras = Extras.REFUSE,
         facts: Facts = Facts.LENIENT,
         queue_limit: int = 16,
@@ -76,13 +82,12 @@ class Session:
     ) -> None:
         self.protocol = protocol
         self.counts: Counter[str] = Counter()
-        self._new_id = new_id
         self._queue_limit = queue_limit
         self.refusals: list[Refusal] = []
-        self._inbound = Inbound(
+        self._inbound = InboundCalls(
             protocol, self.counts, self.refusals, extras, facts, answer_within=answer_within
         )
-        self._outbound = Outbound(
+        self._outbound = OutboundCalls(
             protocol, self.counts, extras, facts, new_id=new_id, limit=command_limit
         )
         self._closed = False
@@ -121,7 +126,7 @@ class Session:
         return min(ours, theirs)
 
     def receive(self, data: str | bytes, now: float) -> Effects:
-        """A text message came from the station."""
+        """Take a text message of the station."""
         if self._closed:
             return ()
         if isinstance(data, str):
@@ -132,20 +137,20 @@ class Session:
         try:
             frame = frames.decode(data, self.protocol)
         except FrameError as error:
-            return self._malformed(error, now)
+            return self._receive_malformed(error, now)
         if type(frame) is Call:
-            return self._inbound.called(frame, data, now)
-        return self._others(frame, len(data), now)
+            return self._inbound.receive_call(frame, data, now)
+        return self._receive_other(frame, len(data), now)
 
     def answer(self, call: Call, payload: Payload, now: float) -> Effects:
-        """The station's call was handled. Ignored when it is no longer in flight (too late).
+        """Answer the station's call. Ignored when it is no longer in flight (too late).
 
         A payload that breaks the schema is our fault: the station gets InternalError.
         """
         return self._inbound.answer(call, payload, now)
 
     def fail(self, call: Call, failure: CallFailed, now: float) -> Effects:
-        """The station's call gets a CALLERROR. Ignored when it is no longer in flight."""
+        """Answer the station's call with a CALLERROR. Ignored when it is no longer in flight."""
         return self._inbound.fail(call, failure, now)
 
     def call(
@@ -164,59 +169,48 @@ class Session:
         """
         return self._outbound.call(command_id, action, payload, now, timeout, not_after=not_after)
 
-    def unsent(self, command_id: str) -> Effects:
-        """The socket did not take the call that was just written: it closes."""
-        return self._outbound.unsent(command_id)
+    def mark_unsent(self, command_id: str) -> Effects:
+        """End the call that the socket did not accept: the socket is closing."""
+        return self._outbound.mark_unsent(command_id)
 
     def end_calls(self) -> Effects:
-        """Our side closes the socket: no answer is waited for, and no call is sent any more."""
+        """End all our calls: our side closes the socket."""
         return self._outbound.close()
 
-    def send(self, action: str, payload: Payload) -> Effects:
-        """Send a message that is never answered (2.1 SEND); it may overlap a call (A17).
-
-        Raises:
-            CallFailed: the version or the action has no SEND, or the payload breaks the schema.
-        """
-        if self.protocol is not Protocol.OCPP21 or action not in UNANSWERED:
-            raise CallFailed(ErrorCode.MESSAGE_TYPE_NOT_SUPPORTED, "This is no SEND")
-        check_request(self.protocol, action, payload)
-        return (Write(frames.encode_send(self._new_id(), action, payload)),)
-
     def drop(self, message: Send, failure: CallFailed) -> None:
-        """A message that is never answered (2.1 SEND) was not taken."""
+        """Count and report a SEND (2.1) that was refused."""
         self.counts["refused_send"] += 1
-        self.refusals.append(refusal(self.protocol, message.action, failure.code))
+        self.refusals.append(make_refusal(self.protocol, message.action, failure.code))
 
     def tick(self, now: float) -> Effects:
-        """Time has passed: end what is overdue, in both directions."""
+        """End what is overdue, in both directions."""
         return (*self._outbound.tick(now), *self._inbound.tick(now))
 
     def close(self) -> Effects:
-        """The connection is gone: every command ends, nothing is dispatched any more."""
+        """End every command and dispatch nothing any more: the connection is gone."""
         if self._closed:
             return ()
         self._closed = True
         self._inbound.close()
         return self._outbound.close()
 
-    def _others(self, frame: Frame, size: int, now: float) -> Effects:
+    def _receive_other(self, frame: Frame, size: int, now: float) -> Effects:
         match frame:
             case CallResult():
-                return self._outbound.resulted(frame, now)
+                return self._outbound.receive_result(frame, now)
             case CallError():
-                return self._outbound.refused(frame, now)
+                return self._outbound.receive_error(frame, now)
             case Send():
-                return self._inbound.sent(frame, size)
+                return self._inbound.receive_send(frame, size)
             case _:
                 # CALLRESULTERROR: the station could not read our answer; it won't get a better one.
                 self.counts["our_answer_refused"] += 1
                 return ()
 
-    def _malformed(self, error: FrameError, now: float) -> Effects:
+    def _receive_malformed(self, error: FrameError, now: float) -> Effects:
         self.counts["malformed"] += 1
         if error.answered_id is not None:
-            return self._outbound.unreadable(error.answered_id, error.reason, now)
+            return self._outbound.receive_unreadable(error.answered_id, error.reason, now)
         if error.answer is None:
             return ()
         self.refusals.append(Refusal("", error.answer.code))

@@ -12,7 +12,7 @@ from voltbus_backbone.contract.auth import (
     SignCertificate,
 )
 from voltbus_backbone.contract.values import Protocol
-from voltbus_gateway.domain.wire.limits import optional_integer
+from voltbus_gateway.domain.wire.limits import to_optional_integer
 from voltbus_gateway.domain.wire.times import format_time
 
 if TYPE_CHECKING:
@@ -76,9 +76,9 @@ def chain_status(payload: Payload, context: Context) -> GetCertificateStatus:
         station_id=context.station_id,
         protocol=context.protocol,
         certificates=tuple(
-            ocsp_hash(one["certificateHashData"], tuple(one["urls"]))
-            for one in payload["certificateStatusRequests"]
-            if _is_ocsp(one)
+            ocsp_hash(request["certificateHashData"], tuple(request["urls"]))
+            for request in payload["certificateStatusRequests"]
+            if _is_ocsp(request)
         ),
     )
 
@@ -87,11 +87,11 @@ def chain_status_answer(
     answer: GetCertificateStatusAnswer, payload: Payload, context: Context
 ) -> Payload:
     """GetCertificateChainStatusResponse: a status for each certificate; no CRL is read."""
-    told = iter(answer.certificates)
+    status = iter(answer.certificates)
     return _chain_statuses(
         [
-            (one, next(told, None) if _is_ocsp(one) else None)
-            for one in payload["certificateStatusRequests"]
+            (request, next(status, None) if _is_ocsp(request) else None)
+            for request in payload["certificateStatusRequests"]
         ],
         context,
     )
@@ -99,11 +99,13 @@ def chain_status_answer(
 
 def chain_status_silence(payload: Payload, context: Context) -> Payload:
     """Nobody could be asked: each certificate is Failed."""
-    return _chain_statuses([(one, None) for one in payload["certificateStatusRequests"]], context)
+    return _chain_statuses(
+        [(request, None) for request in payload["certificateStatusRequests"]], context
+    )
 
 
-def _is_ocsp(wanted: Payload) -> bool:
-    return bool(wanted["source"] == "OCSP")
+def _is_ocsp(request: Payload) -> bool:
+    return bool(request["source"] == "OCSP")
 
 
 def _chain_statuses(
@@ -112,13 +114,13 @@ def _chain_statuses(
     return {
         "certificateStatus": [
             {
-                "certificateHashData": wanted["certificateHashData"],
-                "source": wanted["source"],
-                "status": (told.status if told is not None else Revocation.FAILED).capitalize(),
+                "certificateHashData": request["certificateHashData"],
+                "source": request["source"],
+                "status": (status.status if status is not None else Revocation.FAILED).capitalize(),
                 # Obligatory: where nothing holds for any time, it may be asked again at once.
-                "nextUpdate": format_time((told and told.next_update) or context.now),
+                "nextUpdate": format_time((status and status.next_update) or context.now),
             }
-            for wanted, told in found
+            for request, status in found
         ]
     }
 
@@ -131,7 +133,7 @@ def ev_certificate(payload: Payload, context: Context) -> GetEvCertificate:
         schema_version=payload["iso15118SchemaVersion"],
         action=payload["action"],
         exi_request=payload["exiRequest"],
-        max_chains=optional_integer(payload.get("maximumContractCertificateChains")),
+        max_chains=to_optional_integer(payload.get("maximumContractCertificateChains")),
         prioritized_emaids=tuple(payload.get("prioritizedEMAIDs", ())),
     )
 
@@ -164,7 +166,7 @@ def sign_certificate(payload: Payload, context: Context) -> SignCertificate:
         protocol=context.protocol,
         csr=payload["csr"],
         certificate_type=payload.get("certificateType"),
-        request_id=optional_integer(payload.get("requestId")),
+        request_id=to_optional_integer(payload.get("requestId")),
         root=ocsp_hash(root) if root is not None else None,
     )
 

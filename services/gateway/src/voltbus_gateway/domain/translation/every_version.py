@@ -12,10 +12,16 @@ from voltbus_backbone.contract.stations import (
     StationSeen,
 )
 from voltbus_gateway.domain.translation import certificates
-from voltbus_gateway.domain.translation.reports import only, reported
-from voltbus_gateway.domain.translation.route import Context, Mode, Route, no_keys, whole
-from voltbus_gateway.domain.wire.limits import optional_integer
-from voltbus_gateway.domain.wire.times import format_time, time_or
+from voltbus_gateway.domain.translation.reports import keep_only, make_translation
+from voltbus_gateway.domain.translation.route import (
+    Context,
+    Mode,
+    Route,
+    make_no_key,
+    make_whole_key,
+)
+from voltbus_gateway.domain.wire.limits import to_optional_integer
+from voltbus_gateway.domain.wire.times import format_time, parse_time_or
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +45,7 @@ def heartbeat_answer(_answer: Any, _payload: Payload, context: Context) -> Paylo
     return {"currentTime": format_time(context.now)}
 
 
-def seen(_payload: Payload, context: Context) -> StationSeen:
+def translate_heartbeat(_payload: Payload, context: Context) -> StationSeen:
     """Heartbeat: the station lives."""
     return StationSeen(
         station_id=context.station_id, connection_id=context.connection_id, at=context.now
@@ -53,7 +59,7 @@ def firmware_status(payload: Payload, context: Context) -> FirmwareStatusReporte
         protocol=context.protocol,
         status=payload["status"],
         at=context.now,
-        request_id=optional_integer(payload.get("requestId")),
+        request_id=to_optional_integer(payload.get("requestId")),
         repairs=context.repairs,
         **_status_info(payload),
     )
@@ -66,7 +72,7 @@ def log_status(payload: Payload, context: Context) -> LogStatusReported:
         protocol=context.protocol,
         status=payload["status"],
         at=context.now,
-        request_id=optional_integer(payload.get("requestId")),
+        request_id=to_optional_integer(payload.get("requestId")),
         repairs=context.repairs,
         **_status_info(payload),
     )
@@ -85,37 +91,37 @@ def security_event(payload: Payload, context: Context) -> SecurityEventReported:
         station_id=context.station_id,
         protocol=context.protocol,
         type=payload["type"],
-        at=time_or(payload.get("timestamp"), context.now),
+        at=parse_time_or(payload.get("timestamp"), context.now),
         tech_info=payload.get("techInfo"),
         repairs=context.repairs,
     )
 
 
 # Whose and which message it was. The data may hold anything, also a token.
-data_transfer = reported("DataTransfer", told=only("vendorId", "messageId"))
+data_transfer = make_translation("DataTransfer", select=keep_only("vendorId", "messageId"))
 
 
-def unknown_vendor(_answer: Any, _payload: Payload, _context: Context) -> Payload:
+def answer_unknown_vendor(_answer: Any, _payload: Payload, _context: Context) -> Payload:
     """DataTransfer.conf of every version: no vendor's extension is known here."""
     return {"status": "UnknownVendorId"}
 
 
-def rejected(_answer: Any, _payload: Payload, _context: Context) -> Payload:
+def answer_rejected(_answer: Any, _payload: Payload, _context: Context) -> Payload:
     """Status Rejected."""
     return {"status": "Rejected"}
 
 
-def accepted(_answer: Any, _payload: Payload, _context: Context) -> Payload:
+def answer_accepted(_answer: Any, _payload: Payload, _context: Context) -> Payload:
     """Status Accepted."""
     return {"status": "Accepted"}
 
 
-def fact(
+def make_fact_route(
     protocol: Protocol,
     action: str,
     *,
     moment: str | None = None,
-    told: Callable[[Payload], Payload] | None = None,
+    select: Callable[[Payload], Payload] | None = None,
     **parts: Any,
 ) -> Route:
     """A row that is told as it came and acknowledged; ``moment`` names its own timestamp."""
@@ -124,13 +130,13 @@ def fact(
         action,
         Mode.ACKNOWLEDGED,
         row=registry.STATION_REPORTED,
-        to_contract=reported(action, moment, told),
-        keys=whole if moment is not None else no_keys,
+        to_contract=make_translation(action, moment, select),
+        keys=make_whole_key if moment is not None else make_no_key,
         **parts,
     )
 
 
-def rows(protocol: Protocol) -> tuple[Route, ...]:
+def make_routes(protocol: Protocol) -> tuple[Route, ...]:
     """The rows that every version has alike."""
     return (
         Route(
@@ -138,7 +144,7 @@ def rows(protocol: Protocol) -> tuple[Route, ...]:
             "Heartbeat",
             Mode.LOCAL,
             row=registry.STATION_SEEN,
-            to_contract=seen,
+            to_contract=translate_heartbeat,
             to_ocpp=heartbeat_answer,
             reason="only the time is asked; the sign of life is told now and then",
         ),
@@ -162,7 +168,7 @@ def rows(protocol: Protocol) -> tuple[Route, ...]:
             Mode.ACKNOWLEDGED,
             row=registry.SECURITY_EVENT,
             to_contract=security_event,
-            keys=whole,
+            keys=make_whole_key,
         ),
         Route(
             protocol,
@@ -170,7 +176,7 @@ def rows(protocol: Protocol) -> tuple[Route, ...]:
             Mode.ACKNOWLEDGED,
             row=registry.STATION_REPORTED,
             to_contract=data_transfer,
-            to_ocpp=unknown_vendor,
+            to_ocpp=answer_unknown_vendor,
             reason="UnknownVendorId: no vendor's extension is known; its data stay out of the "
             "event",
         ),
@@ -182,7 +188,7 @@ def rows(protocol: Protocol) -> tuple[Route, ...]:
             to_contract=certificates.sign_certificate,
             to_ocpp=certificates.sign_certificate_answer,
             on_silence=certificates.sign_certificate_silence,
-            keys=whole,
+            keys=make_whole_key,
             reason="Accepted when the certificate will follow by CertificateSigned; Rejected "
             "without a certificate authority",
         ),

@@ -35,7 +35,7 @@ _REGISTER = "Energy.Active.Import.Register"
 _json = msgspec.json.Encoder()
 
 
-class Fitted(NamedTuple):
+class FittedFact(NamedTuple):
     """The messages that tell one fact, in their order. ``core`` is the one that wants an answer."""
 
     before: tuple[Message, ...]
@@ -43,28 +43,30 @@ class Fitted(NamedTuple):
     after: tuple[Message, ...]
 
 
-def fitted(message: Message) -> Fitted:
+def fit(message: Message) -> FittedFact:
     """The message itself, or those that take its place: each has a body of FACT_BYTES at most."""
     if len(encode(message)) <= FACT_BYTES:
-        return Fitted((), message, ())
+        return FittedFact((), message, ())
     match message:
         case TransactionMessage():
-            return _transaction(message)
+            return _fit_transaction(message)
         case MeterValuesReported():
             parts = [
                 replace(message, samples=samples)
-                for samples in _chunks(tuple(dict.fromkeys(message.samples)), _SAMPLE_BYTES)
+                for samples in _split(tuple(dict.fromkeys(message.samples)), _SAMPLE_BYTES)
             ]
-            return Fitted((), parts[0], tuple(parts[1:])) if parts else Fitted((), message, ())
+            return (
+                FittedFact((), parts[0], tuple(parts[1:])) if parts else FittedFact((), message, ())
+            )
         case StationReported():
-            payload, repairs = shrunk(message.payload, FACT_BYTES - _ENVELOPE_BYTES)
+            payload, repairs = shrink(message.payload, FACT_BYTES - _ENVELOPE_BYTES)
             lean = replace(message, payload=payload, repairs=(*message.repairs, *repairs))
-            return Fitted((), lean, ())
+            return FittedFact((), lean, ())
         case _:
-            return Fitted((), message, ())
+            return FittedFact((), message, ())
 
 
-def shrunk(payload: Payload, most: int) -> tuple[Payload, tuple[str, ...]]:
+def shrink(payload: Payload, most: int) -> tuple[Payload, tuple[str, ...]]:
     """A payload of at most so many bytes, and what was left out of it.
 
     First every customData, then of the largest member as much as is too much.
@@ -80,16 +82,18 @@ def shrunk(payload: Payload, most: int) -> tuple[Payload, tuple[str, ...]]:
         kept = int(len(value) * 0.9 * (size - excess) / size) if type(value) is list else 0
         if kept > 0:
             found = {**found, name: value[:kept]}
-            repair = f"{_named(name)}: cut after some of its entries, the message is too large"
+            repair = (
+                f"{_show_member(name)}: cut after some of its entries, the message is too large"
+            )
         else:
             found = {member: other for member, other in found.items() if member != name}
-            repair = f"{_named(name)}: left out, the message is too large"
+            repair = f"{_show_member(name)}: left out, the message is too large"
         if repair not in repairs:
             repairs.append(repair)
     return found, tuple(repairs)
 
 
-def _named(member: str) -> str:
+def _show_member(member: str) -> str:
     """A member as a sentence may name it: what is no name of OCPP's could be anything."""
     known = member.isascii() and member.isidentifier() and len(member) <= _LONGEST_NAME
     return member if known else "a member"
@@ -105,20 +109,20 @@ def _without_custom_data(value: Any) -> Any:
     return [_without_custom_data(inner) for inner in value] if type(value) is list else value
 
 
-def _transaction(message: TransactionMessage) -> Fitted:
+def _fit_transaction(message: TransactionMessage) -> FittedFact:
     """The core with the samples that matter most to it, the others as updates beside it.
 
     They are told before an end and after a start, as if they had come in messages of their own
     (1.6 MeterValues); without a sequence number, which is the core's.
     """
-    lean = _lean(message)
+    lean = _strip(message)
     # Two parts that are the same would be taken for one that was sent twice.
     ordered = sorted(
-        dict.fromkeys(message.samples), key=lambda sample: _weight(sample, message.phase)
+        dict.fromkeys(message.samples), key=lambda sample: _weigh(sample, message.phase)
     )
-    chunks = list(_chunks(tuple(ordered), _SAMPLE_BYTES))
+    chunks = list(_split(tuple(ordered), _SAMPLE_BYTES))
     if not chunks:
-        return Fitted((), lean, ())
+        return FittedFact((), lean, ())
     if message.phase is Phase.STARTED:
         core, *others = chunks
     else:
@@ -138,11 +142,11 @@ def _transaction(message: TransactionMessage) -> Fitted:
     )
     whole = replace(lean, samples=core)
     if message.phase is Phase.STARTED:
-        return Fitted((), whole, updates)
-    return Fitted(updates, whole, ())
+        return FittedFact((), whole, updates)
+    return FittedFact(updates, whole, ())
 
 
-def _weight(sample: Sample, phase: Phase) -> tuple[int, float, float]:
+def _weigh(sample: Sample, phase: Phase) -> tuple[int, float, float]:
     """Which sample goes where: a start takes the first ones with it, an end the last ones.
 
     The register that the station itself marks as the transaction's, then any register, then time.
@@ -155,7 +159,7 @@ def _weight(sample: Sample, phase: Phase) -> tuple[int, float, float]:
     return rank, sample.at.timestamp(), value
 
 
-def _lean(message: TransactionMessage) -> TransactionMessage:
+def _strip(message: TransactionMessage) -> TransactionMessage:
     """The message without samples, and without what makes even that too large."""
     lean = replace(message, samples=())
     if len(encode(lean)) <= CORE_BYTES:
@@ -171,13 +175,13 @@ def _lean(message: TransactionMessage) -> TransactionMessage:
         value = lean.id_token.value[:_LONGEST_TEXT]
         changes["id_token"] = replace(lean.id_token, value=value, additional=())
         repairs.append("idToken.additionalInfo: left out, the message is too large")
-    details, left = shrunk(lean.details, CORE_BYTES // 4)
+    details, left = shrink(lean.details, CORE_BYTES // 4)
     changes["details"] = details
     repairs.extend(left)
     return replace(lean, **changes, repairs=tuple(repairs))
 
 
-def _chunks(samples: tuple[Sample, ...], most: int) -> Iterator[tuple[Sample, ...]]:
+def _split(samples: tuple[Sample, ...], most: int) -> Iterator[tuple[Sample, ...]]:
     """The samples in their order, in as few parts as hold at most so many bytes each."""
     if not samples:
         return
@@ -189,7 +193,7 @@ def _chunks(samples: tuple[Sample, ...], most: int) -> Iterator[tuple[Sample, ..
     length = ceil(len(samples) / count)
     for start in range(0, len(samples), length):
         # They differ in length: a part that is still too large is divided again.
-        yield from _chunks(samples[start : start + length], most)
+        yield from _split(samples[start : start + length], most)
 
 
 def _size(value: Any) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from voltbus_backbone.contract.stations import StationReported
 from voltbus_backbone.values.hidden import is_hidden
-from voltbus_gateway.domain.wire.limits import storable
+from voltbus_gateway.domain.wire.limits import check_storable
 from voltbus_gateway.domain.wire.times import parse_time
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from voltbus_gateway.domain.wire.frames import Payload
 
 
-def reported(
-    action: str, moment: str | None = None, told: Callable[[Payload], Payload] | None = None
+def make_translation(
+    action: str, moment: str | None = None, select: Callable[[Payload], Payload] | None = None
 ) -> ToContract:
     """The translation of ``action``: ``moment`` names its timestamp, ``told`` says what is left."""
 
@@ -32,39 +32,39 @@ def reported(
             protocol=context.protocol,
             action=action,
             at=parse_time(text) if text is not None else context.now,
-            payload=storable(told(payload) if told is not None else payload),
+            payload=check_storable(select(payload) if select is not None else payload),
         )
 
     return translate
 
 
-def only(*names: str) -> Callable[[Payload], Payload]:
+def keep_only(*names: str) -> Callable[[Payload], Payload]:
     """Keep these properties."""
 
-    def told(payload: Payload) -> Payload:
+    def select(payload: Payload) -> Payload:
         return {name: payload[name] for name in names if name in payload}
 
-    return told
+    return select
 
 
-def without(*names: str) -> Callable[[Payload], Payload]:
+def leave_out(*names: str) -> Callable[[Payload], Payload]:
     """Leave these properties out."""
 
-    def told(payload: Payload) -> Payload:
+    def select(payload: Payload) -> Payload:
         return {name: value for name, value in payload.items() if name not in names}
 
-    return told
+    return select
 
 
-def report_told(payload: Payload) -> Payload:
+def hide_report_secrets(payload: Payload) -> Payload:
     """NotifyReport without the values of secrets (a WriteOnly one has none anyway, B06.FR.09)."""
     data = payload.get("reportData")
     if not data:
         return payload
-    return {**payload, "reportData": [_variable_told(one) for one in data]}
+    return {**payload, "reportData": [_hide_variable_secrets(entry) for entry in data]}
 
 
-def _variable_told(entry: dict[str, Any]) -> dict[str, Any]:
+def _hide_variable_secrets(entry: dict[str, Any]) -> dict[str, Any]:
     hidden = is_hidden(entry["variable"]["name"])
     attributes = [
         {name: value for name, value in attribute.items() if name != "value"}
@@ -75,10 +75,10 @@ def _variable_told(entry: dict[str, Any]) -> dict[str, Any]:
     return {**entry, "variableAttribute": attributes}
 
 
-def event_told(payload: Payload) -> Payload:
+def hide_event_secrets(payload: Payload) -> Payload:
     """NotifyEvent without the values of secrets, tokens and vehicles."""
     events = [
-        {**one, "actualValue": ""} if is_hidden(one["variable"]["name"]) else one
-        for one in payload["eventData"]
+        {**event, "actualValue": ""} if is_hidden(event["variable"]["name"]) else event
+        for event in payload["eventData"]
     ]
     return {**payload, "eventData": events}

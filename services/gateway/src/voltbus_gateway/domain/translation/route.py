@@ -39,7 +39,6 @@ class Context(msgspec.Struct, frozen=True):
     connection_id: str
     protocol: Protocol
     now: datetime
-    gateway_id: str
     certificate_cn: str | None = None
     repairs: tuple[str, ...] = ()
 
@@ -54,7 +53,7 @@ FactKeys = Callable[[Any], tuple[Any, ...] | None]
 _encoder = msgspec.json.Encoder()
 
 
-def no_answer(_payload: Payload, _context: Context) -> Payload:
+def fail_undecided(_payload: Payload, _context: Context) -> Payload:
     """Undecided is an error, never a refusal, which would poison the station's cache (B) [P].
 
     Raises:
@@ -63,22 +62,22 @@ def no_answer(_payload: Payload, _context: Context) -> Payload:
     raise CallFailed(ErrorCode.INTERNAL_ERROR, "No decision in time, try again")
 
 
-def empty(_answer: Any, _payload: Payload, _context: Context) -> Payload:
+def answer_empty(_answer: Any, _payload: Payload, _context: Context) -> Payload:
     """Confirm with an empty payload."""
     return {}
 
 
-def confirmed(_payload: Payload, _context: Context) -> Payload:
+def confirm(_payload: Payload, _context: Context) -> Payload:
     """Kafka has the fact: confirm it although nobody answered."""
     return {}
 
 
-def whole(message: Message) -> tuple[Any, ...]:
+def make_whole_key(message: Message) -> tuple[Any, ...]:
     """A message with a moment of its own is the same fact when every field is the same."""
     return (_encoder.encode(message),)
 
 
-def no_keys(_message: Message) -> None:
+def make_no_key(_message: Message) -> None:
     """A message without a moment of its own can't be told from its next occurrence."""
 
 
@@ -99,14 +98,14 @@ class Route:
     mode: Mode
     row: MessageType[Any] | None = None
     to_contract: ToContract | None = None
-    to_ocpp: ToOcpp = empty
-    on_silence: OnSilence = no_answer
-    keys: FactKeys = no_keys
+    to_ocpp: ToOcpp = answer_empty
+    on_silence: OnSilence = fail_undecided
+    keys: FactKeys = make_no_key
     reason: str = ""
     one_way: bool = False
 
 
-def fact_id(context: Context, call: Call | Send, route: Route, message: Message) -> str:
+def make_fact_id(context: Context, call: Call | Send, route: Route, message: Message) -> str:
     """The ``ce_id`` of what a station said: the same when it says the same thing again.
 
     Made from what the message is about and never from the message id alone, which stations mint

@@ -17,7 +17,7 @@ ROUTES: tuple[Route, ...] = (*v16.ROUTES, *v201.ROUTES, *v21.ROUTES)
 _TABLE = {(route.protocol, route.action): route for route in ROUTES}
 
 
-def route_of(protocol: Protocol, action: str) -> Route:
+def find_route(protocol: Protocol, action: str) -> Route:
     """The row of an action.
 
     Raises:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from voltbus_backbone.contract.values import Protocol
 from voltbus_gateway.domain.session.commands import to_stations
-from voltbus_gateway.domain.translation.route import Mode, confirmed, no_answer
+from voltbus_gateway.domain.translation.route import Mode, confirm, fail_undecided
 from voltbus_gateway.domain.translation.routes import ROUTES
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ def page() -> str:
     parts = [_INTRODUCTION]
     for protocol in Protocol:
         rows = sorted(
-            (route for route in ROUTES if route.protocol is protocol), key=lambda one: one.action
+            (route for route in ROUTES if route.protocol is protocol),
+            key=lambda route: route.action,
         )
         parts += [
             f"\n## {_NAMES[protocol]}: from the station\n",
@@ -74,9 +75,9 @@ def _row(route: Route) -> str:
 def _silence(route: Route) -> str:
     if route.mode is not Mode.ANSWERED:
         return "-"
-    if route.on_silence is no_answer:
+    if route.on_silence is fail_undecided:
         return "InternalError"
-    return "confirmed" if route.on_silence is confirmed else "it depends"
+    return "confirmed" if route.on_silence is confirm else "it depends"
 
 
 if __name__ == "__main__":

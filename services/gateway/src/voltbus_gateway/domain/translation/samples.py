@@ -7,8 +7,8 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from voltbus_backbone.contract.values import Sample, SignedMeterValue
-from voltbus_gateway.domain.wire.limits import integer
-from voltbus_gateway.domain.wire.times import time_or
+from voltbus_gateway.domain.wire.limits import to_integer
+from voltbus_gateway.domain.wire.times import parse_time_or
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,24 +42,26 @@ _OTHER_UNITS = {
 _RESPELLED = {"Celcius": "Celsius"}
 
 
-def samples_16(meter_values: list[dict[str, Any]], otherwise: datetime) -> tuple[Sample, ...]:
+def read_samples_16(meter_values: list[dict[str, Any]], otherwise: datetime) -> tuple[Sample, ...]:
     """1.6 ``meterValue`` / ``transactionData``: values are texts.
 
     ``otherwise``: when they were measured that don't say it.
     """
-    return tuple(_samples_16(meter_values, otherwise))
+    return tuple(_iterate_samples_16(meter_values, otherwise))
 
 
-def _samples_16(meter_values: list[dict[str, Any]], otherwise: datetime) -> Iterator[Sample]:
+def _iterate_samples_16(
+    meter_values: list[dict[str, Any]], otherwise: datetime
+) -> Iterator[Sample]:
     for entry in meter_values:
-        at = time_or(entry.get("timestamp"), otherwise)
+        at = parse_time_or(entry.get("timestamp"), otherwise)
         for sampled in entry["sampledValue"]:
             measurand = sampled.get("measurand", _ENERGY)
-            unit = sampled.get("unit") or _unit(measurand)
+            unit = sampled.get("unit") or _find_unit(measurand)
             signed = sampled.get("format") == "SignedData"
             yield Sample(
                 at=at,
-                value=sampled["value"] if signed else _number(sampled["value"]),
+                value=sampled["value"] if signed else _read_number(sampled["value"]),
                 measurand=measurand,
                 unit=_RESPELLED.get(unit, unit),
                 phase=sampled.get("phase"),
@@ -69,42 +71,44 @@ def _samples_16(meter_values: list[dict[str, Any]], otherwise: datetime) -> Iter
             )
 
 
-def samples_2x(meter_values: list[dict[str, Any]], otherwise: datetime) -> tuple[Sample, ...]:
+def read_samples_2x(meter_values: list[dict[str, Any]], otherwise: datetime) -> tuple[Sample, ...]:
     """2.x ``meterValue``: values are numbers, with a unit and a power of ten.
 
     ``otherwise``: when they were measured that don't say it.
     """
-    return tuple(_samples_2x(meter_values, otherwise))
+    return tuple(_iterate_samples_2x(meter_values, otherwise))
 
 
-def _samples_2x(meter_values: list[dict[str, Any]], otherwise: datetime) -> Iterator[Sample]:
+def _iterate_samples_2x(
+    meter_values: list[dict[str, Any]], otherwise: datetime
+) -> Iterator[Sample]:
     for entry in meter_values:
-        at = time_or(entry.get("timestamp"), otherwise)
+        at = parse_time_or(entry.get("timestamp"), otherwise)
         for sampled in entry["sampledValue"]:
             measurand = sampled.get("measurand", _ENERGY)
             measure = sampled.get("unitOfMeasure") or {}
-            unit = measure.get("unit") or _unit(measurand)
+            unit = measure.get("unit") or _find_unit(measurand)
             signed = sampled.get("signedMeterValue")
             yield Sample(
                 at=at,
                 value=sampled["value"],
                 measurand=measurand,
                 unit=_RESPELLED.get(unit, unit),
-                multiplier=integer(measure.get("multiplier", 0)),
+                multiplier=to_integer(measure.get("multiplier", 0)),
                 phase=sampled.get("phase"),
                 context=sampled.get("context", _PERIODIC),
                 location=sampled.get("location", _OUTLET),
-                signed=_signed(signed) if signed else None,
+                signed=_read_signed(signed) if signed else None,
             )
 
 
-def first_time(meter_values: list[dict[str, Any]], otherwise: datetime) -> datetime:
+def read_first_time(meter_values: list[dict[str, Any]], otherwise: datetime) -> datetime:
     """When the first of the values was measured."""
     text = meter_values[0].get("timestamp") if meter_values else None
-    return time_or(text, otherwise)
+    return parse_time_or(text, otherwise)
 
 
-def _signed(value: dict[str, Any]) -> SignedMeterValue:
+def _read_signed(value: dict[str, Any]) -> SignedMeterValue:
     return SignedMeterValue(
         data=value["signedMeterData"],
         encoding_method=value["encodingMethod"],
@@ -113,7 +117,7 @@ def _signed(value: dict[str, Any]) -> SignedMeterValue:
     )
 
 
-def _number(text: str) -> float | str:
+def _read_number(text: str) -> float | str:
     """The number, or the text as it came where it is none (auth marks what it can't bill)."""
     if not text.isascii() or "_" in text:  # Python reads more than a decimal number
         return text
@@ -124,7 +128,7 @@ def _number(text: str) -> float | str:
     return number if isfinite(number) else text
 
 
-def _unit(measurand: str) -> str:
+def _find_unit(measurand: str) -> str:
     quantity, _, kind = measurand.partition(".")
     other = _OTHER_UNITS.get(f"{quantity}.{kind.partition('.')[0]}")
     return _UNITS.get(quantity, "") if other is None else other

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from voltbus_gateway.domain.repairs.reading import Facts, read_fact
-from voltbus_gateway.domain.repairs.repair import Repair, sentences
+from voltbus_gateway.domain.repairs.repair import Repair, to_sentences
 from voltbus_gateway.domain.wire.errors import CallFailed
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from voltbus_gateway.domain.wire.frames import Payload
 
 
-class Told(msgspec.Struct, frozen=True):
+class Translation(msgspec.Struct, frozen=True):
     """The message for Kafka, and what had to be mended for it beyond its schema."""
 
     message: Message
@@ -25,7 +25,7 @@ class Told(msgspec.Struct, frozen=True):
 
 def translate(
     route: Route, to_contract: ToContract, payload: Payload, context: Context, facts: Facts
-) -> Told:
+) -> Translation:
     """Translate a payload that fits its schema, or was mended.
 
     A number of more than 64 bits may fit the schema and can still not be kept: where it stands in a
@@ -35,11 +35,11 @@ def translate(
         CallFailed: it can't be translated, and is no fact or has the fault in its core.
     """
     try:
-        return Told(to_contract(payload, context))
+        return Translation(to_contract(payload, context))
     except CallFailed as failure:
         if facts is Facts.STRICT:
             raise
         reading = read_fact(route.protocol, route.action, payload, failure)
-    said = (*context.repairs, *sentences(reading.repairs))
+    said = (*context.repairs, *to_sentences(reading.repairs))
     mended = msgspec.structs.replace(context, repairs=said)
-    return Told(to_contract(reading.payload, mended), reading.repairs)
+    return Translation(to_contract(reading.payload, mended), reading.repairs)

@@ -19,13 +19,13 @@ from voltbus_gateway.domain.translation.route import (
     Context,
     Mode,
     Route,
-    confirmed,
-    no_answer,
-    whole,
+    confirm,
+    fail_undecided,
+    make_whole_key,
 )
-from voltbus_gateway.domain.translation.samples import first_time, samples_16
-from voltbus_gateway.domain.wire.limits import integer, optional_integer
-from voltbus_gateway.domain.wire.times import time_or
+from voltbus_gateway.domain.translation.samples import read_first_time, read_samples_16
+from voltbus_gateway.domain.wire.limits import to_integer, to_optional_integer
+from voltbus_gateway.domain.wire.times import parse_time_or
 
 if TYPE_CHECKING:
     from voltbus_backbone.contract.auth import (
@@ -63,8 +63,8 @@ def status(payload: Payload, context: Context) -> StatusReported:
         station_id=context.station_id,
         protocol=context.protocol,
         status=payload["status"],
-        at=time_or(payload.get("timestamp"), context.now),
-        connector_id=integer(payload["connectorId"]),
+        at=parse_time_or(payload.get("timestamp"), context.now),
+        connector_id=to_integer(payload["connectorId"]),
         error_code=payload.get("errorCode"),
         info=payload.get("info"),
         vendor_id=payload.get("vendorId"),
@@ -94,11 +94,11 @@ def start_transaction(payload: Payload, context: Context) -> TransactionMessage:
         station_id=context.station_id,
         protocol=context.protocol,
         phase=Phase.STARTED,
-        at=time_or(payload.get("timestamp"), context.now),
-        connector_id=integer(payload["connectorId"]),
+        at=parse_time_or(payload.get("timestamp"), context.now),
+        connector_id=to_integer(payload["connectorId"]),
         id_token=IdToken(value=trimmed(payload["idTag"])),
-        meter_wh=optional_integer(payload.get("meterStart")),
-        reservation_id=optional_integer(payload.get("reservationId")),
+        meter_wh=to_optional_integer(payload.get("meterStart")),
+        reservation_id=to_optional_integer(payload.get("reservationId")),
         repairs=context.repairs,
     )
 
@@ -110,7 +110,7 @@ def start_answer(answer: TransactionAnswer, payload: Payload, context: Context) 
         CallFailed: InternalError when the answer lacks either.
     """
     if answer.transaction_id is None or answer.decision is None:
-        return no_answer(payload, context)
+        return fail_undecided(payload, context)
     return {
         "transactionId": answer.transaction_id,
         "idTagInfo": id_tag_info(answer.decision, context.now, starting=True),
@@ -120,17 +120,17 @@ def start_answer(answer: TransactionAnswer, payload: Payload, context: Context) 
 def stop_transaction(payload: Payload, context: Context) -> TransactionMessage:
     """StopTransaction, with its transactionData. No reason means Local (1.6 §6.49)."""
     id_tag = payload.get("idTag")
-    at = time_or(payload.get("timestamp"), context.now)
+    at = parse_time_or(payload.get("timestamp"), context.now)
     return TransactionMessage(
         station_id=context.station_id,
         protocol=context.protocol,
         phase=Phase.ENDED,
         at=at,
-        transaction_id=str(integer(payload["transactionId"])),
+        transaction_id=str(to_integer(payload["transactionId"])),
         id_token=IdToken(value=trimmed(id_tag)) if id_tag is not None else None,
-        meter_wh=optional_integer(payload.get("meterStop")),
+        meter_wh=to_optional_integer(payload.get("meterStop")),
         stopped_reason=payload.get("reason", "Local"),
-        samples=samples_16(payload.get("transactionData", ()), at),
+        samples=read_samples_16(payload.get("transactionData", ()), at),
         repairs=context.repairs,
     )
 
@@ -149,10 +149,10 @@ def meter_values(payload: Payload, context: Context) -> MeterValuesReported:
     return MeterValuesReported(
         station_id=context.station_id,
         protocol=context.protocol,
-        at=first_time(values, context.now),
-        samples=samples_16(values, context.now),
-        connector_id=integer(payload["connectorId"]),
-        transaction_id=str(integer(transaction_id)) if transaction_id is not None else None,
+        at=read_first_time(values, context.now),
+        samples=read_samples_16(values, context.now),
+        connector_id=to_integer(payload["connectorId"]),
+        transaction_id=str(to_integer(transaction_id)) if transaction_id is not None else None,
         repairs=context.repairs,
     )
 
@@ -167,34 +167,34 @@ def stop_keys(message: TransactionMessage) -> tuple[Any, ...]:
     return (message.transaction_id, message.at, message.meter_wh)
 
 
-def _route(action: str, mode: Mode, **parts: Any) -> Route:
+def _make_route(action: str, mode: Mode, **parts: Any) -> Route:
     return Route(Protocol.OCPP16, action, mode, **parts)
 
 
 ROUTES: tuple[Route, ...] = (
-    *every_version.rows(Protocol.OCPP16),
-    _route(
+    *every_version.make_routes(Protocol.OCPP16),
+    _make_route(
         "BootNotification",
         Mode.ANSWERED,
         row=registry.BOOT,
         to_contract=boot,
         to_ocpp=every_version.boot_answer,
     ),
-    _route(
+    _make_route(
         "StatusNotification",
         Mode.ACKNOWLEDGED,
         row=registry.STATUS_REPORTED,
         to_contract=status,
-        keys=whole,
+        keys=make_whole_key,
     ),
-    _route(
+    _make_route(
         "Authorize",
         Mode.ANSWERED,
         row=registry.AUTHORIZE,
         to_contract=authorize,
         to_ocpp=authorize_answer,
     ),
-    _route(
+    _make_route(
         "StartTransaction",
         Mode.ANSWERED,
         row=registry.TRANSACTION,
@@ -202,29 +202,29 @@ ROUTES: tuple[Route, ...] = (
         to_ocpp=start_answer,
         keys=start_keys,
     ),
-    _route(
+    _make_route(
         "StopTransaction",
         Mode.ANSWERED,
         row=registry.TRANSACTION,
         to_contract=stop_transaction,
         to_ocpp=stop_answer,
-        on_silence=confirmed,
+        on_silence=confirm,
         keys=stop_keys,
     ),
-    _route(
+    _make_route(
         "MeterValues",
         Mode.ACKNOWLEDGED,
         row=registry.METER_VALUES,
         to_contract=meter_values,
-        keys=whole,
+        keys=make_whole_key,
     ),
-    _route(
+    _make_route(
         "SignedFirmwareStatusNotification",
         Mode.ACKNOWLEDGED,
         row=registry.FIRMWARE_STATUS,
         to_contract=every_version.firmware_status,
     ),
-    _route(
+    _make_route(
         "DiagnosticsStatusNotification",
         Mode.ACKNOWLEDGED,
         row=registry.LOG_STATUS,

@@ -12,11 +12,21 @@ from voltbus_backbone.contract.values import AdditionalId, IdToken, Protocol
 from voltbus_backbone.values.blanks import trimmed
 from voltbus_gateway.domain.translation import certificates, every_version
 from voltbus_gateway.domain.translation.decisions import id_token_info
-from voltbus_gateway.domain.translation.reports import event_told, report_told, without
-from voltbus_gateway.domain.translation.route import Context, Mode, Route, no_answer, whole
-from voltbus_gateway.domain.translation.samples import first_time, samples_2x
-from voltbus_gateway.domain.wire.limits import integer, optional_integer, storable
-from voltbus_gateway.domain.wire.times import time_or
+from voltbus_gateway.domain.translation.reports import (
+    hide_event_secrets,
+    hide_report_secrets,
+    leave_out,
+)
+from voltbus_gateway.domain.translation.route import (
+    Context,
+    Mode,
+    Route,
+    fail_undecided,
+    make_whole_key,
+)
+from voltbus_gateway.domain.translation.samples import read_first_time, read_samples_2x
+from voltbus_gateway.domain.wire.limits import check_storable, to_integer, to_optional_integer
+from voltbus_gateway.domain.wire.times import parse_time_or
 
 if TYPE_CHECKING:
     from voltbus_backbone.contract.auth import AuthorizeAnswer, TransactionAnswer
@@ -61,9 +71,9 @@ def status(payload: Payload, context: Context) -> StatusReported:
         station_id=context.station_id,
         protocol=context.protocol,
         status=payload["connectorStatus"],
-        at=time_or(payload.get("timestamp"), context.now),
-        evse_id=integer(payload["evseId"]),
-        connector_id=integer(payload["connectorId"]),
+        at=parse_time_or(payload.get("timestamp"), context.now),
+        evse_id=to_integer(payload["evseId"]),
+        connector_id=to_integer(payload["connectorId"]),
         repairs=context.repairs,
     )
 
@@ -75,8 +85,8 @@ def id_token(value: Payload) -> IdToken:
         value=trimmed(value["idToken"]),
         type=value["type"],
         additional=tuple(
-            AdditionalId(value=trimmed(one["additionalIdToken"]), type=one["type"])
-            for one in further
+            AdditionalId(value=trimmed(entry["additionalIdToken"]), type=entry["type"])
+            for entry in further
         )
         if further
         else (),
@@ -92,7 +102,11 @@ def authorize(payload: Payload, context: Context) -> Authorize:
         id_token=id_token(payload["idToken"]),
         at=context.now,
         certificate=payload.get("certificate"),
-        certificate_hashes=tuple(certificates.ocsp_hash(one) for one in hashes) if hashes else (),
+        certificate_hashes=tuple(
+            certificates.ocsp_hash(certificate_hash) for certificate_hash in hashes
+        )
+        if hashes
+        else (),
     )
 
 
@@ -110,7 +124,7 @@ def transaction_event(payload: Payload, context: Context) -> TransactionMessage:
     evse = payload.get("evse") or {}
     token = payload.get("idToken")
     phase = _PHASES[payload["eventType"]]
-    at = time_or(payload.get("timestamp"), context.now)
+    at = parse_time_or(payload.get("timestamp"), context.now)
     details: Payload = {name: payload[name] for name in _EVENT_DETAILS if name in payload}
     details |= {name: info[name] for name in _INFO_DETAILS if name in info}
     return TransactionMessage(
@@ -119,18 +133,18 @@ def transaction_event(payload: Payload, context: Context) -> TransactionMessage:
         phase=phase,
         at=at,
         transaction_id=info["transactionId"],
-        evse_id=optional_integer(evse.get("id")),
-        connector_id=optional_integer(evse.get("connectorId")),
+        evse_id=to_optional_integer(evse.get("id")),
+        connector_id=to_optional_integer(evse.get("connectorId")),
         id_token=id_token(token) if token is not None else None,
-        seq_no=optional_integer(payload.get("seqNo")),
+        seq_no=to_optional_integer(payload.get("seqNo")),
         trigger=payload.get("triggerReason"),
         offline=payload.get("offline", False),
         charging_state=info.get("chargingState"),
         stopped_reason=info.get("stoppedReason", "Local" if phase is Phase.ENDED else None),
-        reservation_id=optional_integer(payload.get("reservationId")),
-        remote_start_id=optional_integer(info.get("remoteStartId")),
-        samples=samples_2x(payload.get("meterValue", ()), at),
-        details=storable(details) if details else details,
+        reservation_id=to_optional_integer(payload.get("reservationId")),
+        remote_start_id=to_optional_integer(info.get("remoteStartId")),
+        samples=read_samples_2x(payload.get("meterValue", ()), at),
+        details=check_storable(details) if details else details,
         repairs=context.repairs,
     )
 
@@ -153,7 +167,7 @@ def transaction_silence(payload: Payload, context: Context) -> Payload:
         CallFailed: InternalError, so that the station sends its start again.
     """
     if payload["eventType"] == "Started" and "idToken" in payload:
-        return no_answer(payload, context)
+        return fail_undecided(payload, context)
     return {}
 
 
@@ -168,50 +182,50 @@ def meter_values(payload: Payload, context: Context) -> MeterValuesReported:
     return MeterValuesReported(
         station_id=context.station_id,
         protocol=context.protocol,
-        at=first_time(values, context.now),
-        samples=samples_2x(values, context.now),
-        evse_id=integer(payload["evseId"]),
+        at=read_first_time(values, context.now),
+        samples=read_samples_2x(values, context.now),
+        evse_id=to_integer(payload["evseId"]),
         repairs=context.repairs,
     )
 
 
-def no_schedule(_answer: Any, _payload: Payload, _context: Context) -> Payload:
+def answer_no_schedule(_answer: Any, _payload: Payload, _context: Context) -> Payload:
     """NotifyEVChargingNeedsResponse of 2.0.1: no schedule will come (K15)."""
     return {"status": "Rejected"}
 
 
-def _route(action: str, mode: Mode, **parts: Any) -> Route:
+def _make_route(action: str, mode: Mode, **parts: Any) -> Route:
     return Route(Protocol.OCPP201, action, mode, **parts)
 
 
-def _fact(action: str, **parts: Any) -> Route:
-    return every_version.fact(Protocol.OCPP201, action, **parts)
+def _make_fact_route(action: str, **parts: Any) -> Route:
+    return every_version.make_fact_route(Protocol.OCPP201, action, **parts)
 
 
 ROUTES: tuple[Route, ...] = (
-    *every_version.rows(Protocol.OCPP201),
-    _route(
+    *every_version.make_routes(Protocol.OCPP201),
+    _make_route(
         "BootNotification",
         Mode.ANSWERED,
         row=registry.BOOT,
         to_contract=boot,
         to_ocpp=every_version.boot_answer,
     ),
-    _route(
+    _make_route(
         "StatusNotification",
         Mode.ACKNOWLEDGED,
         row=registry.STATUS_REPORTED,
         to_contract=status,
-        keys=whole,
+        keys=make_whole_key,
     ),
-    _route(
+    _make_route(
         "Authorize",
         Mode.ANSWERED,
         row=registry.AUTHORIZE,
         to_contract=authorize,
         to_ocpp=authorize_answer,
     ),
-    _route(
+    _make_route(
         "TransactionEvent",
         Mode.ANSWERED,
         row=registry.TRANSACTION,
@@ -221,52 +235,58 @@ ROUTES: tuple[Route, ...] = (
         keys=transaction_keys,
         reason="without an answer a start with a token is an error, all others are confirmed",
     ),
-    _route(
+    _make_route(
         "MeterValues",
         Mode.ACKNOWLEDGED,
         row=registry.METER_VALUES,
         to_contract=meter_values,
-        keys=whole,
+        keys=make_whole_key,
     ),
-    _route(
+    _make_route(
         "Get15118EVCertificate",
         Mode.ANSWERED,
         row=registry.EV_CERTIFICATE,
         to_contract=certificates.ev_certificate,
         to_ocpp=certificates.ev_certificate_answer,
         on_silence=certificates.ev_certificate_silence,
-        keys=whole,
+        keys=make_whole_key,
         reason="a provider of contract certificates answers; without one it is Failed",
     ),
-    _route(
+    _make_route(
         "GetCertificateStatus",
         Mode.ANSWERED,
         row=registry.CERTIFICATE_STATUS,
         to_contract=certificates.certificate_status,
         to_ocpp=certificates.certificate_status_answer,
         on_silence=certificates.certificate_status_silence,
-        keys=whole,
+        keys=make_whole_key,
         reason="Failed when no OCSP responder can be asked",
     ),
-    _fact("NotifyReport", moment="generatedAt", told=report_told, reason="without secrets"),
-    _fact("NotifyMonitoringReport", moment="generatedAt"),
-    _fact("NotifyEvent", moment="generatedAt", told=event_told, reason="without secrets"),
-    _fact(
+    _make_fact_route(
+        "NotifyReport", moment="generatedAt", select=hide_report_secrets, reason="without secrets"
+    ),
+    _make_fact_route("NotifyMonitoringReport", moment="generatedAt"),
+    _make_fact_route(
+        "NotifyEvent", moment="generatedAt", select=hide_event_secrets, reason="without secrets"
+    ),
+    _make_fact_route(
         "NotifyCustomerInformation",
         moment="generatedAt",
-        told=without("data"),
+        select=leave_out("data"),
         reason="a person's data stay out of the event",
     ),
-    _fact("NotifyDisplayMessages"),
-    _fact("NotifyChargingLimit"),
-    _fact("ClearedChargingLimit"),
-    _fact("ReportChargingProfiles"),
-    _fact(
+    _make_fact_route("NotifyDisplayMessages"),
+    _make_fact_route("NotifyChargingLimit"),
+    _make_fact_route("ClearedChargingLimit"),
+    _make_fact_route("ReportChargingProfiles"),
+    _make_fact_route(
         "NotifyEVChargingNeeds",
-        to_ocpp=no_schedule,
+        to_ocpp=answer_no_schedule,
         reason="Rejected: no schedule is made for a car; the station uses its own limits (K15)",
     ),
-    _fact("NotifyEVChargingSchedule", moment="timeBase", to_ocpp=every_version.accepted),
-    _fact("PublishFirmwareStatusNotification"),
-    _fact("ReservationStatusUpdate"),
+    _make_fact_route(
+        "NotifyEVChargingSchedule", moment="timeBase", to_ocpp=every_version.answer_accepted
+    ),
+    _make_fact_route("PublishFirmwareStatusNotification"),
+    _make_fact_route("ReservationStatusUpdate"),
 )

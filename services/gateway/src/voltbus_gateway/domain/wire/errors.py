@@ -33,7 +33,7 @@ class ErrorCode(StrEnum):
     SECURITY_ERROR = "SecurityError"
     TYPE_CONSTRAINT_VIOLATION = "TypeConstraintViolation"
 
-    def spelled(self, protocol: Protocol) -> str:
+    def spell(self, protocol: Protocol) -> str:
         """The code as that version writes it; 1.6 has no word for two of them."""
         if protocol is Protocol.OCPP16:
             return _IN_16.get(self, self.value)

@@ -126,35 +126,35 @@ def decode(data: str | bytes, protocol: Protocol) -> Frame:
     try:
         parts = orjson.loads(data)
     except orjson.JSONDecodeError:
-        raise _no_json(data, protocol) from None
+        raise _refuse_no_json(data, protocol) from None
     if type(parts) is list and len(parts) == 4 and parts[0] == _CALL:  # noqa: PLR2004 - [type, id, action, payload]
         _, id_, action, payload = parts
         if type(id_) is str and len(id_) <= ID_LIMIT and type(action) is str:
             if type(payload) is dict:
                 return Call(id_, action, payload)
-            raise _refused(protocol, "The payload is no object", id_, ErrorCode.FORMAT_VIOLATION)
+            raise _refuse(protocol, "The payload is no object", id_, ErrorCode.FORMAT_VIOLATION)
     return _decode_others(parts, protocol)
 
 
-def _no_json(data: str | bytes, protocol: Protocol) -> FrameError:
+def _refuse_no_json(data: str | bytes, protocol: Protocol) -> FrameError:
     """An answer whose end is broken still says which call it answers: nobody has to wait on."""
     head = data[:_HEAD] if isinstance(data, str) else data[:_HEAD].decode("utf-8", "replace")
     answered = _ANSWER_HEAD.match(head)
     reason = "The message is no JSON"
     if answered is not None:
         return FrameError(reason, answered_id=answered[1])
-    return _refused(protocol, reason, None)
+    return _refuse(protocol, reason, None)
 
 
 def _decode_others(parts: Any, protocol: Protocol) -> Frame:
     if type(parts) is not list or not parts:
-        raise _refused(protocol, "The message is no array with elements", None)
+        raise _refuse(protocol, "The message is no array with elements", None)
     kind = parts[0]
     id_ = parts[1] if len(parts) > 1 else None
     if type(kind) is not int:
-        raise _refused(protocol, "The message type is no number", id_)
+        raise _refuse(protocol, "The message type is no number", id_)
     if kind == _CALL:
-        raise _refused_call(parts, id_, protocol)
+        raise _refuse_call(parts, id_, protocol)
     if kind == _CALL_RESULT:
         return _decode_result(parts, id_)
     if kind == _CALL_ERROR:
@@ -165,17 +165,17 @@ def _decode_others(parts: Any, protocol: Protocol) -> Frame:
         if kind == _SEND:
             return _decode_send(parts)
     if protocol is Protocol.OCPP201:
-        raise _refused(protocol, "Unknown message type", id_, ErrorCode.MESSAGE_TYPE_NOT_SUPPORTED)
+        raise _refuse(protocol, "Unknown message type", id_, ErrorCode.MESSAGE_TYPE_NOT_SUPPORTED)
     # 1.6 §4.1.3 and 2.1 Part 4: a message of an unknown type is ignored.
     raise FrameError("Unknown message type")
 
 
-def _refused_call(parts: list[Any], id_: Any, protocol: Protocol) -> FrameError:
+def _refuse_call(parts: list[Any], id_: Any, protocol: Protocol) -> FrameError:
     if type(id_) is not str or len(id_) > ID_LIMIT:
-        return _refused(protocol, "The message id is no string of at most 36 characters", id_)
+        return _refuse(protocol, "The message id is no string of at most 36 characters", id_)
     if len(parts) != 4:  # noqa: PLR2004 - [type, id, action, payload]
-        return _refused(protocol, "A call has four elements", id_)
-    return _refused(protocol, "The action is no string", id_)
+        return _refuse(protocol, "A call has four elements", id_)
+    return _refuse(protocol, "The action is no string", id_)
 
 
 def _decode_result(parts: list[Any], id_: Any) -> CallResult:
@@ -208,16 +208,18 @@ def _error_parts(parts: list[Any], id_: Any) -> tuple[str, str, str]:
     )
 
 
-def _refused(
+def _refuse(
     protocol: Protocol,
     reason: str,
     id_: Any,
     code: ErrorCode = ErrorCode.RPC_FRAMEWORK_ERROR,
 ) -> FrameError:
-    return FrameError(reason, CallError(_answerable(id_, protocol), code.spelled(protocol), reason))
+    return FrameError(
+        reason, CallError(_make_answerable(id_, protocol), code.spell(protocol), reason)
+    )
 
 
-def _answerable(id_: Any, protocol: Protocol) -> str:
+def _make_answerable(id_: Any, protocol: Protocol) -> str:
     if type(id_) is str and len(id_) <= ID_LIMIT:
         return id_
     if protocol is Protocol.OCPP16:
@@ -241,7 +243,7 @@ def encode_result(id_: str, payload: Payload) -> bytes:
 def encode_error(id_: str, code: ErrorCode, description: str, protocol: Protocol) -> bytes:
     """A CALLERROR in the version's spelling, as UTF-8 text."""
     return orjson.dumps(
-        (_CALL_ERROR, id_, code.spelled(protocol), description[:DESCRIPTION_LIMIT], {})
+        (_CALL_ERROR, id_, code.spell(protocol), description[:DESCRIPTION_LIMIT], {})
     )
 
 
@@ -253,8 +255,3 @@ def encode_refusal(answer: CallError) -> bytes:
 def encode_result_error(id_: str, code: ErrorCode, description: str) -> bytes:
     """A CALLRESULTERROR (2.1): the answer that came could not be read."""
     return orjson.dumps((_CALL_RESULT_ERROR, id_, code.value, description[:DESCRIPTION_LIMIT], {}))
-
-
-def encode_send(id_: str, action: str, payload: Payload) -> bytes:
-    """A SEND (2.1)."""
-    return orjson.dumps((_SEND, id_, action, payload))

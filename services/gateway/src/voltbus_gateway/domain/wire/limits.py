@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from voltbus_gateway.domain.wire.frames import Payload
 
 
-def integer(value: float) -> int:
+def to_integer(value: float) -> int:
     """The number as an int.
 
     Raises:
@@ -26,12 +26,12 @@ def integer(value: float) -> int:
     raise _too_large()
 
 
-def optional_integer(value: Any) -> int | None:
+def to_optional_integer(value: Any) -> int | None:
     """The number as an int, or None when it was left out."""
-    return None if value is None else integer(value)
+    return None if value is None else to_integer(value)
 
 
-def storable(payload: Payload) -> Payload:
+def check_storable(payload: Payload) -> Payload:
     """The payload itself, when it can be kept and read as it is.
 
     Raises:

@@ -99,7 +99,7 @@ class Validator:
     __slots__ = ("_compiled", "_is_valid", "_names")
 
     def __init__(self, schema: dict[str, Any]) -> None:
-        self._names = frozenset(_names_in(schema))
+        self._names = frozenset(_list_names(schema))
         formats = {"date-time": is_time}
         self._compiled = jsonschema_rs.validator_for(schema, validate_formats=True, formats=formats)
         self._is_valid = self._compiled.is_valid
@@ -122,24 +122,24 @@ class Validator:
             try:
                 self._compiled.validate(payload)
             except jsonschema_rs.ValidationError as first:
-                raise _failure(first, self._names) from None
+                raise _make_failure(first, self._names) from None
             return ()
         passed: list[str] = []
         for error in self._compiled.iter_errors(payload):
             if error.kind.name != "additionalProperties":
-                raise _failure(error, self._names)
-            passed.append(_described(error, self._names))
+                raise _make_failure(error, self._names)
+            passed.append(_describe(error, self._names))
         return tuple(passed)
 
 
-def validator(protocol: Protocol, action: str, kind: Kind) -> Validator | None:
+def get_validator(protocol: Protocol, action: str, kind: Kind) -> Validator | None:
     """The validator of one half of an action; None when the version doesn't know it."""
     # Here, not below: what is kept must never grow by the names that a station thinks up.
-    return _compiled(protocol, action, kind) if action in actions(protocol) else None
+    return _compile(protocol, action, kind) if action in actions(protocol) else None
 
 
 @cache
-def _compiled(protocol: Protocol, action: str, kind: Kind) -> Validator | None:
+def _compile(protocol: Protocol, action: str, kind: Kind) -> Validator | None:
     schema = load_schema(protocol, action, kind)
     return None if schema is None else Validator(schema)
 
@@ -165,7 +165,7 @@ def check_request(
     Raises:
         CallFailed: NotImplemented for an unknown action, otherwise what the schema says.
     """
-    found = validator(protocol, action, Kind.REQUEST)
+    found = get_validator(protocol, action, Kind.REQUEST)
     if found is None:
         raise CallFailed(ErrorCode.NOT_IMPLEMENTED, "This OCPP version has no such action")
     return found.check(payload, extras)
@@ -175,7 +175,7 @@ def check_response(
     protocol: Protocol, action: str, payload: Payload, extras: Extras = Extras.REFUSE
 ) -> tuple[str, ...]:
     """Check a CALLRESULT's payload against the action it answers, as ``check_request`` does."""
-    found = validator(protocol, action, Kind.RESPONSE)
+    found = get_validator(protocol, action, Kind.RESPONSE)
     if found is None:
         raise CallFailed(ErrorCode.NOT_IMPLEMENTED, "This OCPP version has no such answer")
     return found.check(payload, extras)
@@ -185,28 +185,28 @@ def preload(protocol: Protocol) -> None:
     """Compile every schema of a version (about 20 ms), so that no first message waits."""
     for action in actions(protocol):
         for kind in Kind:
-            validator(protocol, action, kind)
+            get_validator(protocol, action, kind)
 
 
-def _names_in(schema: Any) -> Iterator[str]:
+def _list_names(schema: Any) -> Iterator[str]:
     """Every member that a schema names, at any depth: these are OCPP's words, not a station's."""
     if isinstance(schema, list):
         for part in schema:
-            yield from _names_in(part)
+            yield from _list_names(part)
     elif isinstance(schema, dict):
         properties = schema.get("properties")
         if isinstance(properties, dict):
             yield from properties
         for part in schema.values():
-            yield from _names_in(part)
+            yield from _list_names(part)
 
 
-def _failure(error: jsonschema_rs.ValidationError, known: frozenset[str]) -> CallFailed:
+def _make_failure(error: jsonschema_rs.ValidationError, known: frozenset[str]) -> CallFailed:
     code = _CODES.get(error.kind.name, ErrorCode.FORMAT_VIOLATION)
-    return CallFailed(code, _described(error, known))
+    return CallFailed(code, _describe(error, known))
 
 
-def _described(error: jsonschema_rs.ValidationError, known: frozenset[str]) -> str:
+def _describe(error: jsonschema_rs.ValidationError, known: frozenset[str]) -> str:
     """The place and the broken rule, never the value (it may be an id token).
 
     ``known``: the schema's own members.
@@ -214,9 +214,9 @@ def _described(error: jsonschema_rs.ValidationError, known: frozenset[str]) -> s
     keyword, value = error.kind.name, error.kind.value
     match keyword:
         case "required":
-            rule = f"a required property is missing: {_spoken(value, known)}"
+            rule = f"a required property is missing: {_show_name(value, known)}"
         case "additionalProperties":
-            names = ", ".join(_spoken(name, known) for name in list(value)[:3])
+            names = ", ".join(_show_name(name, known) for name in list(value)[:3])
             rule = f"unknown property: {names}"
         case "type":
             rule = f"must be of type {' or '.join(value)}"
@@ -230,17 +230,17 @@ def _described(error: jsonschema_rs.ValidationError, known: frozenset[str]) -> s
             rule = f"against {keyword} {value:g}"
         case _:
             rule = "against the schema"
-    return f"{_place(error.instance_path, known)}: {rule}"
+    return f"{_show_place(error.instance_path, known)}: {rule}"
 
 
-def _place(path: list[str | int], known: frozenset[str]) -> str:
+def _show_place(path: list[str | int], known: frozenset[str]) -> str:
     text = ""
     for step in path:
-        text += f"[{step}]" if isinstance(step, int) else f".{_spoken(step, known)}"
+        text += f"[{step}]" if isinstance(step, int) else f".{_show_name(step, known)}"
     return text.lstrip(".") or "payload"
 
 
-def _spoken(name: object, known: frozenset[str]) -> str:
+def _show_name(name: object, known: frozenset[str]) -> str:
     # A property's name comes from the other side: only what looks like a name is repeated.
     if not isinstance(name, str):
         return "(unreadable)"

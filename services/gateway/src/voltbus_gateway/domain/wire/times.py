@@ -24,18 +24,18 @@ def parse_time(text: str) -> datetime:
         raise ValueError("no date and time")
     try:
         if text[_SECONDS] == "60":
-            return _leap_second(text)
-        return _in_utc(datetime.fromisoformat(text.upper()))
+            return _parse_leap_second(text)
+        return _to_utc(datetime.fromisoformat(text.upper()))
     except OverflowError:
         raise ValueError("out of range") from None
 
 
-def time_or(text: str | None, otherwise: datetime) -> datetime:
+def parse_time_or(text: str | None, otherwise: datetime) -> datetime:
     """A moment in UTC, or the other one where none was given."""
     return otherwise if text is None else parse_time(text)
 
 
-def _in_utc(moment: datetime) -> datetime:
+def _to_utc(moment: datetime) -> datetime:
     if moment.tzinfo is UTC:
         return moment
     if moment.tzinfo is None:
@@ -43,9 +43,9 @@ def _in_utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC)
 
 
-def _leap_second(text: str) -> datetime:
+def _parse_leap_second(text: str) -> datetime:
     """RFC 3339 §5.7: 23:59:60 in UTC. A station would send what we refuse for ever."""
-    before = _in_utc(datetime.fromisoformat(f"{text[:17]}59{text[19:]}".upper()))
+    before = _to_utc(datetime.fromisoformat(f"{text[:17]}59{text[19:]}".upper()))
     if (before.hour, before.minute, before.second) != _LAST:
         raise ValueError("no leap second")
     return before + timedelta(seconds=1)

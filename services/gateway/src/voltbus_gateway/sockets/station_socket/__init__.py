@@ -1,4 +1,4 @@
-"""A station's end of a WebSocket: who knocked, and whether the station lives."""
+"""The gateway's end of a station's WebSocket: its log-in, and whether the station is alive."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed
 from voltbus_gateway.sockets.station_socket.paced import PacedSocket
 
 if TYPE_CHECKING:
-    from voltbus_gateway.door.login import Knock
+    from voltbus_gateway.door.login import LoginRequest
     from voltbus_gateway.settings import Settings
 
 _INTERNAL_ERROR = 1011
@@ -25,7 +25,7 @@ class StationSocket(PacedSocket):
     pong has to wait. ``ponged``: it has answered a ping at some time.
     """
 
-    knock: Knock | None = None
+    login: LoginRequest | None = None
     credential_id: str = ""
     received_at: float = float("-inf")
     ponged: bool = False
@@ -45,7 +45,7 @@ class StationSocket(PacedSocket):
         try:
             while lives:
                 await asyncio.sleep(settings.ping_interval_s)
-                lives = await self._lives(settings)
+                lives = await self._ping_once(settings)
         except ConnectionClosed:
             return
         # close() waits for room to write first, and a dead peer may leave none.
@@ -54,7 +54,7 @@ class StationSocket(PacedSocket):
                 await self.close(_INTERNAL_ERROR, "keepalive ping timeout")
         self.transport.abort()
 
-    async def answers(self, within_s: float) -> bool:
+    async def probe(self, within_s: float) -> bool:
         """Ask the peer for a sign of life; False when nothing comes within so many seconds.
 
         What came in the last second is one: however often this is asked, few pings go out.
@@ -67,7 +67,7 @@ class StationSocket(PacedSocket):
                 await (await self.ping())
         return self.received_at >= asked_at
 
-    async def _lives(self, settings: Settings) -> bool:
+    async def _ping_once(self, settings: Settings) -> bool:
         """Ping once; False when nothing within the time-out speaks for the peer."""
         self.held = not self.transport.is_reading()
         self.taken = False

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from websockets.protocol import Event
 
-    from voltbus_gateway.connection.budget import Crowd, Memory
+    from voltbus_gateway.connection.budget import MemoryBudget, ThrottledConnections
     from voltbus_gateway.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -80,14 +80,14 @@ class PacedSocket(ServerConnection):
         self,
         *args: Any,
         limits: Settings,
-        memory: Memory,
-        crowd: Crowd,
+        memory: MemoryBudget,
+        throttled: ThrottledConnections,
         clock: Callable[[], float],
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self._memory = memory
-        self._crowd = crowd
+        self._throttled = throttled
         self._clock = clock
         self._budget = Budget.of(limits)
         self._control = Budget(
@@ -163,7 +163,7 @@ class PacedSocket(ServerConnection):
             over_s = self._control.spend(now, messages=self._control_frames, size=0, busy_s=0.0)
             self._control_frames = 0
             if over_s > 0:
-                self._misused("control", _POLICY_VIOLATION, "Too many pings")
+                self._close_for_misuse("control", _POLICY_VIOLATION, "Too many pings")
         wait_s = self._budget.spend(
             now, messages=self._messages, size=self._message_bytes, busy_s=now - started
         )
@@ -178,23 +178,23 @@ class PacedSocket(ServerConnection):
             self._messages += 1
             self._message_bytes += len(event.data)
             if self.protocol.state is not State.CLOSING and not self._dropping:
-                self._data(event)
+                self._take_frame(event)
         else:
             self._control_frames += 1
             super().process_event(event)
 
-    def _data(self, frame: Frame) -> None:
+    def _take_frame(self, frame: Frame) -> None:
         if frame.fin and frame.opcode is not Opcode.CONT:
-            self._whole(bytes(frame.data), frame.opcode)
+            self._take_message(bytes(frame.data), frame.opcode)
             return
         if frame.opcode is not Opcode.CONT:
             self._partial_opcode = frame.opcode
         self._partial += frame.data
         if frame.fin and self._partial_opcode is not None:
             message, self._partial = bytes(self._partial), bytearray()
-            self._whole(message, self._partial_opcode)
+            self._take_message(message, self._partial_opcode)
 
-    def _whole(self, message: bytes, opcode: Opcode) -> None:
+    def _take_message(self, message: bytes, opcode: Opcode) -> None:
         """Hand over a message, or keep it until there is room: nothing overtakes anything."""
         if opcode is Opcode.TEXT and not message.isascii():
             try:
@@ -255,7 +255,7 @@ class PacedSocket(ServerConnection):
                 return True
             receiver.wait(message)
             return False
-        # Frames before the upgrade would be answered before it, to whoever knocks.
+        # Frames before the upgrade would be answered before it, to a station that is not admitted.
         return bool(self._unread) and (self._receiver is not None or self.request is None)
 
     def _settle(self, wait_s: float) -> None:
@@ -264,8 +264,8 @@ class PacedSocket(ServerConnection):
             return
         if wait_s > 0 and self._sleeping is None:
             OVER_BUDGET.labels("slowed").inc()
-            wait_s = self._crowd.fall_asleep(wait_s)
-            self._sleeping = self.loop.call_later(wait_s, self._awake)
+            wait_s = self._throttled.fall_asleep(wait_s)
+            self._sleeping = self.loop.call_later(wait_s, self._wake_up)
         waits = (
             self._sleeping is not None or self.paused or self._scheduled
             or bool(self._unread) or bool(self._kept)
@@ -280,9 +280,9 @@ class PacedSocket(ServerConnection):
                 self.transport.resume_reading()
         self._account()
 
-    def _awake(self) -> None:
+    def _wake_up(self) -> None:
         self._sleeping = None
-        self._crowd.wake_up()
+        self._throttled.wake_up()
         self._pump()
 
     def wake(self) -> bool:
@@ -295,7 +295,7 @@ class PacedSocket(ServerConnection):
             self._scheduled = True
             self.loop.call_soon(self._pump)
 
-    def changed(self) -> bool:
+    def notify_change(self) -> bool:
         """Something ended in the connection; whether the next end matters too."""
         if self._dropping:
             return False
@@ -333,7 +333,7 @@ class PacedSocket(ServerConnection):
         """Close, for others need the memory."""
         self._holding = False
         unsent = self.paused
-        self._misused("memory", _TRY_AGAIN_LATER, "Too much in hand, try again later")
+        self._close_for_misuse("memory", _TRY_AGAIN_LATER, "Too much in hand, try again later")
         if unsent:
             self.transport.abort()  # it does not read its answers: no close frame gets through
 
@@ -347,7 +347,7 @@ class PacedSocket(ServerConnection):
             self._ending = self.loop.call_later(self._close_after_s, self.transport.abort)
         return closing
 
-    def _misused(self, budget: str, code: int, reason: str) -> None:
+    def _close_for_misuse(self, budget: str, code: int, reason: str) -> None:
         if not self._dropping:
             OVER_BUDGET.labels(budget).inc()
             log.warning("station.over_budget", station=self.name, budget=budget, code=code)
@@ -385,7 +385,7 @@ class PacedSocket(ServerConnection):
         if self._sleeping is not None:
             self._sleeping.cancel()
             self._sleeping = None
-            self._crowd.wake_up()
+            self._throttled.wake_up()
         self._memory.hold(self, 0, self._clock())
 
     def connection_lost(self, exc: Exception | None) -> None:
