@@ -32,8 +32,8 @@ from voltbus_backbone.rest.access import Operators
 from voltbus_config import api
 from voltbus_config.__main__ import terms
 from voltbus_config.handlers.agreements import Agreements
+from voltbus_config.handlers.context import ServiceContext
 from voltbus_config.handlers.gateways import Silence
-from voltbus_config.handlers.records import Shell
 from voltbus_config.handlers.requests import Requests
 from voltbus_config.handlers.station_events import StationEvents
 from voltbus_config.handlers.tending import Tending
@@ -87,7 +87,7 @@ class MemoryTokens:
 class Replica:
     """One replica of the service, and a gateway and stations played by the test."""
 
-    shell: Shell
+    context: ServiceContext
     bus: MemoryBus
     hands: Hands
     tending: Tending
@@ -104,7 +104,7 @@ class Replica:
 
     @property
     def store(self) -> Store:
-        return self.shell.store
+        return self.context.store
 
     # What stations and gateways tell.
 
@@ -206,12 +206,12 @@ class Replica:
     async def settle(self) -> None:
         """Do everything that is due now, and send what waits in the outbox."""
         for _ in range(50):
-            due = await self.store.due.take(self.shell.now(), timedelta(seconds=30), 500)
+            due = await self.store.due.take(self.context.now(), timedelta(seconds=30), 500)
             if due:
                 await self.store.transact(
                     lambda session, due=due: self.tending.tend(due, session)  # type: ignore[misc]
                 )
-            sent = [await replica.shell.outbox.relay() for replica in self.replicas]
+            sent = [await replica.context.outbox.relay() for replica in self.replicas]
             if not due and not any(sent):
                 return
         raise AssertionError("the service does not come to rest")
@@ -347,13 +347,13 @@ async def make_replica(
         store = Store(database)
         outbox = Outbox(store.outbox, bus, settings.instance_id, Topic.CONFIG_DEAD_LETTER)
         tokens = MemoryTokens()
-        shell = Shell(
+        context = ServiceContext(
             store, outbox, "/voltbus/config/test", hands, settings, terms(settings), tokens
         )
-        tending = Tending(shell)
+        tending = Tending(context)
         app = http.build_app("config", Operators(settings), lambda: {"mongo": True})
         waiting = Waiting(store.ended_commands)
-        http.include(app, api.routers(shell, tending, waiting), store.rest)
+        http.include(app, api.routers(context, tending, waiting), store.rest)
         client = httpx.AsyncClient(
             transport=httpx.ASGITransport(app, raise_app_exceptions=False),
             base_url="http://config",
@@ -361,14 +361,14 @@ async def make_replica(
         )
         async with client:
             replica = Replica(
-                shell,
+                context,
                 bus,
                 hands,
                 tending,
-                Requests(shell, tending),
-                StationEvents(shell, tending),
-                Agreements(shell, tending),
-                Silence(shell),
+                Requests(context, tending),
+                StationEvents(context, tending),
+                Agreements(context, tending),
+                Silence(context),
                 waiting,
                 tokens,
                 client,

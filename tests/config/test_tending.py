@@ -92,7 +92,7 @@ class Tended(RuleBasedStateMachine):
         self.states: list[int] = []
         self.look()
 
-    # The shell around the decision.
+    # The handler around the decision.
 
     def case(self) -> Case:
         waiting = [each for each in self.commands.values() if each.status in life.OPEN]

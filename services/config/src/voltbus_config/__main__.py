@@ -17,8 +17,8 @@ from voltbus_config import api
 from voltbus_config.domain.compile import Options
 from voltbus_config.domain.tending import Terms
 from voltbus_config.handlers import agreements, requests, reservations, station_events
+from voltbus_config.handlers.context import ServiceContext
 from voltbus_config.handlers.gateways import Silence
-from voltbus_config.handlers.records import Shell
 from voltbus_config.handlers.tending import Tending
 from voltbus_config.handlers.tokens import AuthTokens
 from voltbus_config.handlers.waiting import Waiting
@@ -37,25 +37,27 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
     outbox = Outbox(store.outbox, runtime.publisher, settings.instance_id, Topic.CONFIG_DEAD_LETTER)
     await outbox.prepare()
     tokens = AuthTokens(await runtime.requester(), clock=asyncio.get_running_loop().time)
-    shell = Shell(store, outbox, runtime.source, runtime.now, settings, terms(settings), tokens)
-    tending = Tending(shell)
-    keeping = reservations.Reservations(shell)
+    context = ServiceContext(
+        store, outbox, runtime.source, runtime.now, settings, terms(settings), tokens
+    )
+    tending = Tending(context)
+    keeping = reservations.Reservations(context)
     waiting = Waiting(store.ended_commands)
     return Parts(
-        routers=api.routers(shell, tending, waiting),
+        routers=api.routers(context, tending, waiting),
         rest=store.rest,
         consumptions=[
             Consumption(
                 "config",
                 (Topic.CONFIG_REQUESTS,),
                 requests.TYPES,
-                requests.Requests(shell, tending).handle,
+                requests.Requests(context, tending).handle,
             ),
             Consumption(
                 "config-stations",
                 (Topic.STATIONS_EVENTS,),
                 station_events.TYPES,
-                station_events.StationEvents(shell, tending).handle,
+                station_events.StationEvents(context, tending).handle,
             ),
             Consumption(
                 "config-reservations",
@@ -67,13 +69,13 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
                 "config-agreements",
                 (Topic.AGREEMENTS_EVENTS,),
                 agreements.TYPES,
-                agreements.Agreements(shell, tending).handle,
+                agreements.Agreements(context, tending).handle,
             ),
         ],
         background={
             "outbox": outbox.run,
             "tending": tending.run,
-            "silence": Silence(shell).run,
+            "silence": Silence(context).run,
             "waiting": waiting.run,
             "reservations": keeping.run,
         },

@@ -23,16 +23,16 @@ from voltbus_config.domain.commands import Command, Purpose
 from voltbus_config.domain.emissions import changed, reservation_changed
 from voltbus_config.domain.reservations import Reservation, State
 from voltbus_config.domain.shapes import UNREGISTERED
-from voltbus_config.handlers.records import Shell
+from voltbus_config.handlers.context import ServiceContext
 from voltbus_config.handlers.reservations import Reservations
 from voltbus_config.handlers.tending import Tending
 from voltbus_config.store import Session
 
 
-def router(shell: Shell, tending: Tending) -> APIRouter:
+def router(context: ServiceContext, tending: Tending) -> APIRouter:
     """The routes of reservations."""
     routes = Router(prefix="/v1/reservations", tags=["reservations"])
-    desk = Desk(shell, tending)
+    desk = Desk(context, tending)
 
     @routes.post(
         "",
@@ -54,8 +54,8 @@ def router(shell: Shell, tending: Tending) -> APIRouter:
     ) -> dict[str, Any]:
         filters = {"station_id": station_id, "token_ref": token_ref, "state": state}
         query = {name: str(value) for name, value in filters.items() if value is not None}
-        with shell.store.reachable.watching():
-            found, more = await shell.store.reservations.page(query, paging)
+        with context.store.reachable.watching():
+            found, more = await context.store.reservations.page(query, paging)
         return rest.page([views.reservation(each) for each in found], has_more=more)
 
     @routes.get(
@@ -86,10 +86,10 @@ class _Token(msgspec.Struct, frozen=True):
 class Desk:
     """What the routes do."""
 
-    def __init__(self, shell: Shell, tending: Tending) -> None:
-        self._shell = shell
+    def __init__(self, context: ServiceContext, tending: Tending) -> None:
+        self._context = context
         self._tending = tending
-        self._reservations = Reservations(shell)
+        self._reservations = Reservations(context)
 
     async def find(self, body: NewReservation) -> _Token:
         """Whom it is for, by auth's reference.
@@ -102,7 +102,7 @@ class Desk:
             field = mistake.field.removeprefix("payload").removeprefix(".")
             errors = [{"field": field or "body", "message": mistake.message}]
             raise Problem(422, "invalid-request", "No station can be told so.", errors=errors)
-        tokens = self._shell.tokens
+        tokens = self._context.tokens
         found = await tokens.find(body.station_id, body.id_token, body.type)
         if found is not None and found.type is None and body.type is None:
             # What nobody registered goes out as this, and is known by it from then on.
@@ -113,11 +113,11 @@ class Desk:
 
     async def create(self, body: NewReservation, token: _Token) -> Reservation:
         """Keep a place: the station is asked when it is there."""
-        shell = self._shell
+        context = self._context
         made: list[Reservation] = []
 
         async def work(session: Session) -> None:
-            now, store = shell.now(), shell.store
+            now, store = context.now(), context.store
             made.clear()
             if body.expires_at <= now:
                 errors = [{"field": "expires_at", "message": "is in the past"}]
@@ -129,7 +129,7 @@ class Desk:
             await store.reservations.put([reservation], session)
             await store.commands.put([command], session)
             emissions = [reservation_changed(reservation, now), changed(command, now)]
-            await shell.tell(emissions, now, session)
+            await context.add_to_outbox(emissions, now, session)
             await self._tending.tend([body.station_id], session)
 
         await self._commit(work)
@@ -138,9 +138,9 @@ class Desk:
     def _new(
         self, body: NewReservation, token: _Token, now: datetime
     ) -> tuple[Reservation, Command]:
-        command_id = self._shell.terms.new_id(now)
+        command_id = self._context.terms.new_id(now)
         name = f"rsv-{command_id.removeprefix('cmd-')}"
-        until = now + timedelta(seconds=self._shell.settings.command_ttl_s)
+        until = now + timedelta(seconds=self._context.settings.command_ttl_s)
         reservation = Reservation(
             id=name,
             number=life.number_of(name),
@@ -176,7 +176,7 @@ class Desk:
         """
 
         async def work(session: Session) -> None:
-            now, store = self._shell.now(), self._shell.store
+            now, store = self._context.now(), self._context.store
             found = await store.reservations.one(reservation_id, session)
             if found is None:
                 raise not_found("reservation")
@@ -188,7 +188,7 @@ class Desk:
             if asked is not None and asked.status is CommandStatus.QUEUED:
                 over = command_life.ended(asked, CommandStatus.CANCELLED, now)
                 await store.commands.put([over], session)
-                await self._shell.tell([changed(over, now)], now, session)
+                await self._context.add_to_outbox([changed(over, now)], now, session)
                 await self._reservations.apply_commands([over], now, session)
             else:
                 command = self._reservations.cancelling(found, now)
@@ -202,15 +202,15 @@ class Desk:
 
     async def stored(self, reservation_id: str) -> Reservation:
         """The reservation; 404 when there is none."""
-        with self._shell.store.reachable.watching():
-            found = await self._shell.store.reservations.one(reservation_id)
+        with self._context.store.reachable.watching():
+            found = await self._context.store.reservations.one(reservation_id)
         if found is None:
             raise not_found("reservation")
         return found
 
     async def _commit(self, work: Any) -> None:
-        await self._shell.store.transact(work)
-        self._shell.outbox.wake()
+        await self._context.store.transact(work)
+        self._context.outbox.wake()
         self._tending.wake()
 
 

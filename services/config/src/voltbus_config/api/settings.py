@@ -14,12 +14,12 @@ from voltbus_config.api import views
 from voltbus_config.api.bodies import SettingsBody
 from voltbus_config.domain.desired import Desired
 from voltbus_config.domain.layers import Settings
-from voltbus_config.handlers.records import Shell
+from voltbus_config.handlers.context import ServiceContext
 from voltbus_config.handlers.tending import Tending
 from voltbus_config.store import Session
 
 
-def router(shell: Shell, tending: Tending) -> APIRouter:
+def router(context: ServiceContext, tending: Tending) -> APIRouter:
     """The routes of settings."""
     routes = Router(prefix="/v1/stations", tags=["settings"])
 
@@ -32,15 +32,15 @@ def router(shell: Shell, tending: Tending) -> APIRouter:
         settings = as_layer(body)
 
         async def work(session: Session) -> None:
-            if await shell.store.stations.one(station_id, session) is None:
+            if await context.store.stations.one(station_id, session) is None:
                 raise not_found("station")
-            await shell.store.put_layer(f"station:{station_id}", settings, session)
+            await context.store.put_layer(f"station:{station_id}", settings, session)
             await tending.tend([station_id], session)
 
-        await shell.store.transact(work)
-        shell.outbox.wake()
+        await context.store.transact(work)
+        context.outbox.wake()
         tending.wake()
-        return await _shown(shell, station_id)
+        return await _shown(context, station_id)
 
     @routes.get(
         "/{station_id}/settings",
@@ -48,17 +48,17 @@ def router(shell: Shell, tending: Tending) -> APIRouter:
         summary="See each setting: wanted, reported and state",
     )
     async def get(station_id: str) -> dict[str, Any]:
-        with shell.store.reachable.watching():
-            if await shell.store.stations.one(station_id) is None:
+        with context.store.reachable.watching():
+            if await context.store.stations.one(station_id) is None:
                 raise not_found("station")
-        return await _shown(shell, station_id)
+        return await _shown(context, station_id)
 
     return routes
 
 
-async def _shown(shell: Shell, station_id: str) -> dict[str, Any]:
-    with shell.store.reachable.watching():
-        desired = await shell.store.desired.one(station_id)
+async def _shown(context: ServiceContext, station_id: str) -> dict[str, Any]:
+    with context.store.reachable.watching():
+        desired = await context.store.desired.one(station_id)
     return views.settings(station_id, desired or Desired(id=station_id))
 
 

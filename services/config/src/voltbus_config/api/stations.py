@@ -19,7 +19,7 @@ from voltbus_config.api import views
 from voltbus_config.api.bodies import NewStation, StationChange
 from voltbus_config.domain.emissions import Emission, registration_changed
 from voltbus_config.domain.stations import Registration, Station, standing
-from voltbus_config.handlers.records import Shell
+from voltbus_config.handlers.context import ServiceContext
 from voltbus_config.handlers.reservations import Reservations
 from voltbus_config.handlers.tending import Tending
 from voltbus_config.store import Session
@@ -27,10 +27,10 @@ from voltbus_config.store import Session
 Patch = dict[str, Any]
 
 
-def router(shell: Shell, tending: Tending) -> APIRouter:
+def router(context: ServiceContext, tending: Tending) -> APIRouter:
     """The routes of stations."""
     routes = Router(prefix="/v1/stations", tags=["stations"])
-    stations = Stations(shell, tending)
+    stations = Stations(context, tending)
 
     @routes.post(
         "",
@@ -95,13 +95,13 @@ def router(shell: Shell, tending: Tending) -> APIRouter:
 class Stations:
     """What the routes do."""
 
-    def __init__(self, shell: Shell, tending: Tending) -> None:
-        self._shell = shell
+    def __init__(self, context: ServiceContext, tending: Tending) -> None:
+        self._context = context
         self._tending = tending
 
     async def create(self, body: NewStation) -> None:
         """Register; 409 for an id that is taken."""
-        now = self._shell.now()
+        now = self._context.now()
         station = Station(
             id=body.id,
             registration=body.registration,
@@ -115,7 +115,7 @@ class Stations:
         )
 
         async def work(session: Session) -> None:
-            if await self._shell.store.stations.one(body.id, session) is not None:
+            if await self._context.store.stations.one(body.id, session) is not None:
                 raise Problem(409, "already-exists", "There is a station with this id already.")
             await self._write(None, station, session)
 
@@ -124,7 +124,7 @@ class Stations:
 
     async def see(self, station_id: str) -> tuple[Station, dict[str, Any]]:
         """One station; 404 when there is none."""
-        store = self._shell.store
+        store = self._context.store
         with store.reachable.watching():
             found = await store.stations.one(station_id)
             if found is None:
@@ -139,7 +139,7 @@ class Stations:
         paging: Paging,
     ) -> dict[str, Any]:
         """A page of stations, by when they were registered."""
-        store = self._shell.store
+        store = self._context.store
         with store.reachable.watching():
             found, more = await store.page_of_stations(query, connected, paging)
             ids = [station.id for station in found]
@@ -177,20 +177,20 @@ class Stations:
 
     async def remove(self, station_id: str, if_match: str | None) -> None:
         """Forget a station, its settings layer and its queue."""
-        shell = self._shell
+        context = self._context
 
         async def work(session: Session) -> None:
             before = await self._found(station_id, if_match, session)
-            await shell.store.stations.remove([station_id], session)
-            await shell.store.put_layer(f"station:{station_id}", None, session)
+            await context.store.stations.remove([station_id], session)
+            await context.store.put_layer(f"station:{station_id}", None, session)
             await self._tell(before, None, session)
-            await Reservations(shell).remove_station(station_id, shell.now(), session)
+            await Reservations(context).remove_station(station_id, context.now(), session)
             await self._tending.tend([station_id], session)
 
         await self._commit(work)
 
     async def _found(self, station_id: str, if_match: str | None, session: Session) -> Station:
-        found = await self._shell.store.stations.one(station_id, session)
+        found = await self._context.store.stations.one(station_id, session)
         if found is None:
             raise not_found("station")
         rest.require_match(if_match, found.revision, required=False)
@@ -199,19 +199,19 @@ class Stations:
     async def _write(self, before: Station | None, after: Station, session: Session) -> None:
         if before is not None:
             after = msgspec.structs.replace(
-                after, revision=before.revision + 1, updated_at=self._shell.now()
+                after, revision=before.revision + 1, updated_at=self._context.now()
             )
-        await self._shell.store.stations.put([after], session)
+        await self._context.store.stations.put([after], session)
         await self._tell(before, after, session)
         await self._tending.tend([after.id], session)
 
     async def _tell(self, before: Station | None, after: Station | None, session: Session) -> None:
         """An event for everyone, and the gateway that holds the station learns how it stands."""
-        shell, now = self._shell, self._shell.now()
+        context, now = self._context, self._context.now()
         known = after or before
         assert known is not None  # noqa: S101 - one of them is given
         revision = known.revision + (1 if after is None else 0)
-        policy = shell.settings.unknown_station
+        policy = context.settings.unknown_station
         status = standing(after, policy).ocpp
         event = StationRegistered(
             station_id=known.id,
@@ -221,19 +221,19 @@ class Stations:
         )
         ident = f"registered:{known.id}:{int(known.created_at.timestamp() * 1000)}:{revision}"
         emissions = [Emission(STATION_REGISTERED, event, ident)]
-        presence = await shell.store.presence.one(known.id, session)
+        presence = await context.store.presence.one(known.id, session)
         connection = None if presence is None else presence.connection
         if connection is not None and connection.open and standing(before, policy).ocpp != status:
             emissions.append(registration_changed(known.id, status, connection, revision))
-        await shell.tell(emissions, now, session)
+        await context.add_to_outbox(emissions, now, session)
 
     async def _look_again(self, station_id: str) -> None:
         """Behind the commit: a layer or an agreement that came meanwhile was seen by neither."""
-        with self._shell.store.reachable.watching():
-            await self._shell.store.due.mark({station_id: self._shell.now()})
+        with self._context.store.reachable.watching():
+            await self._context.store.due.mark({station_id: self._context.now()})
         self._tending.wake()
 
     async def _commit(self, work: Any) -> None:
-        await self._shell.store.transact(work)
-        self._shell.outbox.wake()
+        await self._context.store.transact(work)
+        self._context.outbox.wake()
         self._tending.wake()

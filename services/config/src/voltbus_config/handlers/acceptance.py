@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
     from voltbus_config.domain.commands import Command
     from voltbus_config.domain.stations import Station
-    from voltbus_config.handlers.records import Shell
+    from voltbus_config.handlers.context import ServiceContext
     from voltbus_config.store import Session
 
 
 async def accept(
     refused: Iterable[Command],
     stations: dict[str, Station],
-    shell: Shell,
+    context: ServiceContext,
     now: datetime,
     session: Session,
 ) -> list[Emission]:
@@ -29,7 +29,7 @@ async def accept(
 
     ``refused`` still have their payloads. ``stations`` are changed in place.
     """
-    policy = shell.settings.unknown_station
+    policy = context.settings.unknown_station
     asked = {
         command.station_id: command
         for command in refused
@@ -37,7 +37,7 @@ async def accept(
         and boot_requests.owes_boot(stations[command.station_id], policy)
         and boot_requests.asks_to_boot(command)
     }
-    presence = await shell.store.presence.get(asked, session)
+    presence = await context.store.presence.get(asked, session)
     accepted, emissions = [], []
     for station_id, command in asked.items():
         known = presence.get(station_id)
@@ -51,5 +51,5 @@ async def accept(
         accepted.append(station)
         status = standing(station, policy).ocpp
         emissions.append(registration_changed(station_id, status, connection, station.revision))
-    await shell.store.stations.put(accepted, session)
+    await context.store.stations.put(accepted, session)
     return emissions

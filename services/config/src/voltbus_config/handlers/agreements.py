@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from voltbus_backbone.bus.envelope import Event, Record
     from voltbus_backbone.contract.agreements import AgreementSnapshot
-    from voltbus_config.handlers.records import Shell
+    from voltbus_config.handlers.context import ServiceContext
     from voltbus_config.handlers.tending import Tending
 
 log = structlog.get_logger(__name__)
@@ -28,13 +28,13 @@ TYPES = frozenset(
 class Agreements:
     """The consumer of `agreements.events`."""
 
-    def __init__(self, shell: Shell, tending: Tending) -> None:
-        self._shell = shell
+    def __init__(self, context: ServiceContext, tending: Tending) -> None:
+        self._context = context
         self._tending = tending
 
     async def handle(self, events: Sequence[Event]) -> list[Record]:
         """Take over the newest revision of each; every station that it shaped or shapes is due."""
-        store = self._shell.store
+        store = self._context.store
         newest: dict[str, AgreementSnapshot] = {}
         for event in events:
             snapshot: AgreementSnapshot = event.message
@@ -54,7 +54,7 @@ class Agreements:
                 touched.extend(each for each in (old, new) if each is not None)
             await store.agreements.put(writes)
             affected = await store.covered(touched)
-            await store.due.mark(dict.fromkeys(affected, self._shell.now()))
+            await store.due.mark(dict.fromkeys(affected, self._context.now()))
         self._tending.wake()
         return []
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from voltbus_config.domain.connections import Presence
-    from voltbus_config.handlers.records import Shell
+    from voltbus_config.handlers.context import ServiceContext
 
 log = structlog.get_logger(__name__)
 
@@ -33,9 +33,9 @@ _LEASE = timedelta(seconds=30)
 class Silence:
     """Watches for gateways that stopped beating."""
 
-    def __init__(self, shell: Shell) -> None:
-        self._shell = shell
-        patience_s = shell.settings.gateway_silence_s
+    def __init__(self, context: ServiceContext) -> None:
+        self._context = context
+        patience_s = context.settings.gateway_silence_s
         self._patience = timedelta(seconds=patience_s)
         self._lookout = Lookout(
             "silence", self.sweep, every_s=patience_s / 5, first_after_s=patience_s
@@ -50,7 +50,7 @@ class Silence:
 
     async def sweep(self) -> bool:
         """Deal with one gateway that restarted, is back or is silent; False when there is none."""
-        store, now = self._shell.store, self._shell.now()
+        store, now = self._context.store, self._context.now()
         restarted = await store.gateways.take_restarted(now, _LEASE)
         if restarted is not None:
             gateway_id, stale_before = restarted
@@ -78,7 +78,7 @@ class Silence:
     async def _lose(self, gateway_id: str, now: datetime, before: datetime | None = None) -> int:
         """Declare its connections lost, all or those from before a time; how many there were."""
         count, after = 0, ""
-        while found := await self._shell.store.connected_to(gateway_id, after, _MOST, before):
+        while found := await self._context.store.connected_to(gateway_id, after, _MOST, before):
             await self._declare(found, gateway_id, now)
             count += len(found)
             after = found[-1].id
@@ -87,7 +87,7 @@ class Silence:
     async def _welcome(self, gateway_id: str, started_at: datetime | None, now: datetime) -> int:
         """Tell of its connections that were declared lost while it ran; how many there were."""
         count, after = 0, ""
-        while found := await self._shell.store.lost_on(gateway_id, after, _MOST, started_at):
+        while found := await self._context.store.lost_on(gateway_id, after, _MOST, started_at):
             await self._tell([_seen(presence, now) for presence in found], now)
             count += len(found)
             after = found[-1].id
@@ -112,8 +112,10 @@ class Silence:
         await self._tell(emissions, now)
 
     async def _tell(self, emissions: list[Emission], now: datetime) -> None:
-        await self._shell.store.transact(lambda session: self._shell.tell(emissions, now, session))
-        self._shell.outbox.wake()
+        await self._context.store.transact(
+            lambda session: self._context.add_to_outbox(emissions, now, session)
+        )
+        self._context.outbox.wake()
 
 
 def _seen(presence: Presence, now: datetime) -> Emission:

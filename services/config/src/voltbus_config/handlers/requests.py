@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from voltbus_backbone.bus.envelope import Event, Record
     from voltbus_backbone.contract.registry import MessageType
     from voltbus_backbone.contract.values import Message
-    from voltbus_config.handlers.records import Shell
+    from voltbus_config.handlers.context import ServiceContext
     from voltbus_config.handlers.tending import Tending
     from voltbus_config.store import Session
 
@@ -73,11 +73,11 @@ class _Batch:
 class Requests:
     """The consumer of `config.requests`."""
 
-    def __init__(self, shell: Shell, tending: Tending) -> None:
-        self._shell = shell
+    def __init__(self, context: ServiceContext, tending: Tending) -> None:
+        self._context = context
         self._tending = tending
-        self._reservations = Reservations(shell)
-        settings = shell.settings
+        self._reservations = Reservations(context)
+        settings = context.settings
         self._policy = settings.unknown_station
         self._intervals = Intervals(heartbeat_s=settings.heartbeat_s, retry_s=settings.boot_retry_s)
 
@@ -87,20 +87,20 @@ class Requests:
             batch = await self._only_read(events)
         else:
             typed = await self._typed(events)
-            batch = await self._shell.store.transact(
+            batch = await self._context.store.transact(
                 lambda session: self._work(events, typed, session)
             )
             await self._calls_may_follow_words(events)
             await self._calls_may_follow(batch)
-            self._shell.outbox.wake()
+            self._context.outbox.wake()
             self._tending.wake()
         return self._replies(events, batch)
 
     async def _only_read(self, events: Sequence[Event]) -> _Batch:
         """Stations that reconnect without Boot: the most frequent batch after an outage."""
         batch = _Batch()
-        with self._shell.store.reachable.watching():
-            stations = await self._shell.store.stations.get(_station_ids(events))
+        with self._context.store.reachable.watching():
+            stations = await self._context.store.stations.get(_station_ids(events))
         for place, event in enumerate(events):
             batch.answers[place] = self._standing(event.message, stations)
         await self._calls_may_follow_words(events)
@@ -119,7 +119,7 @@ class Requests:
             and sizes.problem(event.message) is None
             and shapes.problem(event.message.action, event.message.payload) is None
         }
-        find = self._shell.tokens.find
+        find = self._context.tokens.find
         found = await asyncio.gather(
             *(find(each.station_id, each.payload["id_token"], None) for each in asked.values())
         )
@@ -131,7 +131,7 @@ class Requests:
     async def _work(
         self, events: Sequence[Event], typed: dict[int, CommandRequested], session: Session
     ) -> _Batch:
-        batch, now, store = _Batch(), self._shell.now(), self._shell.store
+        batch, now, store = _Batch(), self._context.now(), self._context.store
         stations = await store.stations.get(_station_ids(events), session)
         touched: dict[str, Station] = {}
         for place, event in enumerate(events):
@@ -142,10 +142,10 @@ class Requests:
         await store.stations.put(touched.values(), session)
         await self._calls_ended(events, stations, batch, now, session)
         await self._commands(events, typed, stations, batch, session)
-        await self._shell.tell(batch.emissions, now, session)
+        await self._context.add_to_outbox(batch.emissions, now, session)
         await self._tending.tend(batch.tend, session)
         # A booted station is looked at after its answer had the time to reach it.
-        soon = now + timedelta(seconds=self._shell.settings.boot_lag_s)
+        soon = now + timedelta(seconds=self._context.settings.boot_lag_s)
         booted = [station_id for station_id in batch.booted if station_id not in batch.tend]
         await store.due.mark(dict.fromkeys(booted, soon), session)
         return batch
@@ -181,7 +181,7 @@ class Requests:
 
     async def _calls_may_follow(self, batch: _Batch) -> None:
         if batch.booted:
-            lag = timedelta(seconds=self._shell.settings.boot_lag_s)
+            lag = timedelta(seconds=self._context.settings.boot_lag_s)
             await self._ready(batch.booted, lag)
 
     async def _calls_may_follow_words(self, events: Sequence[Event]) -> None:
@@ -192,11 +192,11 @@ class Requests:
             if isinstance(event.message, Registration) and event.message.connection_id
         }
         if said:
-            await self._ready(said, timedelta(seconds=self._shell.settings.settle_s))
+            await self._ready(said, timedelta(seconds=self._context.settings.settle_s))
 
     async def _ready(self, connections: dict[str, str], lag: timedelta) -> None:
         """Calls may follow on these connections, by station, after so long."""
-        store, at = self._shell.store, self._shell.now() + lag
+        store, at = self._context.store, self._context.now() + lag
         await store.ready(connections, at)
         # Again, behind its cause: who looked in between has set the time for a silent station.
         with store.reachable.watching():
@@ -216,7 +216,7 @@ class Requests:
         ends = [event.message for event in events if isinstance(event.message, CallEnded)]
         if not ends:
             return
-        store = self._shell.store
+        store = self._context.store
         commands = await store.commands.get([end.command_id for end in ends], session)
         over: dict[str, Command] = {}
         absent: dict[str, str] = {}
@@ -236,7 +236,7 @@ class Requests:
         await self._reservations.apply_commands(over.values(), now, session)
         await store.absent(absent, now, session)
         await self._brought(over.values(), batch, now, session)
-        batch.emissions += await accept(refused, stations, self._shell, now, session)
+        batch.emissions += await accept(refused, stations, self._context, now, session)
         batch.tend.extend(command.station_id for command in over.values())
 
     async def _brought(
@@ -251,7 +251,7 @@ class Requests:
         ]
         if not done:
             return
-        store = self._shell.store
+        store = self._context.store
         known = await store.desired.get([command.station_id for command in done], session)
         before = dict(known)
         for command in done:
@@ -283,7 +283,7 @@ class Requests:
         ]
         if not asked:
             return
-        store, now = self._shell.store, self._shell.now()
+        store, now = self._context.store, self._context.now()
         keyed = [(place, _keyed(request, event)) for place, event, request in asked]
         earlier = await store.commands_by_key(
             [(request.station_id, request.idempotency_key or "") for _, request in keyed], session
@@ -324,18 +324,18 @@ class Requests:
 
     def _new_command(self, request: CommandRequested, now: datetime) -> Command:
         return life.created(
-            self._shell.terms.new_id(now),
+            self._context.terms.new_id(now),
             request,
             now,
-            timedelta(seconds=self._shell.settings.command_ttl_s),
+            timedelta(seconds=self._context.settings.command_ttl_s),
         )
 
     def _replies(self, events: Sequence[Event], batch: _Batch) -> list[Record]:
-        now = self._shell.now()
+        now = self._context.now()
         result = []
         for place, message in sorted(batch.answers.items()):
             row = _ANSWERS[type(message)]
-            record = reply(events[place], row, message, source=self._shell.source, now=now)
+            record = reply(events[place], row, message, source=self._context.source, now=now)
             if record is not None:
                 result.append(record)
         return result

@@ -30,13 +30,13 @@ from voltbus_config.domain.connections import (
     fold,
 )
 from voltbus_config.domain.emissions import close
-from voltbus_config.handlers.records import stored_time
+from voltbus_config.handlers.context import to_stored_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from voltbus_backbone.bus.envelope import Event, Record
-    from voltbus_config.handlers.records import Shell
+    from voltbus_config.handlers.context import ServiceContext
     from voltbus_config.handlers.tending import Tending
 
 _ROWS = (
@@ -66,15 +66,15 @@ CONNECTORS_DROPPED = Counter(
 class StationEvents:
     """The consumer of `stations.events`: one query and one bulk write a batch."""
 
-    def __init__(self, shell: Shell, tending: Tending) -> None:
-        self._shell = shell
+    def __init__(self, context: ServiceContext, tending: Tending) -> None:
+        self._context = context
         self._tending = tending
-        self._boot_wait = timedelta(seconds=shell.settings.boot_wait_s)
+        self._boot_wait = timedelta(seconds=context.settings.boot_wait_s)
         self._logged: OrderedDict[str, None] = OrderedDict()
 
     async def handle(self, events: Sequence[Event]) -> list[Record]:
         """Handle a batch."""
-        now, store = self._shell.now(), self._shell.store
+        now, store = self._context.now(), self._context.store
         beats: dict[str, GatewayBeat] = {}
         told: dict[str, list[LogEntry]] = {}
         for event in events:
@@ -82,7 +82,7 @@ class StationEvents:
             if isinstance(message, GatewayBeat):
                 beats[message.gateway_id] = message
             else:
-                timed = msgspec.structs.replace(message, at=stored_time(message.at))
+                timed = msgspec.structs.replace(message, at=to_stored_time(message.at))
                 entry = LogEntry(timed, event.offset, _received_at(event, now))
                 told.setdefault(message.station_id, []).append(entry)
         with store.reachable.watching():
@@ -98,11 +98,11 @@ class StationEvents:
             self._tending.wake(self._boot_wait.total_seconds())
         self._report_dropped(folded)
         takeovers = [close(each.presence, old) for each in folded for old in each.takeovers]
-        return self._shell.records(takeovers, now)
+        return self._context.build_records(takeovers, now)
 
     async def _fold(self, told: dict[str, list[LogEntry]], now: datetime) -> list[Folded]:
         """Read, fold, write; again if someone else wrote one of them in between."""
-        shelf = self._shell.store.presence
+        shelf = self._context.store.presence
         for _ in range(_TRIES):
             known = await shelf.get(told)
             result, writes = [], []
@@ -135,6 +135,6 @@ class StationEvents:
 def _received_at(event: Event, now: datetime) -> datetime:
     """When its writer had it, by ``ce_time``; now, where that is no time or is yet to come."""
     try:
-        return min(stored_time(datetime.fromisoformat(event.time)), now)
+        return min(to_stored_time(datetime.fromisoformat(event.time)), now)
     except (ValueError, OverflowError):
         return now

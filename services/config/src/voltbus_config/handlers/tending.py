@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from voltbus_config.handlers.records import Shell
+    from voltbus_config.handlers.context import ServiceContext
     from voltbus_config.store import Session
 
 log = structlog.get_logger(__name__)
@@ -31,11 +31,11 @@ _LOOK_EVERY_S = 0.5
 
 
 class Tending:
-    """The shell around ``domain.tending``: loads what it needs, stores what it decides."""
+    """Run ``domain.tending``: loads what it needs, stores what it decides."""
 
-    def __init__(self, shell: Shell) -> None:
-        self._shell = shell
-        self._reservations = Reservations(shell)
+    def __init__(self, context: ServiceContext) -> None:
+        self._context = context
+        self._reservations = Reservations(context)
         self._lookout = Lookout("tending", self._look_at_due, every_s=_LOOK_EVERY_S)
 
     def wake(self, after_s: float = 0.0) -> None:
@@ -47,9 +47,9 @@ class Tending:
         ids = list(dict.fromkeys(station_ids))
         if not ids:
             return
-        shell, now = self._shell, self._shell.now()
+        context, now = self._context, self._context.now()
         decisions = {
-            case.station_id: decide(case, now, shell.terms)
+            case.station_id: decide(case, now, context.terms)
             for case in await self._cases(ids, now, session)
         }
         await self._store(decisions, now, session)
@@ -59,14 +59,14 @@ class Tending:
         await self._lookout.run()
 
     async def _look_at_due(self) -> int:
-        ids = await self._shell.store.due.take(self._shell.now(), _LEASE, _MOST)
+        ids = await self._context.store.due.take(self._context.now(), _LEASE, _MOST)
         if ids:
             await self._look(ids)
         return len(ids)
 
     async def _look(self, ids: list[str]) -> None:
         try:
-            await self._shell.store.transact(lambda session: self.tend(ids, session))
+            await self._context.store.transact(lambda session: self.tend(ids, session))
         except Unavailable:
             raise
         except Exception:
@@ -76,10 +76,10 @@ class Tending:
                 return
             for station_id in ids:
                 await self._look([station_id])
-        self._shell.outbox.wake()
+        self._context.outbox.wake()
 
     async def _cases(self, ids: list[str], now: datetime, session: Session) -> list[Case]:
-        store = self._shell.store
+        store = self._context.store
         stations = await store.stations.get(ids, session)
         presence = await store.presence.get(ids, session)
         desired = await store.desired.get(ids, session)
@@ -112,7 +112,7 @@ class Tending:
         return cases
 
     async def _store(self, decisions: dict[str, Decision], now: datetime, session: Session) -> None:
-        store = self._shell.store
+        store = self._context.store
         commands = [
             command for decision in decisions.values() for command in decision.commands.values()
         ]
@@ -124,5 +124,5 @@ class Tending:
         )
         await store.due.set({name: each.due for name, each in decisions.items()}, session)
         emissions = [one for decision in decisions.values() for one in decision.emissions]
-        await self._shell.tell(emissions, now, session)
+        await self._context.add_to_outbox(emissions, now, session)
         await self._reservations.apply_commands(commands, now, session)

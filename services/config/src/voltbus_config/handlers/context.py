@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Shell:
-    """The world of a handler: store, outbox, clock, what was configured, and who knows tokens."""
+class ServiceContext:
+    """What handlers work with: store, outbox, clock, configuration and token directory."""
 
     store: Store
     outbox: Outbox
@@ -34,18 +34,20 @@ class Shell:
 
     def now(self) -> datetime:
         """The time as the store keeps it: UTC, whole milliseconds."""
-        return stored_time(self.clock())
+        return to_stored_time(self.clock())
 
-    def records(self, emissions: Iterable[Emission], now: datetime) -> list[Record]:
+    def build_records(self, emissions: Iterable[Emission], now: datetime) -> list[Record]:
         """The emissions as records of this service."""
-        return [record(emission, self.source, now) for emission in emissions]
+        return [build_record(emission, self.source, now) for emission in emissions]
 
-    async def tell(self, emissions: Iterable[Emission], now: datetime, session: Session) -> None:
+    async def add_to_outbox(
+        self, emissions: Iterable[Emission], now: datetime, session: Session
+    ) -> None:
         """Put the emissions into the outbox, within the transaction that caused them."""
-        await self.outbox.add(self.records(emissions, now), session=session)
+        await self.outbox.add(self.build_records(emissions, now), session=session)
 
 
-def record(emission: Emission, source: str, now: datetime) -> Record:
+def build_record(emission: Emission, source: str, now: datetime) -> Record:
     """One emission as a record."""
     if emission.message is None:
         assert emission.row.topic is not None  # noqa: S101 - a tombstone is of a topic
@@ -70,7 +72,7 @@ def record(emission: Emission, source: str, now: datetime) -> Record:
     )
 
 
-def stored_time(time: datetime) -> datetime:
+def to_stored_time(time: datetime) -> datetime:
     """The time as MongoDB keeps it, so that what is read again compares equal."""
     time = time.astimezone(UTC)
     return time.replace(microsecond=time.microsecond // 1000 * 1000)
