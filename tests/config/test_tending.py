@@ -104,14 +104,14 @@ class Tended(RuleBasedStateMachine):
         again = decide(self.case(), self.now, self.terms)
         assert not again.desired_changed, "a second look changes the settings"
         assert not again.commands, "a second look changes commands"
-        assert not again.emissions, "a second look tells something"
+        assert not again.messages, "a second look tells something"
 
     def take(self, decision: Decision) -> None:
         self.desired = decision.desired
         for command in decision.commands.values():
             self.keep(command)
-        for emission in decision.emissions:
-            message = emission.message
+        for outgoing in decision.messages:
+            message = outgoing.message
             if isinstance(message, SendCall):
                 self.sent.append(message)
             elif isinstance(message, StationState):

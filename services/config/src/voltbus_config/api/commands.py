@@ -22,7 +22,7 @@ from voltbus_config.api.bodies import NewCommand
 from voltbus_config.domain import commands as life
 from voltbus_config.domain import shapes, sizes
 from voltbus_config.domain.commands import Command, Purpose, fingerprint
-from voltbus_config.domain.emissions import changed
+from voltbus_config.domain.outgoing import build_command_changed
 from voltbus_config.handlers.context import ServiceContext
 from voltbus_config.handlers.tending import Tending
 from voltbus_config.handlers.tokens import wants_type, with_type
@@ -160,7 +160,7 @@ class Commands:
             command = msgspec.structs.replace(command, payload=typed.payload)
             created.append(command.id)
             await store.commands.put([command], session)
-            await context.add_to_outbox([changed(command, now)], now, session)
+            await context.add_to_outbox([build_command_changed(command, now)], now, session)
             await self._tending.tend([station_id], session)
 
         await self._commit(work)
@@ -199,7 +199,7 @@ class Commands:
                 raise Problem(409, "not-cancellable", f"The command is {found.status.value}.")
             over = life.ended(found, CommandStatus.CANCELLED, now)
             await context.store.commands.put([over], session)
-            await context.add_to_outbox([changed(over, now)], now, session)
+            await context.add_to_outbox([build_command_changed(over, now)], now, session)
             await self._tending.tend([found.station_id], session)
 
         await self._commit(work)

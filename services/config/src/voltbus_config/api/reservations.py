@@ -20,7 +20,7 @@ from voltbus_config.domain import commands as command_life
 from voltbus_config.domain import reservations as life
 from voltbus_config.domain import shapes
 from voltbus_config.domain.commands import Command, Purpose
-from voltbus_config.domain.emissions import changed, reservation_changed
+from voltbus_config.domain.outgoing import build_command_changed, build_reservation_changed
 from voltbus_config.domain.reservations import Reservation, State
 from voltbus_config.domain.shapes import UNREGISTERED
 from voltbus_config.handlers.context import ServiceContext
@@ -128,8 +128,11 @@ class Desk:
             made.append(reservation)
             await store.reservations.put([reservation], session)
             await store.commands.put([command], session)
-            emissions = [reservation_changed(reservation, now), changed(command, now)]
-            await context.add_to_outbox(emissions, now, session)
+            messages = [
+                build_reservation_changed(reservation, now),
+                build_command_changed(command, now),
+            ]
+            await context.add_to_outbox(messages, now, session)
             await self._tending.tend([body.station_id], session)
 
         await self._commit(work)
@@ -188,7 +191,7 @@ class Desk:
             if asked is not None and asked.status is CommandStatus.QUEUED:
                 over = command_life.ended(asked, CommandStatus.CANCELLED, now)
                 await store.commands.put([over], session)
-                await self._context.add_to_outbox([changed(over, now)], now, session)
+                await self._context.add_to_outbox([build_command_changed(over, now)], now, session)
                 await self._reservations.apply_commands([over], now, session)
             else:
                 command = self._reservations.cancelling(found, now)

@@ -17,7 +17,7 @@ from voltbus_backbone.rest.conventions import Paging, SortedPaging
 from voltbus_backbone.rest.validation import checked
 from voltbus_config.api import views
 from voltbus_config.api.bodies import NewStation, StationChange
-from voltbus_config.domain.emissions import Emission, registration_changed
+from voltbus_config.domain.outgoing import OutgoingMessage, build_registration_changed
 from voltbus_config.domain.stations import Registration, Station, standing
 from voltbus_config.handlers.context import ServiceContext
 from voltbus_config.handlers.reservations import Reservations
@@ -220,12 +220,12 @@ class Stations:
             removed=after is None,
         )
         ident = f"registered:{known.id}:{int(known.created_at.timestamp() * 1000)}:{revision}"
-        emissions = [Emission(STATION_REGISTERED, event, ident)]
+        messages = [OutgoingMessage(STATION_REGISTERED, event, ident)]
         presence = await context.store.presence.one(known.id, session)
         connection = None if presence is None else presence.connection
         if connection is not None and connection.open and standing(before, policy).ocpp != status:
-            emissions.append(registration_changed(known.id, status, connection, revision))
-        await context.add_to_outbox(emissions, now, session)
+            messages.append(build_registration_changed(known.id, status, connection, revision))
+        await context.add_to_outbox(messages, now, session)
 
     async def _look_again(self, station_id: str) -> None:
         """Behind the commit: a layer or an agreement that came meanwhile was seen by neither."""

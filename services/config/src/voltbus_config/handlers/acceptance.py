@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from voltbus_config.domain import boot_requests
-from voltbus_config.domain.emissions import Emission, registration_changed
+from voltbus_config.domain.outgoing import OutgoingMessage, build_registration_changed
 from voltbus_config.domain.stations import accepted_without_boot, standing
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ async def accept(
     context: ServiceContext,
     now: datetime,
     session: Session,
-) -> list[Emission]:
+) -> list[OutgoingMessage]:
     """Store what the refused commands tell of their stations; their gateways are to hear it.
 
     ``refused`` still have their payloads. ``stations`` are changed in place.
@@ -38,7 +38,7 @@ async def accept(
         and boot_requests.asks_to_boot(command)
     }
     presence = await context.store.presence.get(asked, session)
-    accepted, emissions = [], []
+    accepted, messages = [], []
     for station_id, command in asked.items():
         known = presence.get(station_id)
         connection = None if known is None else known.connection
@@ -50,6 +50,8 @@ async def accept(
         stations[station_id] = station
         accepted.append(station)
         status = standing(station, policy).ocpp
-        emissions.append(registration_changed(station_id, status, connection, station.revision))
+        messages.append(
+            build_registration_changed(station_id, status, connection, station.revision)
+        )
     await context.store.stations.put(accepted, session)
-    return emissions
+    return messages

@@ -1,4 +1,4 @@
-"""Emissions as Kafka records, and what the handlers share to make them."""
+"""What every handler works with, and outgoing messages as Kafka records."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from voltbus_backbone.bus.envelope import Record
     from voltbus_backbone.mongo.outbox import Outbox
-    from voltbus_config.domain.emissions import Emission
+    from voltbus_config.domain.outgoing import OutgoingMessage
     from voltbus_config.domain.tending import Terms
     from voltbus_config.handlers.tokens import Tokens
     from voltbus_config.settings import Settings
@@ -33,46 +33,46 @@ class ServiceContext:
     tokens: Tokens
 
     def now(self) -> datetime:
-        """The time as the store keeps it: UTC, whole milliseconds."""
+        """Return the time as the store keeps it: UTC, whole milliseconds."""
         return to_stored_time(self.clock())
 
-    def build_records(self, emissions: Iterable[Emission], now: datetime) -> list[Record]:
-        """The emissions as records of this service."""
-        return [build_record(emission, self.source, now) for emission in emissions]
+    def build_records(self, messages: Iterable[OutgoingMessage], now: datetime) -> list[Record]:
+        """Build the Kafka records of these messages, with this service as their source."""
+        return [build_record(outgoing, self.source, now) for outgoing in messages]
 
     async def add_to_outbox(
-        self, emissions: Iterable[Emission], now: datetime, session: Session
+        self, messages: Iterable[OutgoingMessage], now: datetime, session: Session
     ) -> None:
-        """Put the emissions into the outbox, within the transaction that caused them."""
-        await self.outbox.add(self.build_records(emissions, now), session=session)
+        """Put the messages into the outbox, within the transaction that caused them."""
+        await self.outbox.add(self.build_records(messages, now), session=session)
 
 
-def build_record(emission: Emission, source: str, now: datetime) -> Record:
-    """One emission as a record."""
-    if emission.message is None:
-        assert emission.row.topic is not None  # noqa: S101 - a tombstone is of a topic
+def build_record(outgoing: OutgoingMessage, source: str, now: datetime) -> Record:
+    """Build the Kafka record of an outgoing message."""
+    if outgoing.message is None:
+        assert outgoing.row.topic is not None  # noqa: S101 - a tombstone is of a topic
         return envelope.tombstone(
-            emission.row.topic,
-            (emission.key or "").encode(),
+            outgoing.row.topic,
+            (outgoing.key or "").encode(),
             source=source,
             now=now,
-            id=emission.id,
+            id=outgoing.id,
         )
     return envelope.event(
-        emission.row,
-        emission.message,
-        id=emission.id,
+        outgoing.row,
+        outgoing.message,
+        id=outgoing.id,
         source=source,
         now=now,
-        subject=emission.subject,
+        subject=outgoing.subject,
         # A gateway's partition is chosen, yet what goes through the outbox is ordered by its key:
         # by station, so that one station's calls do not wait for all others'.
-        key=emission.row.key_of(emission.message),
-        partition=emission.partition,
+        key=outgoing.row.key_of(outgoing.message),
+        partition=outgoing.partition,
     )
 
 
 def to_stored_time(time: datetime) -> datetime:
-    """The time as MongoDB keeps it, so that what is read again compares equal."""
+    """Round down to MongoDB's milliseconds in UTC, so that what is read again compares equal."""
     time = time.astimezone(UTC)
     return time.replace(microsecond=time.microsecond // 1000 * 1000)

@@ -16,7 +16,7 @@ from voltbus_backbone.contract.registry import STATION_DISCONNECTED, STATION_SEE
 from voltbus_backbone.contract.stations import StationDisconnected, StationSeen
 from voltbus_backbone.lookout import Lookout
 from voltbus_config.domain.connections import LOST
-from voltbus_config.domain.emissions import Emission
+from voltbus_config.domain.outgoing import OutgoingMessage
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -94,8 +94,8 @@ class Silence:
         return count
 
     async def _declare(self, found: list[Presence], gateway_id: str, now: datetime) -> None:
-        emissions = [
-            Emission(
+        messages = [
+            OutgoingMessage(
                 STATION_DISCONNECTED,
                 StationDisconnected(
                     station_id=presence.id,
@@ -109,20 +109,20 @@ class Silence:
             for presence in found
             if presence.connection is not None
         ]
-        await self._tell(emissions, now)
+        await self._tell(messages, now)
 
-    async def _tell(self, emissions: list[Emission], now: datetime) -> None:
+    async def _tell(self, messages: list[OutgoingMessage], now: datetime) -> None:
         await self._context.store.transact(
-            lambda session: self._context.add_to_outbox(emissions, now, session)
+            lambda session: self._context.add_to_outbox(messages, now, session)
         )
         self._context.outbox.wake()
 
 
-def _seen(presence: Presence, now: datetime) -> Emission:
+def _seen(presence: Presence, now: datetime) -> OutgoingMessage:
     """The station's connection was there when its gateway beat."""
     connection = presence.connection
     assert connection is not None  # noqa: S101 - it was asked for by its connection
-    return Emission(
+    return OutgoingMessage(
         STATION_SEEN,
         StationSeen(station_id=presence.id, connection_id=connection.connection_id, at=now),
         f"back:{connection.connection_id}:{now.timestamp()}",

@@ -39,7 +39,7 @@ from voltbus_config.domain import boot_requests, shapes, sizes
 from voltbus_config.domain import commands as life
 from voltbus_config.domain import stations as station_rules
 from voltbus_config.domain.commands import Command, fingerprint
-from voltbus_config.domain.emissions import Emission, changed
+from voltbus_config.domain.outgoing import OutgoingMessage, build_command_changed
 from voltbus_config.domain.stations import Intervals, Station
 from voltbus_config.domain.tending import ended, setting_events
 from voltbus_config.handlers.acceptance import accept
@@ -65,7 +65,7 @@ class _Batch:
     """What the handling of one batch gathers. ``answers`` belong to events by their place."""
 
     answers: dict[int, Message] = field(default_factory=dict)
-    emissions: list[Emission] = field(default_factory=list)
+    messages: list[OutgoingMessage] = field(default_factory=list)
     tend: list[str] = field(default_factory=list)
     booted: dict[str, str] = field(default_factory=dict)
 
@@ -142,7 +142,7 @@ class Requests:
         await store.stations.put(touched.values(), session)
         await self._calls_ended(events, stations, batch, now, session)
         await self._commands(events, typed, stations, batch, session)
-        await self._context.add_to_outbox(batch.emissions, now, session)
+        await self._context.add_to_outbox(batch.messages, now, session)
         await self._tending.tend(batch.tend, session)
         # A booted station is looked at after its answer had the time to reach it.
         soon = now + timedelta(seconds=self._context.settings.boot_lag_s)
@@ -165,7 +165,7 @@ class Requests:
         after = station_rules.booted(before, boot, event.id, self._policy, now)
         status = self._policy if after is None else after.registration
         if after is None or after is not before:
-            batch.emissions.append(_booted_event(event, boot, status.ocpp))
+            batch.messages.append(_booted_event(event, boot, status.ocpp))
         if after is not None:
             stations[boot.station_id] = after
             if after is not before:
@@ -227,7 +227,7 @@ class Requests:
             if command is None or after is None:
                 continue
             commands[end.command_id] = over[end.command_id] = after
-            batch.emissions.append(changed(after, now))
+            batch.messages.append(build_command_changed(after, now))
             if end.outcome is CallOutcome.NOT_CONNECTED and not end.late:
                 absent[command.station_id] = end.connection_id
             if after.answer_status == boot_requests.REFUSED:
@@ -236,7 +236,7 @@ class Requests:
         await self._reservations.apply_commands(over.values(), now, session)
         await store.absent(absent, now, session)
         await self._brought(over.values(), batch, now, session)
-        batch.emissions += await accept(refused, stations, self._context, now, session)
+        batch.messages += await accept(refused, stations, self._context, now, session)
         batch.tend.extend(command.station_id for command in over.values())
 
     async def _brought(
@@ -263,7 +263,7 @@ class Requests:
             if known[name] != old:
                 new = msgspec.structs.replace(known[name], revision=old.revision + 1)
                 written.append(new)
-                batch.emissions.extend(setting_events(old, new, now))
+                batch.messages.extend(setting_events(old, new, now))
         await store.desired.put(written, session)
 
     # Commands.
@@ -319,7 +319,7 @@ class Requests:
                 continue
             batch.answers[place] = CommandAccepted(command_id=known.id, status=known.status.value)
         await store.commands.put(new, session)
-        batch.emissions.extend(changed(command, now) for command in new)
+        batch.messages.extend(build_command_changed(command, now) for command in new)
         batch.tend.extend(command.station_id for command in new)
 
     def _new_command(self, request: CommandRequested, now: datetime) -> Command:
@@ -359,7 +359,7 @@ def _keyed(request: CommandRequested, event: Event) -> CommandRequested:
     return msgspec.structs.replace(request, idempotency_key=f"{event.source}:{event.id}")
 
 
-def _booted_event(event: Event, boot: Boot, status: str) -> Emission:
+def _booted_event(event: Event, boot: Boot, status: str) -> OutgoingMessage:
     message = StationBooted(
         station_id=boot.station_id,
         protocol=boot.protocol,
@@ -373,4 +373,4 @@ def _booted_event(event: Event, boot: Boot, status: str) -> Emission:
         meter_type=boot.meter_type,
         meter_serial_number=boot.meter_serial_number,
     )
-    return Emission(STATION_BOOTED, message, f"booted:{event.id}")
+    return OutgoingMessage(STATION_BOOTED, message, f"booted:{event.id}")

@@ -18,7 +18,7 @@ from voltbus_backbone.contract.stations import StationReported
 from voltbus_backbone.lookout import Lookout
 from voltbus_config.domain import reservations as life
 from voltbus_config.domain.commands import FINAL, Command, Purpose
-from voltbus_config.domain.emissions import changed, reservation_changed
+from voltbus_config.domain.outgoing import build_command_changed, build_reservation_changed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -92,7 +92,9 @@ class Reservations:
         """Queue calls of reservations; their stations are looked at next."""
         store = self._context.store
         await store.commands.put(commands, session)
-        await self._context.add_to_outbox([changed(each, now) for each in commands], now, session)
+        await self._context.add_to_outbox(
+            [build_command_changed(each, now) for each in commands], now, session
+        )
         await store.due.mark({each.station_id: now for each in commands}, session)
 
     async def write(
@@ -106,7 +108,7 @@ class Reservations:
         moved = [each for name, each in after.items() if before.get(name) != each]
         await self._context.store.reservations.put(moved, session)
         await self._context.add_to_outbox(
-            [reservation_changed(each, now) for each in moved], now, session
+            [build_reservation_changed(each, now) for each in moved], now, session
         )
 
     async def remove_station(self, station_id: str, now: datetime, session: Session) -> None:

@@ -29,7 +29,7 @@ from voltbus_config.domain.connections import (
     Presence,
     fold,
 )
-from voltbus_config.domain.emissions import close
+from voltbus_config.domain.outgoing import build_close_connection
 from voltbus_config.handlers.context import to_stored_time
 
 if TYPE_CHECKING:
@@ -97,7 +97,9 @@ class StationEvents:
         if arrived:
             self._tending.wake(self._boot_wait.total_seconds())
         self._report_dropped(folded)
-        takeovers = [close(each.presence, old) for each in folded for old in each.takeovers]
+        takeovers = [
+            build_close_connection(each.presence, old) for each in folded for old in each.takeovers
+        ]
         return self._context.build_records(takeovers, now)
 
     async def _fold(self, told: dict[str, list[LogEntry]], now: datetime) -> list[Folded]:

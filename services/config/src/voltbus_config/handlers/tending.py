@@ -123,6 +123,6 @@ class Tending:
             [each.desired for each in decisions.values() if each.desired_changed], session
         )
         await store.due.set({name: each.due for name, each in decisions.items()}, session)
-        emissions = [one for decision in decisions.values() for one in decision.emissions]
-        await self._context.add_to_outbox(emissions, now, session)
+        messages = [one for decision in decisions.values() for one in decision.messages]
+        await self._context.add_to_outbox(messages, now, session)
         await self._reservations.apply_commands(commands, now, session)

@@ -21,7 +21,7 @@ from voltbus_config.domain.desired import (
     refused,
     retried,
 )
-from voltbus_config.domain.emissions import Emission
+from voltbus_config.domain.outgoing import OutgoingMessage
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -74,7 +74,7 @@ def _told(
     return acknowledged(item, verdict.state, ref.target, verdict.detail, now)
 
 
-def setting_events(before: Desired, after: Desired, at: datetime) -> list[Emission]:
+def setting_events(before: Desired, after: Desired, at: datetime) -> list[OutgoingMessage]:
     """Every setting whose state, or wanted generation, moved. Values stay out."""
     known = {item.key: item for item in before.items}
     result = []
@@ -92,6 +92,8 @@ def setting_events(before: Desired, after: Desired, at: datetime) -> list[Emissi
             detail=item.detail,
         )
         result.append(
-            Emission(SETTING_CHANGED, message, f"setting:{after.id}:{item.key}:{after.revision}")
+            OutgoingMessage(
+                SETTING_CHANGED, message, f"setting:{after.id}:{item.key}:{after.revision}"
+            )
         )
     return result

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from voltbus_config.domain.compile import Options
     from voltbus_config.domain.connections import Presence
     from voltbus_config.domain.desired import Desired
-    from voltbus_config.domain.emissions import Emission
     from voltbus_config.domain.layers import Wanted
+    from voltbus_config.domain.outgoing import OutgoingMessage
     from voltbus_config.domain.stations import Station
 
 
@@ -62,5 +62,5 @@ class Decision:
     desired: Desired
     desired_changed: bool = False
     commands: dict[str, Command] = field(default_factory=dict)
-    emissions: list[Emission] = field(default_factory=list)
+    messages: list[OutgoingMessage] = field(default_factory=list)
     due: datetime | None = None

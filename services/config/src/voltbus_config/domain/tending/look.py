@@ -10,8 +10,9 @@ from voltbus_backbone.contract.config import CommandStatus, RejectedBy
 from voltbus_backbone.contract.registry import STATION_STATE
 from voltbus_backbone.contract.values import OpeningHours, Protocol
 from voltbus_backbone.values.hours import is_open, next_change
-from voltbus_config.domain import boot_requests, emissions, shapes
+from voltbus_config.domain import boot_requests, shapes
 from voltbus_config.domain import commands as life
+from voltbus_config.domain import outgoing as messages
 from voltbus_config.domain.commands import Command, Purpose, SettingRef
 from voltbus_config.domain.compile import (
     Target,
@@ -26,8 +27,8 @@ from voltbus_config.domain.desired import (
     refused,
     wanting,
 )
-from voltbus_config.domain.emissions import Emission
 from voltbus_config.domain.layers import OPENING_HOURS
+from voltbus_config.domain.outgoing import OutgoingMessage
 from voltbus_config.domain.stations import Registration, Station, reach, standing
 from voltbus_config.domain.tending.answers import ended, setting_events
 from voltbus_config.domain.tending.case import Decision
@@ -100,8 +101,8 @@ class Look:
                 generation=self._desired.generation,
                 published_revision=revision,
             )
-            self._decision.emissions.append(
-                Emission(
+            self._decision.messages.append(
+                OutgoingMessage(
                     STATION_STATE,
                     None,
                     f"state:{self._case.station_id}:{revision}",
@@ -270,14 +271,16 @@ class Look:
             if may_bring or life.allowed(action, self._reach):
                 out = life.sent(command, connection, self._now, self._terms.margin)
                 self._store(out)
-                self._decision.emissions.append(emissions.send(out, action, payload, connection))
+                self._decision.messages.append(
+                    messages.build_send_call(out, action, payload, connection)
+                )
                 return
 
     def _publish(self) -> None:
         """The snapshot that others keep of this station, when it changed."""
-        self._desired, emission = publish(self._case, self._standing, self._desired, self._now)
-        if emission is not None:
-            self._decision.emissions.append(emission)
+        self._desired, outgoing = publish(self._case, self._standing, self._desired, self._now)
+        if outgoing is not None:
+            self._decision.messages.append(outgoing)
 
     def _due(self) -> datetime | None:
         times: list[datetime | None] = [life.deadline(each) for each in self._commands.values()]
@@ -299,7 +302,7 @@ class Look:
             self._desired = msgspec.structs.replace(
                 self._desired, revision=self._before.revision + 1
             )
-            self._decision.emissions.extend(setting_events(self._before, self._desired, self._now))
+            self._decision.messages.extend(setting_events(self._before, self._desired, self._now))
         self._decision.desired = self._desired
         self._decision.due = due
         return self._decision
@@ -309,7 +312,7 @@ class Look:
     def _store(self, command: Command) -> None:
         """Keep a command's new state and tell of it."""
         self._decision.commands[command.id] = command
-        self._decision.emissions.append(emissions.changed(command, self._now))
+        self._decision.messages.append(messages.build_command_changed(command, self._now))
         if command.status in life.FINAL:
             self._commands.pop(command.id, None)
             if command.status is not CommandStatus.CANCELLED:

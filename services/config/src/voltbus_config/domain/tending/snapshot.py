@@ -10,8 +10,8 @@ import msgspec
 from voltbus_backbone.contract.registry import STATION_STATE
 from voltbus_backbone.contract.stations import StationState
 from voltbus_backbone.contract.values import OpeningHours
-from voltbus_config.domain.emissions import Emission
 from voltbus_config.domain.layers import OPENING_HOURS, PAYMENT_METHODS
+from voltbus_config.domain.outgoing import OutgoingMessage
 
 if TYPE_CHECKING:
     from voltbus_config.domain.desired import Desired
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def publish(
     case: Case, standing: Registration, desired: Desired, now: datetime
-) -> tuple[Desired, Emission | None]:
+) -> tuple[Desired, OutgoingMessage | None]:
     """What was published, and the snapshot to be told where it differs from the last one."""
     if case.station is None:
         return desired, None
@@ -30,14 +30,14 @@ def publish(
     if text == desired.published:
         return desired, None
     revision = desired.published_revision + 1
-    emission = Emission(
+    outgoing = OutgoingMessage(
         STATION_STATE,
         msgspec.structs.replace(snapshot, revision=revision, at=now),
         f"state:{case.station_id}:{revision}",
     )
     return (
         msgspec.structs.replace(desired, published=text, published_revision=revision),
-        emission,
+        outgoing,
     )
 
 
