@@ -30,13 +30,13 @@ from voltbus_backbone.mongo.outbox import Outbox
 from voltbus_backbone.mongo.store import open_database
 from voltbus_backbone.rest.access import Operators
 from voltbus_config import api
-from voltbus_config.__main__ import terms
+from voltbus_config.__main__ import build_reconciler_config
 from voltbus_config.handlers.agreements import Agreements
 from voltbus_config.handlers.context import ServiceContext
 from voltbus_config.handlers.gateways import Silence
+from voltbus_config.handlers.reconciler import Reconciler
 from voltbus_config.handlers.requests import Requests
 from voltbus_config.handlers.station_events import StationEvents
-from voltbus_config.handlers.tending import Tending
 from voltbus_config.handlers.waiting import Waiting
 from voltbus_config.settings import Settings
 from voltbus_config.store import Store
@@ -90,7 +90,7 @@ class Replica:
     context: ServiceContext
     bus: MemoryBus
     hands: Hands
-    tending: Tending
+    reconciler: Reconciler
     requests: Requests
     stations: StationEvents
     agreements: Agreements
@@ -209,7 +209,7 @@ class Replica:
             due = await self.store.due.take(self.context.now(), timedelta(seconds=30), 500)
             if due:
                 await self.store.transact(
-                    lambda session, due=due: self.tending.tend(due, session)  # type: ignore[misc]
+                    lambda session, due=due: self.reconciler.reconcile(due, session)  # type: ignore[misc]
                 )
             sent = [await replica.context.outbox.relay() for replica in self.replicas]
             if not due and not any(sent):
@@ -348,12 +348,18 @@ async def make_replica(
         outbox = Outbox(store.outbox, bus, settings.instance_id, Topic.CONFIG_DEAD_LETTER)
         tokens = MemoryTokens()
         context = ServiceContext(
-            store, outbox, "/voltbus/config/test", hands, settings, terms(settings), tokens
+            store,
+            outbox,
+            "/voltbus/config/test",
+            hands,
+            settings,
+            build_reconciler_config(settings),
+            tokens,
         )
-        tending = Tending(context)
+        reconciler = Reconciler(context)
         app = http.build_app("config", Operators(settings), lambda: {"mongo": True})
         waiting = Waiting(store.ended_commands)
-        http.include(app, api.routers(context, tending, waiting), store.rest)
+        http.include(app, api.routers(context, reconciler, waiting), store.rest)
         client = httpx.AsyncClient(
             transport=httpx.ASGITransport(app, raise_app_exceptions=False),
             base_url="http://config",
@@ -364,10 +370,10 @@ async def make_replica(
                 context,
                 bus,
                 hands,
-                tending,
-                Requests(context, tending),
-                StationEvents(context, tending),
-                Agreements(context, tending),
+                reconciler,
+                Requests(context, reconciler),
+                StationEvents(context, reconciler),
+                Agreements(context, reconciler),
                 Silence(context),
                 waiting,
                 tokens,

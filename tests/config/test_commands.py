@@ -19,7 +19,7 @@ from voltbus_backbone.contract.config import (
 )
 from voltbus_backbone.contract.values import Protocol
 from voltbus_config.domain import commands as life
-from voltbus_config.domain import outgoing as messages
+from voltbus_config.domain import outgoing
 from voltbus_config.domain.commands import Command, WrongMoveError
 from voltbus_config.domain.connections import Connection
 from voltbus_config.domain.stations import Registration
@@ -196,7 +196,7 @@ def test_events_repeat_who_asked_and_of_an_answer_only_what_the_table_names() ->
     )
     after = life.heard(out, heard, NOW)
     assert after is not None
-    message = messages.build_command_changed(after, NOW).message
+    message = outgoing.build_command_changed(after, NOW).message
     assert isinstance(message, CommandChanged)
     assert (message.cause, message.told) == ("list:CS-1:7", {"listVersion": 7})
 

@@ -29,8 +29,7 @@ from voltbus_backbone.contract.auth import Phase, TransactionMessage
 from voltbus_backbone.contract.config import CommandRequested
 from voltbus_backbone.contract.stations import StationReported
 from voltbus_backbone.contract.values import Protocol
-from voltbus_config.domain import commands, sizes
-from voltbus_config.domain import outgoing as messages
+from voltbus_config.domain import commands, outgoing, sizes
 from voltbus_config.domain.connections import Connection
 from voltbus_gateway.domain.translation.fitting import fitted, shrunk
 from voltbus_gateway.domain.translation.route import Context, Mode, fact_id
@@ -355,10 +354,10 @@ def test_a_command_that_is_taken_reaches_its_gateway_and_its_station(
         open=True,
     )
     out = commands.sent(command, connection, NOW, timedelta(seconds=10))
-    call = messages.build_send_call(out, out.action, out.payload or {}, connection)
+    call = outgoing.build_send_call(out, out.action, out.payload or {}, connection)
     assert call.message is not None
     record_of(call.row, call.message, call.id)
-    told = messages.build_command_changed(out, NOW)
+    told = outgoing.build_command_changed(out, NOW)
     assert told.message is not None
     record_of(told.row, told.message, told.id)
 

@@ -15,11 +15,11 @@ from voltbus_backbone.mongo.store import open_database
 from voltbus_backbone.service import Parts, Runtime, main
 from voltbus_config import api
 from voltbus_config.domain.compile import Options
-from voltbus_config.domain.tending import Terms
+from voltbus_config.domain.reconciliation import ReconcilerConfig
 from voltbus_config.handlers import agreements, requests, reservations, station_events
 from voltbus_config.handlers.context import ServiceContext
 from voltbus_config.handlers.gateways import Silence
-from voltbus_config.handlers.tending import Tending
+from voltbus_config.handlers.reconciler import Reconciler
 from voltbus_config.handlers.tokens import AuthTokens
 from voltbus_config.handlers.waiting import Waiting
 from voltbus_config.settings import Settings
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 async def compose(runtime: Runtime[Settings]) -> Parts:
-    """Everything that config consists of."""
+    """Build everything that config consists of."""
     settings = runtime.settings
     store = Store(await open_database(settings), audit_days=settings.audit_days)
     await store.prepare(timedelta(days=settings.commands_kept_days))
@@ -38,26 +38,32 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
     await outbox.prepare()
     tokens = AuthTokens(await runtime.requester(), clock=asyncio.get_running_loop().time)
     context = ServiceContext(
-        store, outbox, runtime.source, runtime.now, settings, terms(settings), tokens
+        store,
+        outbox,
+        runtime.source,
+        runtime.now,
+        settings,
+        build_reconciler_config(settings),
+        tokens,
     )
-    tending = Tending(context)
+    reconciler = Reconciler(context)
     keeping = reservations.Reservations(context)
     waiting = Waiting(store.ended_commands)
     return Parts(
-        routers=api.routers(context, tending, waiting),
+        routers=api.routers(context, reconciler, waiting),
         rest=store.rest,
         consumptions=[
             Consumption(
                 "config",
                 (Topic.CONFIG_REQUESTS,),
                 requests.TYPES,
-                requests.Requests(context, tending).handle,
+                requests.Requests(context, reconciler).handle,
             ),
             Consumption(
                 "config-stations",
                 (Topic.STATIONS_EVENTS,),
                 station_events.TYPES,
-                station_events.StationEvents(context, tending).handle,
+                station_events.StationEvents(context, reconciler).handle,
             ),
             Consumption(
                 "config-reservations",
@@ -69,12 +75,12 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
                 "config-agreements",
                 (Topic.AGREEMENTS_EVENTS,),
                 agreements.TYPES,
-                agreements.Agreements(context, tending).handle,
+                agreements.Agreements(context, reconciler).handle,
             ),
         ],
         background={
             "outbox": outbox.run,
-            "tending": tending.run,
+            "tending": reconciler.run,
             "silence": Silence(context).run,
             "waiting": waiting.run,
             "reservations": keeping.run,
@@ -84,8 +90,8 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
     )
 
 
-def terms(settings: Settings) -> Terms:
-    """What the operator configured, as the pure decisions take it."""
+def build_reconciler_config(settings: Settings) -> ReconcilerConfig:
+    """Build what the pure decisions take of the operator's configuration."""
 
     def options(station: Station) -> Options:
         return Options(
@@ -94,8 +100,8 @@ def terms(settings: Settings) -> Terms:
             payment_keys=settings.payment_methods_keys,
         )
 
-    return Terms(
-        new_id=command_ids(secrets.token_hex(4)),
+    return ReconcilerConfig(
+        new_id=make_command_ids(secrets.token_hex(4)),
         options=options,
         policy=settings.unknown_station,
         margin=timedelta(seconds=settings.command_margin_s),
@@ -103,7 +109,7 @@ def terms(settings: Settings) -> Terms:
     )
 
 
-class _Ids:
+class _CommandIds:
     """Ids that grow with time, and within a millisecond with their number."""
 
     def __init__(self, mark: str) -> None:
@@ -115,9 +121,9 @@ class _Ids:
         return f"cmd-{int(now.timestamp() * 1000):012x}{number:06x}{self._mark}"
 
 
-def command_ids(mark: str) -> _Ids:
-    """Ids of commands for one process; ``mark`` tells it from all others."""
-    return _Ids(mark)
+def make_command_ids(mark: str) -> _CommandIds:
+    """Make a source of command ids for one process; ``mark`` is unique to the process."""
+    return _CommandIds(mark)
 
 
 if __name__ == "__main__":

@@ -10,16 +10,16 @@ if TYPE_CHECKING:
     from fastapi import APIRouter
 
     from voltbus_config.handlers.context import ServiceContext
-    from voltbus_config.handlers.tending import Tending
+    from voltbus_config.handlers.reconciler import Reconciler
     from voltbus_config.handlers.waiting import Waiting
 
 
-def routers(context: ServiceContext, tending: Tending, waiting: Waiting) -> list[APIRouter]:
+def routers(context: ServiceContext, reconciler: Reconciler, waiting: Waiting) -> list[APIRouter]:
     """Every router of this service."""
     return [
-        stations.router(context, tending),
-        settings.router(context, tending),
-        layers.router(context, tending),
-        commands.router(context, tending, waiting),
-        reservations.router(context, tending),
+        stations.router(context, reconciler),
+        settings.router(context, reconciler),
+        layers.router(context, reconciler),
+        commands.router(context, reconciler, waiting),
+        reservations.router(context, reconciler),
     ]

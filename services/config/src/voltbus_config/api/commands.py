@@ -24,16 +24,16 @@ from voltbus_config.domain import shapes, sizes
 from voltbus_config.domain.commands import Command, Purpose, fingerprint
 from voltbus_config.domain.outgoing import build_command_changed
 from voltbus_config.handlers.context import ServiceContext
-from voltbus_config.handlers.tending import Tending
+from voltbus_config.handlers.reconciler import Reconciler
 from voltbus_config.handlers.tokens import wants_type, with_type
 from voltbus_config.handlers.waiting import LONGEST_WAIT_S, Waiting
 from voltbus_config.store import Session
 
 
-def router(context: ServiceContext, tending: Tending, waiting: Waiting) -> APIRouter:
+def router(context: ServiceContext, reconciler: Reconciler, waiting: Waiting) -> APIRouter:
     """The routes of commands."""
     routes = Router(prefix="/v1", tags=["commands"])
-    commands = Commands(context, tending)
+    commands = Commands(context, reconciler)
 
     @routes.post(
         "/stations/{station_id}/commands",
@@ -126,9 +126,9 @@ def token_unknown(help_by: str = "") -> Problem:
 class Commands:
     """What the routes do."""
 
-    def __init__(self, context: ServiceContext, tending: Tending) -> None:
+    def __init__(self, context: ServiceContext, reconciler: Reconciler) -> None:
         self._context = context
-        self._tending = tending
+        self._reconciler = reconciler
 
     async def create(self, station_id: str, body: NewCommand) -> Command:
         """Queue a command, and send it if the station is there and nothing else is out."""
@@ -156,12 +156,12 @@ class Commands:
             if not known and not await self._is_16(station_id, session):
                 raise token_unknown(", or give payload.type")
             ttl = timedelta(seconds=context.settings.command_ttl_s)
-            command = life.created(context.terms.new_id(now), request, now, ttl)
+            command = life.created(context.reconciler_config.new_id(now), request, now, ttl)
             command = msgspec.structs.replace(command, payload=typed.payload)
             created.append(command.id)
             await store.commands.put([command], session)
             await context.add_to_outbox([build_command_changed(command, now)], now, session)
-            await self._tending.tend([station_id], session)
+            await self._reconciler.reconcile([station_id], session)
 
         await self._commit(work)
         return await self.stored(created[0])
@@ -200,7 +200,7 @@ class Commands:
             over = life.ended(found, CommandStatus.CANCELLED, now)
             await context.store.commands.put([over], session)
             await context.add_to_outbox([build_command_changed(over, now)], now, session)
-            await self._tending.tend([found.station_id], session)
+            await self._reconciler.reconcile([found.station_id], session)
 
         await self._commit(work)
         return await self.stored(command_id)
@@ -231,4 +231,4 @@ class Commands:
     async def _commit(self, work: Any) -> None:
         await self._context.store.transact(work)
         self._context.outbox.wake()
-        self._tending.wake()
+        self._reconciler.wake()

@@ -16,7 +16,7 @@ from voltbus_config.api.bodies import SettingsBody
 from voltbus_config.api.settings import as_layer
 from voltbus_config.domain.layers import Settings
 from voltbus_config.handlers.context import ServiceContext
-from voltbus_config.handlers.tending import Tending
+from voltbus_config.handlers.reconciler import Reconciler
 from voltbus_config.store import Session
 
 Name = Annotated[
@@ -29,7 +29,7 @@ Name = Annotated[
 ]
 
 
-def router(context: ServiceContext, tending: Tending) -> APIRouter:
+def router(context: ServiceContext, reconciler: Reconciler) -> APIRouter:
     """The routes of layers."""
     routes = Router(prefix="/v1/layers", tags=["settings"])
 
@@ -46,7 +46,7 @@ def router(context: ServiceContext, tending: Tending) -> APIRouter:
     )
     async def put(name: Name, body: SettingsBody) -> dict[str, Any]:
         settings = as_layer(body)
-        await _write(context, tending, name, settings)
+        await _write(context, reconciler, name, settings)
         return views.layer(name, settings)
 
     @routes.get("/{name:path}", dependencies=[scope("stations:read")], summary="See a layer")
@@ -65,14 +65,14 @@ def router(context: ServiceContext, tending: Tending) -> APIRouter:
         summary="Remove a layer",
     )
     async def remove(name: Name) -> Response:
-        await _write(context, tending, name, None)
+        await _write(context, reconciler, name, None)
         return Response(status_code=204)
 
     return routes
 
 
 async def _write(
-    context: ServiceContext, tending: Tending, name: str, settings: Settings | None
+    context: ServiceContext, reconciler: Reconciler, name: str, settings: Settings | None
 ) -> None:
     """Store it; every station that it shapes is looked at, soon rather than at once."""
     _check(name)
@@ -91,7 +91,7 @@ async def _write(
     # Behind the commit too: a station that joined meanwhile was not among them.
     with context.store.reachable.watching():
         await mark()
-    tending.wake()
+    reconciler.wake()
 
 
 def _check(name: str) -> None:

@@ -24,15 +24,15 @@ from voltbus_config.domain.outgoing import build_command_changed, build_reservat
 from voltbus_config.domain.reservations import Reservation, State
 from voltbus_config.domain.shapes import UNREGISTERED
 from voltbus_config.handlers.context import ServiceContext
+from voltbus_config.handlers.reconciler import Reconciler
 from voltbus_config.handlers.reservations import Reservations
-from voltbus_config.handlers.tending import Tending
 from voltbus_config.store import Session
 
 
-def router(context: ServiceContext, tending: Tending) -> APIRouter:
+def router(context: ServiceContext, reconciler: Reconciler) -> APIRouter:
     """The routes of reservations."""
     routes = Router(prefix="/v1/reservations", tags=["reservations"])
-    desk = Desk(context, tending)
+    desk = Desk(context, reconciler)
 
     @routes.post(
         "",
@@ -86,9 +86,9 @@ class _Token(msgspec.Struct, frozen=True):
 class Desk:
     """What the routes do."""
 
-    def __init__(self, context: ServiceContext, tending: Tending) -> None:
+    def __init__(self, context: ServiceContext, reconciler: Reconciler) -> None:
         self._context = context
-        self._tending = tending
+        self._reconciler = reconciler
         self._reservations = Reservations(context)
 
     async def find(self, body: NewReservation) -> _Token:
@@ -133,7 +133,7 @@ class Desk:
                 build_command_changed(command, now),
             ]
             await context.add_to_outbox(messages, now, session)
-            await self._tending.tend([body.station_id], session)
+            await self._reconciler.reconcile([body.station_id], session)
 
         await self._commit(work)
         return await self.stored(made[0].id)
@@ -141,7 +141,7 @@ class Desk:
     def _new(
         self, body: NewReservation, token: _Token, now: datetime
     ) -> tuple[Reservation, Command]:
-        command_id = self._context.terms.new_id(now)
+        command_id = self._context.reconciler_config.new_id(now)
         name = f"rsv-{command_id.removeprefix('cmd-')}"
         until = now + timedelta(seconds=self._context.settings.command_ttl_s)
         reservation = Reservation(
@@ -198,7 +198,7 @@ class Desk:
                 await self._reservations.queue([command], now, session)
                 after = life.wait_for_cancel(found, command.id, now)
                 await self._reservations.write({found.id: found}, {found.id: after}, now, session)
-            await self._tending.tend([found.station_id], session)
+            await self._reconciler.reconcile([found.station_id], session)
 
         await self._commit(work)
         return await self.stored(reservation_id)
@@ -214,7 +214,7 @@ class Desk:
     async def _commit(self, work: Any) -> None:
         await self._context.store.transact(work)
         self._context.outbox.wake()
-        self._tending.wake()
+        self._reconciler.wake()
 
 
 def _payload(body: NewReservation, number: int, kind: str | None) -> dict[str, Any]:

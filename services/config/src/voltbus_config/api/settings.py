@@ -15,11 +15,11 @@ from voltbus_config.api.bodies import SettingsBody
 from voltbus_config.domain.desired import Desired
 from voltbus_config.domain.layers import Settings
 from voltbus_config.handlers.context import ServiceContext
-from voltbus_config.handlers.tending import Tending
+from voltbus_config.handlers.reconciler import Reconciler
 from voltbus_config.store import Session
 
 
-def router(context: ServiceContext, tending: Tending) -> APIRouter:
+def router(context: ServiceContext, reconciler: Reconciler) -> APIRouter:
     """The routes of settings."""
     routes = Router(prefix="/v1/stations", tags=["settings"])
 
@@ -35,11 +35,11 @@ def router(context: ServiceContext, tending: Tending) -> APIRouter:
             if await context.store.stations.one(station_id, session) is None:
                 raise not_found("station")
             await context.store.put_layer(f"station:{station_id}", settings, session)
-            await tending.tend([station_id], session)
+            await reconciler.reconcile([station_id], session)
 
         await context.store.transact(work)
         context.outbox.wake()
-        tending.wake()
+        reconciler.wake()
         return await _shown(context, station_id)
 
     @routes.get(

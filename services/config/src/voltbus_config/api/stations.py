@@ -20,17 +20,17 @@ from voltbus_config.api.bodies import NewStation, StationChange
 from voltbus_config.domain.outgoing import OutgoingMessage, build_registration_changed
 from voltbus_config.domain.stations import Registration, Station, standing
 from voltbus_config.handlers.context import ServiceContext
+from voltbus_config.handlers.reconciler import Reconciler
 from voltbus_config.handlers.reservations import Reservations
-from voltbus_config.handlers.tending import Tending
 from voltbus_config.store import Session
 
 Patch = dict[str, Any]
 
 
-def router(context: ServiceContext, tending: Tending) -> APIRouter:
+def router(context: ServiceContext, reconciler: Reconciler) -> APIRouter:
     """The routes of stations."""
     routes = Router(prefix="/v1/stations", tags=["stations"])
-    stations = Stations(context, tending)
+    stations = Stations(context, reconciler)
 
     @routes.post(
         "",
@@ -95,9 +95,9 @@ def router(context: ServiceContext, tending: Tending) -> APIRouter:
 class Stations:
     """What the routes do."""
 
-    def __init__(self, context: ServiceContext, tending: Tending) -> None:
+    def __init__(self, context: ServiceContext, reconciler: Reconciler) -> None:
         self._context = context
-        self._tending = tending
+        self._reconciler = reconciler
 
     async def create(self, body: NewStation) -> None:
         """Register; 409 for an id that is taken."""
@@ -185,7 +185,7 @@ class Stations:
             await context.store.put_layer(f"station:{station_id}", None, session)
             await self._tell(before, None, session)
             await Reservations(context).remove_station(station_id, context.now(), session)
-            await self._tending.tend([station_id], session)
+            await self._reconciler.reconcile([station_id], session)
 
         await self._commit(work)
 
@@ -203,7 +203,7 @@ class Stations:
             )
         await self._context.store.stations.put([after], session)
         await self._tell(before, after, session)
-        await self._tending.tend([after.id], session)
+        await self._reconciler.reconcile([after.id], session)
 
     async def _tell(self, before: Station | None, after: Station | None, session: Session) -> None:
         """An event for everyone, and the gateway that holds the station learns how it stands."""
@@ -231,9 +231,9 @@ class Stations:
         """Behind the commit: a layer or an agreement that came meanwhile was seen by neither."""
         with self._context.store.reachable.watching():
             await self._context.store.due.mark({station_id: self._context.now()})
-        self._tending.wake()
+        self._reconciler.wake()
 
     async def _commit(self, work: Any) -> None:
         await self._context.store.transact(work)
         self._context.outbox.wake()
-        self._tending.wake()
+        self._reconciler.wake()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from voltbus_backbone.bus.envelope import Event, Record
     from voltbus_backbone.contract.agreements import AgreementSnapshot
     from voltbus_config.handlers.context import ServiceContext
-    from voltbus_config.handlers.tending import Tending
+    from voltbus_config.handlers.reconciler import Reconciler
 
 log = structlog.get_logger(__name__)
 
@@ -28,9 +28,9 @@ TYPES = frozenset(
 class Agreements:
     """The consumer of `agreements.events`."""
 
-    def __init__(self, context: ServiceContext, tending: Tending) -> None:
+    def __init__(self, context: ServiceContext, reconciler: Reconciler) -> None:
         self._context = context
-        self._tending = tending
+        self._reconciler = reconciler
 
     async def handle(self, events: Sequence[Event]) -> list[Record]:
         """Take over the newest revision of each; every station that it shaped or shapes is due."""
@@ -55,7 +55,7 @@ class Agreements:
             await store.agreements.put(writes)
             affected = await store.covered(touched)
             await store.due.mark(dict.fromkeys(affected, self._context.now()))
-        self._tending.wake()
+        self._reconciler.wake()
         return []
 
 

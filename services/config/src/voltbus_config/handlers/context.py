@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from voltbus_backbone.bus.envelope import Record
     from voltbus_backbone.mongo.outbox import Outbox
     from voltbus_config.domain.outgoing import OutgoingMessage
-    from voltbus_config.domain.tending import Terms
+    from voltbus_config.domain.reconciliation import ReconcilerConfig
     from voltbus_config.handlers.tokens import Tokens
     from voltbus_config.settings import Settings
     from voltbus_config.store import Session, Store
@@ -29,7 +29,7 @@ class ServiceContext:
     source: str
     clock: Callable[[], datetime]
     settings: Settings
-    terms: Terms
+    reconciler_config: ReconcilerConfig
     tokens: Tokens
 
     def now(self) -> datetime:

@@ -40,8 +40,8 @@ from voltbus_config.domain import commands as life
 from voltbus_config.domain import stations as station_rules
 from voltbus_config.domain.commands import Command, fingerprint
 from voltbus_config.domain.outgoing import OutgoingMessage, build_command_changed
+from voltbus_config.domain.reconciliation import apply_command_result, build_setting_events
 from voltbus_config.domain.stations import Intervals, Station
-from voltbus_config.domain.tending import ended, setting_events
 from voltbus_config.handlers.acceptance import accept
 from voltbus_config.handlers.reservations import Reservations
 from voltbus_config.handlers.tokens import wants_type, with_type
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from voltbus_backbone.contract.registry import MessageType
     from voltbus_backbone.contract.values import Message
     from voltbus_config.handlers.context import ServiceContext
-    from voltbus_config.handlers.tending import Tending
+    from voltbus_config.handlers.reconciler import Reconciler
     from voltbus_config.store import Session
 
 TYPES = frozenset(row.name for row in (BOOT, REGISTRATION, COMMAND, CALL_ENDED))
@@ -66,16 +66,16 @@ class _Batch:
 
     answers: dict[int, Message] = field(default_factory=dict)
     messages: list[OutgoingMessage] = field(default_factory=list)
-    tend: list[str] = field(default_factory=list)
+    to_reconcile: list[str] = field(default_factory=list)
     booted: dict[str, str] = field(default_factory=dict)
 
 
 class Requests:
     """The consumer of `config.requests`."""
 
-    def __init__(self, context: ServiceContext, tending: Tending) -> None:
+    def __init__(self, context: ServiceContext, reconciler: Reconciler) -> None:
         self._context = context
-        self._tending = tending
+        self._reconciler = reconciler
         self._reservations = Reservations(context)
         settings = context.settings
         self._policy = settings.unknown_station
@@ -93,7 +93,7 @@ class Requests:
             await self._calls_may_follow_words(events)
             await self._calls_may_follow(batch)
             self._context.outbox.wake()
-            self._tending.wake()
+            self._reconciler.wake()
         return self._replies(events, batch)
 
     async def _only_read(self, events: Sequence[Event]) -> _Batch:
@@ -143,10 +143,10 @@ class Requests:
         await self._calls_ended(events, stations, batch, now, session)
         await self._commands(events, typed, stations, batch, session)
         await self._context.add_to_outbox(batch.messages, now, session)
-        await self._tending.tend(batch.tend, session)
+        await self._reconciler.reconcile(batch.to_reconcile, session)
         # A booted station is looked at after its answer had the time to reach it.
         soon = now + timedelta(seconds=self._context.settings.boot_lag_s)
-        booted = [station_id for station_id in batch.booted if station_id not in batch.tend]
+        booted = [station_id for station_id in batch.booted if station_id not in batch.to_reconcile]
         await store.due.mark(dict.fromkeys(booted, soon), session)
         return batch
 
@@ -201,7 +201,7 @@ class Requests:
         # Again, behind its cause: who looked in between has set the time for a silent station.
         with store.reachable.watching():
             await store.due.mark(dict.fromkeys(connections, at))
-        self._tending.wake(lag.total_seconds())
+        self._reconciler.wake(lag.total_seconds())
 
     # Calls that ended.
 
@@ -237,7 +237,7 @@ class Requests:
         await store.absent(absent, now, session)
         await self._brought(over.values(), batch, now, session)
         batch.messages += await accept(refused, stations, self._context, now, session)
-        batch.tend.extend(command.station_id for command in over.values())
+        batch.to_reconcile.extend(command.station_id for command in over.values())
 
     async def _brought(
         self, over: Iterable[Command], batch: _Batch, now: datetime, session: Session
@@ -257,13 +257,13 @@ class Requests:
         for command in done:
             desired = known.get(command.station_id)
             if desired is not None:
-                known[command.station_id] = ended(desired, command, now)
+                known[command.station_id] = apply_command_result(desired, command, now)
         written = []
         for name, old in before.items():
             if known[name] != old:
                 new = msgspec.structs.replace(known[name], revision=old.revision + 1)
                 written.append(new)
-                batch.messages.extend(setting_events(old, new, now))
+                batch.messages.extend(build_setting_events(old, new, now))
         await store.desired.put(written, session)
 
     # Commands.
@@ -320,11 +320,11 @@ class Requests:
             batch.answers[place] = CommandAccepted(command_id=known.id, status=known.status.value)
         await store.commands.put(new, session)
         batch.messages.extend(build_command_changed(command, now) for command in new)
-        batch.tend.extend(command.station_id for command in new)
+        batch.to_reconcile.extend(command.station_id for command in new)
 
     def _new_command(self, request: CommandRequested, now: datetime) -> Command:
         return life.created(
-            self._context.terms.new_id(now),
+            self._context.reconciler_config.new_id(now),
             request,
             now,
             timedelta(seconds=self._context.settings.command_ttl_s),

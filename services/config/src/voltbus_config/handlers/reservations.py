@@ -77,7 +77,7 @@ class Reservations:
     def cancelling(self, reservation: Reservation, now: datetime) -> Command:
         """The call that takes a reservation back; useless once its time is over."""
         return Command(
-            id=self._context.terms.new_id(now),
+            id=self._context.reconciler_config.new_id(now),
             station_id=reservation.station_id,
             action=life.CANCEL,
             status=CommandStatus.QUEUED,

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from voltbus_backbone.bus.envelope import Event, Record
     from voltbus_config.handlers.context import ServiceContext
-    from voltbus_config.handlers.tending import Tending
+    from voltbus_config.handlers.reconciler import Reconciler
 
 _ROWS = (
     DUPLICATE_IDENTITY,
@@ -66,9 +66,9 @@ CONNECTORS_DROPPED = Counter(
 class StationEvents:
     """The consumer of `stations.events`: one query and one bulk write a batch."""
 
-    def __init__(self, context: ServiceContext, tending: Tending) -> None:
+    def __init__(self, context: ServiceContext, reconciler: Reconciler) -> None:
         self._context = context
-        self._tending = tending
+        self._reconciler = reconciler
         self._boot_wait = timedelta(seconds=context.settings.boot_wait_s)
         self._logged: OrderedDict[str, None] = OrderedDict()
 
@@ -95,7 +95,7 @@ class StationEvents:
             }
             await store.due.mark(arrived)
         if arrived:
-            self._tending.wake(self._boot_wait.total_seconds())
+            self._reconciler.wake(self._boot_wait.total_seconds())
         self._report_dropped(folded)
         takeovers = [
             build_close_connection(each.presence, old) for each in folded for old in each.takeovers

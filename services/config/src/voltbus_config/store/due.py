@@ -27,7 +27,7 @@ class Due:
         await self._collection.create_index("at")
 
     async def mark(self, times: Mapping[str, datetime], session: Session | None = None) -> None:
-        """Look at these stations at these times at the latest.
+        """Mark stations due at these times at the latest.
 
         A mark is always a write, also where an earlier time stands: whoever looks at the station
         from a snapshot of before must meet a conflict, or the mark would be lost with its cause.

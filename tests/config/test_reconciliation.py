@@ -32,8 +32,14 @@ from voltbus_config.domain.compile import Options
 from voltbus_config.domain.connections import Connection, Presence
 from voltbus_config.domain.desired import Desired, State
 from voltbus_config.domain.layers import Wanted
+from voltbus_config.domain.reconciliation import (
+    Decision,
+    ReconcilerConfig,
+    StationSnapshot,
+    apply_command_result,
+    reconcile,
+)
 from voltbus_config.domain.stations import LastBoot, Registration, Station
-from voltbus_config.domain.tending import Case, Decision, Terms, decide, ended
 
 if TYPE_CHECKING:
     from voltbus_config.domain.commands import Command
@@ -72,7 +78,7 @@ class Tended(RuleBasedStateMachine):
     @initialize(registration=st.sampled_from(list(Registration)))
     def begin(self, registration: Registration) -> None:
         self.now = NOW
-        self.terms = Terms(new_id=ids(), options=lambda _: Options())
+        self.terms = ReconcilerConfig(new_id=ids(), options=lambda _: Options())
         self.ids = ids()
         self.connections = 0
         self.station: Station = Station(
@@ -94,14 +100,16 @@ class Tended(RuleBasedStateMachine):
 
     # The handler around the decision.
 
-    def case(self) -> Case:
+    def case(self) -> StationSnapshot:
         waiting = [each for each in self.commands.values() if each.status in life.OPEN]
-        return Case("CS-1", self.station, self.presence, self.wanted, self.desired, waiting)
+        return StationSnapshot(
+            "CS-1", self.station, self.presence, self.wanted, self.desired, waiting
+        )
 
     def look(self) -> None:
-        decision = decide(self.case(), self.now, self.terms)
+        decision = reconcile(self.case(), self.now, self.terms)
         self.take(decision)
-        again = decide(self.case(), self.now, self.terms)
+        again = reconcile(self.case(), self.now, self.terms)
         assert not again.desired_changed, "a second look changes the settings"
         assert not again.commands, "a second look changes commands"
         assert not again.messages, "a second look tells something"
@@ -227,7 +235,7 @@ class Tended(RuleBasedStateMachine):
         if after is not None:
             self.keep(after)
             if after.status in life.FINAL:
-                self.desired = ended(self.desired, after, self.now)
+                self.desired = apply_command_result(self.desired, after, self.now)
         self.look()
 
     @precondition(lambda self: self.out() is not None)

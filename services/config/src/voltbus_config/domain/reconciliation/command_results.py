@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from voltbus_config.domain.commands import Command, SettingRef
 
 
-def ended(desired: Desired, command: Command, now: datetime) -> Desired:
-    """The desired state after a command ended: answered, refused or unheard."""
+def apply_command_result(desired: Desired, command: Command, now: datetime) -> Desired:
+    """Return the desired state after a command ended: answered, refused or without an answer."""
     request = desired.boot_request
     if command.purpose is Purpose.REGISTRATION and request is not None:
         request = boot_requests.answered(request, command)
@@ -38,9 +38,9 @@ def ended(desired: Desired, command: Command, now: datetime) -> Desired:
     if not command.settings:
         return desired
     refs = {ref.key: ref for ref in command.settings}
-    verdicts = _verdicts(command, list(refs))
+    verdicts = _judge_command(command, list(refs))
     items = [
-        _told(item, refs[item.key], verdicts.get(item.key), command, now)
+        _apply_verdict(item, refs[item.key], verdicts.get(item.key), command, now)
         if item.key in refs and item.command_id == command.id
         else item
         for item in desired.items
@@ -49,7 +49,7 @@ def ended(desired: Desired, command: Command, now: datetime) -> Desired:
     return msgspec.structs.replace(desired, items=kept)
 
 
-def _verdicts(command: Command, keys: list[str]) -> dict[str, Verdict | None]:
+def _judge_command(command: Command, keys: list[str]) -> dict[str, Verdict | None]:
     if command.status is CommandStatus.ANSWERED and command.protocol is not None:
         found = judge(command.protocol, command.action, keys, command.answer or {}, command.notes)
         missing = Verdict(State.REJECTED, "the station left it out of its answer")
@@ -59,7 +59,7 @@ def _verdicts(command: Command, keys: list[str]) -> dict[str, Verdict | None]:
     return dict.fromkeys(keys)
 
 
-def _told(
+def _apply_verdict(
     item: Item, ref: SettingRef, verdict: Verdict | None, command: Command, now: datetime
 ) -> Item:
     if verdict is None:
@@ -74,8 +74,8 @@ def _told(
     return acknowledged(item, verdict.state, ref.target, verdict.detail, now)
 
 
-def setting_events(before: Desired, after: Desired, at: datetime) -> list[OutgoingMessage]:
-    """Every setting whose state, or wanted generation, moved. Values stay out."""
+def build_setting_events(before: Desired, after: Desired, at: datetime) -> list[OutgoingMessage]:
+    """Build an event for each setting whose state or wanted generation changed, without values."""
     known = {item.key: item for item in before.items}
     result = []
     for item in after.items:

@@ -1,4 +1,4 @@
-"""What the decision takes and what it gives."""
+"""What a reconciliation takes and what it returns."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Terms:
+class ReconcilerConfig:
     """What the operator configures, and where new ids come from.
 
     ``margin``: how long after a call's own timeout its gateway is given up.
@@ -36,7 +36,7 @@ class Terms:
 
 
 @dataclass(frozen=True)
-class Case:
+class StationSnapshot:
     """Everything that the decision depends on. ``commands`` are those that have not ended.
 
     ``station`` None: unknown, or removed. ``agreements_change``: when the layers change by the
@@ -56,7 +56,7 @@ class Case:
 class Decision:
     """What is to be stored and sent. ``commands`` holds only what changed or is new.
 
-    ``due``: when to look at this station again, if nothing happens before.
+    ``due``: when to reconcile this station again, if nothing happens before.
     """
 
     desired: Desired
