@@ -206,7 +206,7 @@ class Replica:
     async def settle(self) -> None:
         """Do everything that is due now, and send what waits in the outbox."""
         for _ in range(50):
-            due = await self.store.due.take(self.context.now(), timedelta(seconds=30), 500)
+            due = await self.store.schedule.take_due(self.context.now(), timedelta(seconds=30), 500)
             if due:
                 await self.store.transact(
                     lambda session, due=due: self.reconciler.reconcile(due, session)  # type: ignore[misc]
@@ -358,7 +358,7 @@ async def make_replica(
         )
         reconciler = Reconciler(context)
         app = http.build_app("config", Operators(settings), lambda: {"mongo": True})
-        waiting = Waiting(store.ended_commands)
+        waiting = Waiting(store.find_ended_commands)
         http.include(app, api.routers(context, reconciler, waiting), store.rest)
         client = httpx.AsyncClient(
             transport=httpx.ASGITransport(app, raise_app_exceptions=False),

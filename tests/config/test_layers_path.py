@@ -238,7 +238,7 @@ async def test_a_layer_changes_while_a_station_joins(
 ) -> None:
     """The station comes within the layer's transaction, and is looked at before that commits."""
     other: Replica = await make_replica()
-    found = replica.store.stations_of_layer
+    found = replica.store.find_stations_of_layer
 
     async def meanwhile(name: str, session: Any) -> list[str]:
         monkeypatch.undo()
@@ -247,6 +247,6 @@ async def test_a_layer_changes_while_a_station_joins(
         await other.settle()
         return stations
 
-    monkeypatch.setattr(replica.store, "stations_of_layer", meanwhile)
+    monkeypatch.setattr(replica.store, "find_stations_of_layer", meanwhile)
     await put(replica, "group:G-1", speed(11_000))
     assert await wanted(replica) == (11_000, "group:G-1")

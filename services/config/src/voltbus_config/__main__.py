@@ -48,7 +48,7 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
     )
     reconciler = Reconciler(context)
     keeping = reservations.Reservations(context)
-    waiting = Waiting(store.ended_commands)
+    waiting = Waiting(store.find_ended_commands)
     return Parts(
         routers=api.routers(context, reconciler, waiting),
         rest=store.rest,

@@ -58,7 +58,7 @@ def router(context: ServiceContext, reconciler: Reconciler, waiting: Waiting) ->
             if value is not None
         }
         with context.store.reachable.watching():
-            found, more = await context.store.page_of_commands(query, paging)
+            found, more = await context.store.page_commands(query, paging)
         return rest.page([views.command(each) for each in found], has_more=more)
 
     @routes.get(
@@ -149,7 +149,7 @@ class Commands:
             if earlier is not None:
                 created.append(earlier.id)
                 return
-            if await store.stations.one(station_id, session) is None:
+            if await store.stations.find(station_id, session) is None:
                 raise not_found("station")
             if body.expires_at is not None and body.expires_at <= now:
                 raise Problem(422, "invalid-request", "expires_at is in the past.")
@@ -176,7 +176,7 @@ class Commands:
 
     async def _is_16(self, station_id: str, session: Session) -> bool:
         """Whether the station was last there with 1.6, which has no types."""
-        presence = await self._context.store.presence.one(station_id, session)
+        presence = await self._context.store.presence.find(station_id, session)
         connection = None if presence is None else presence.connection
         return connection is not None and connection.protocol is Protocol.OCPP16
 
@@ -186,7 +186,7 @@ class Commands:
 
         async def work(session: Session) -> None:
             now = context.now()
-            found = await context.store.commands.one(command_id, session)
+            found = await context.store.commands.find(command_id, session)
             if found is None:
                 raise not_found("command")
             if found.status is CommandStatus.CANCELLED:
@@ -211,7 +211,7 @@ class Commands:
         if key is None:
             return None
         place = (request.station_id, key)
-        found = (await self._context.store.commands_by_key([place], session)).get(place)
+        found = (await self._context.store.find_commands_by_key([place], session)).get(place)
         if found is not None and found.fingerprint != fingerprint(
             key, request.action, request.payload
         ):
@@ -223,7 +223,7 @@ class Commands:
     async def stored(self, command_id: str) -> Command:
         """The command; 404 when there is none."""
         with self._context.store.reachable.watching():
-            found = await self._context.store.commands.one(command_id)
+            found = await self._context.store.commands.find(command_id)
         if found is None:
             raise not_found("command")
         return found

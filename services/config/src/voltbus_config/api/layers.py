@@ -36,7 +36,7 @@ def router(context: ServiceContext, reconciler: Reconciler) -> APIRouter:
     @routes.get("", dependencies=[scope("stations:read")], summary="List the layers")
     async def listed(paging: Annotated[Paging, Depends()]) -> dict[str, Any]:
         with context.store.reachable.watching():
-            found, more = await context.store.page_of_layers(paging)
+            found, more = await context.store.page_layers(paging)
         return rest.page([views.layer(name, each) for name, each in found], has_more=more)
 
     @routes.put(
@@ -53,7 +53,7 @@ def router(context: ServiceContext, reconciler: Reconciler) -> APIRouter:
     async def get(name: Name) -> dict[str, Any]:
         _check(name)
         with context.store.reachable.watching():
-            found = (await context.store.layers([name], None)).get(name)
+            found = (await context.store.load_layers([name], None)).get(name)
         if found is None:
             raise not_found("layer")
         return views.layer(name, found)
@@ -78,14 +78,14 @@ async def _write(
     _check(name)
 
     async def work(session: Session) -> None:
-        if settings is None and name not in await context.store.layers([name], session):
+        if settings is None and name not in await context.store.load_layers([name], session):
             raise not_found("layer")
         await context.store.put_layer(name, settings, session)
         await mark(session)
 
     async def mark(session: Session | None = None) -> None:
-        affected = await context.store.stations_of_layer(name, session)
-        await context.store.due.mark(dict.fromkeys(affected, context.now()), session)
+        affected = await context.store.find_stations_of_layer(name, session)
+        await context.store.schedule.mark_due(dict.fromkeys(affected, context.now()), session)
 
     await context.store.transact(work)
     # Behind the commit too: a station that joined meanwhile was not among them.

@@ -122,7 +122,7 @@ class Desk:
             if body.expires_at <= now:
                 errors = [{"field": "expires_at", "message": "is in the past"}]
                 raise Problem(422, "invalid-request", "The time is over.", errors=errors)
-            if await store.stations.one(body.station_id, session) is None:
+            if await store.stations.find(body.station_id, session) is None:
                 raise not_found("station")
             reservation, command = self._new(body, token, now)
             made.append(reservation)
@@ -180,14 +180,14 @@ class Desk:
 
         async def work(session: Session) -> None:
             now, store = self._context.now(), self._context.store
-            found = await store.reservations.one(reservation_id, session)
+            found = await store.reservations.find(reservation_id, session)
             if found is None:
                 raise not_found("reservation")
             if found.state is State.CANCELLED or (found.cancel_command_id and found.open):
                 return
             if not found.open:
                 raise Problem(409, "not-cancellable", f"The reservation is {found.state.value}.")
-            asked = await store.commands.one(found.command_id, session)
+            asked = await store.commands.find(found.command_id, session)
             if asked is not None and asked.status is CommandStatus.QUEUED:
                 over = command_life.ended(asked, CommandStatus.CANCELLED, now)
                 await store.commands.put([over], session)
@@ -206,7 +206,7 @@ class Desk:
     async def stored(self, reservation_id: str) -> Reservation:
         """The reservation; 404 when there is none."""
         with self._context.store.reachable.watching():
-            found = await self._context.store.reservations.one(reservation_id)
+            found = await self._context.store.reservations.find(reservation_id)
         if found is None:
             raise not_found("reservation")
         return found

@@ -32,7 +32,7 @@ def router(context: ServiceContext, reconciler: Reconciler) -> APIRouter:
         settings = as_layer(body)
 
         async def work(session: Session) -> None:
-            if await context.store.stations.one(station_id, session) is None:
+            if await context.store.stations.find(station_id, session) is None:
                 raise not_found("station")
             await context.store.put_layer(f"station:{station_id}", settings, session)
             await reconciler.reconcile([station_id], session)
@@ -49,7 +49,7 @@ def router(context: ServiceContext, reconciler: Reconciler) -> APIRouter:
     )
     async def get(station_id: str) -> dict[str, Any]:
         with context.store.reachable.watching():
-            if await context.store.stations.one(station_id) is None:
+            if await context.store.stations.find(station_id) is None:
                 raise not_found("station")
         return await _shown(context, station_id)
 
@@ -58,7 +58,7 @@ def router(context: ServiceContext, reconciler: Reconciler) -> APIRouter:
 
 async def _shown(context: ServiceContext, station_id: str) -> dict[str, Any]:
     with context.store.reachable.watching():
-        desired = await context.store.desired.one(station_id)
+        desired = await context.store.desired.find(station_id)
     return views.settings(station_id, desired or Desired(id=station_id))
 
 

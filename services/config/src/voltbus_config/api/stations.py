@@ -115,7 +115,7 @@ class Stations:
         )
 
         async def work(session: Session) -> None:
-            if await self._context.store.stations.one(body.id, session) is not None:
+            if await self._context.store.stations.find(body.id, session) is not None:
                 raise Problem(409, "already-exists", "There is a station with this id already.")
             await self._write(None, station, session)
 
@@ -126,11 +126,11 @@ class Stations:
         """One station; 404 when there is none."""
         store = self._context.store
         with store.reachable.watching():
-            found = await store.stations.one(station_id)
+            found = await store.stations.find(station_id)
             if found is None:
                 raise not_found("station")
-            presence = await store.presence.one(station_id)
-            return found, views.station(found, presence, await store.desired.one(station_id))
+            presence = await store.presence.find(station_id)
+            return found, views.station(found, presence, await store.desired.find(station_id))
 
     async def page(
         self,
@@ -141,7 +141,7 @@ class Stations:
         """A page of stations, by when they were registered."""
         store = self._context.store
         with store.reachable.watching():
-            found, more = await store.page_of_stations(query, connected, paging)
+            found, more = await store.page_stations(query, connected, paging)
             ids = [station.id for station in found]
             presence = await store.presence.get(ids)
             desired = await store.desired.get(ids)
@@ -190,7 +190,7 @@ class Stations:
         await self._commit(work)
 
     async def _found(self, station_id: str, if_match: str | None, session: Session) -> Station:
-        found = await self._context.store.stations.one(station_id, session)
+        found = await self._context.store.stations.find(station_id, session)
         if found is None:
             raise not_found("station")
         rest.require_match(if_match, found.revision, required=False)
@@ -221,7 +221,7 @@ class Stations:
         )
         ident = f"registered:{known.id}:{int(known.created_at.timestamp() * 1000)}:{revision}"
         messages = [OutgoingMessage(STATION_REGISTERED, event, ident)]
-        presence = await context.store.presence.one(known.id, session)
+        presence = await context.store.presence.find(known.id, session)
         connection = None if presence is None else presence.connection
         if connection is not None and connection.open and standing(before, policy).ocpp != status:
             messages.append(build_registration_changed(known.id, status, connection, revision))
@@ -230,7 +230,7 @@ class Stations:
     async def _look_again(self, station_id: str) -> None:
         """Behind the commit: a layer or an agreement that came meanwhile was seen by neither."""
         with self._context.store.reachable.watching():
-            await self._context.store.due.mark({station_id: self._context.now()})
+            await self._context.store.schedule.mark_due({station_id: self._context.now()})
         self._reconciler.wake()
 
     async def _commit(self, work: Any) -> None:

@@ -53,8 +53,8 @@ class Agreements:
                 writes.append(new)
                 touched.extend(each for each in (old, new) if each is not None)
             await store.agreements.put(writes)
-            affected = await store.covered(touched)
-            await store.due.mark(dict.fromkeys(affected, self._context.now()))
+            affected = await store.find_stations_covered_by(touched)
+            await store.schedule.mark_due(dict.fromkeys(affected, self._context.now()))
         self._reconciler.wake()
         return []
 

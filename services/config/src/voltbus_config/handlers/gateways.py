@@ -55,14 +55,14 @@ class Silence:
         if restarted is not None:
             gateway_id, stale_before = restarted
             count = await self._lose(gateway_id, now, before=stale_before)
-            await store.gateways.renewed(gateway_id, stale_before)
+            await store.gateways.finish_restart(gateway_id, stale_before)
             log.info("gateway.restarted", gateway_id=gateway_id, connections=count)
             return True
-        back = await store.gateways.take_back(now, _LEASE)
+        back = await store.gateways.take_returned(now, _LEASE)
         if back is not None:
             gateway_id, started_at = back
             count = await self._welcome(gateway_id, started_at, now)
-            await store.gateways.welcomed(gateway_id)
+            await store.gateways.finish_return(gateway_id)
             log.info("gateway.back", gateway_id=gateway_id, connections=count)
             return True
         since = now - self._patience
@@ -70,7 +70,7 @@ class Silence:
         if silent is None:
             return False
         count = await self._lose(silent, now)
-        await store.gateways.swept(silent, since)
+        await store.gateways.finish_silence(silent, since)
         if count:
             log.warning("gateway.silent", gateway_id=silent, connections=count)
         return True
@@ -78,7 +78,7 @@ class Silence:
     async def _lose(self, gateway_id: str, now: datetime, before: datetime | None = None) -> int:
         """Declare its connections lost, all or those from before a time; how many there were."""
         count, after = 0, ""
-        while found := await self._context.store.connected_to(gateway_id, after, _MOST, before):
+        while found := await self._context.store.load_connections(gateway_id, after, _MOST, before):
             await self._declare(found, gateway_id, now)
             count += len(found)
             after = found[-1].id
@@ -87,7 +87,9 @@ class Silence:
     async def _welcome(self, gateway_id: str, started_at: datetime | None, now: datetime) -> int:
         """Tell of its connections that were declared lost while it ran; how many there were."""
         count, after = 0, ""
-        while found := await self._context.store.lost_on(gateway_id, after, _MOST, started_at):
+        while found := await self._context.store.load_lost_connections(
+            gateway_id, after, _MOST, started_at
+        ):
             await self._tell([_seen(presence, now) for presence in found], now)
             count += len(found)
             after = found[-1].id

@@ -59,7 +59,7 @@ class Reconciler:
         await self._lookout.run()
 
     async def _reconcile_due(self) -> int:
-        ids = await self._context.store.due.take(self._context.now(), _LEASE, _MOST)
+        ids = await self._context.store.schedule.take_due(self._context.now(), _LEASE, _MOST)
         if ids:
             await self._reconcile_batch(ids)
         return len(ids)
@@ -85,11 +85,11 @@ class Reconciler:
         stations = await store.stations.get(ids, session)
         presence = await store.presence.get(ids, session)
         desired = await store.desired.get(ids, session)
-        commands = await store.open_commands(ids, session)
+        commands = await store.load_open_commands(ids, session)
         known = list(stations.values())
         names = {name for station in known for name in layering.names_for(station)}
-        stored = await store.layers(names, session)
-        agreements = await store.agreements_for(known, session) if known else []
+        stored = await store.load_layers(names, session)
+        agreements = await store.load_agreements_for(known, session) if known else []
         snapshots = []
         for station_id in ids:
             station = stations.get(station_id)
@@ -126,7 +126,9 @@ class Reconciler:
         await store.desired.put(
             [each.desired for each in decisions.values() if each.desired_changed], session
         )
-        await store.due.set({name: each.due for name, each in decisions.items()}, session)
+        await store.schedule.reschedule(
+            {name: each.due for name, each in decisions.items()}, session
+        )
         messages = [message for decision in decisions.values() for message in decision.messages]
         await self._context.add_to_outbox(messages, now, session)
         await self._reservations.apply_commands(commands, now, session)

@@ -147,7 +147,7 @@ class Requests:
         # A booted station is looked at after its answer had the time to reach it.
         soon = now + timedelta(seconds=self._context.settings.boot_lag_s)
         booted = [station_id for station_id in batch.booted if station_id not in batch.to_reconcile]
-        await store.due.mark(dict.fromkeys(booted, soon), session)
+        await store.schedule.mark_due(dict.fromkeys(booted, soon), session)
         return batch
 
     # Boot and registration.
@@ -197,10 +197,10 @@ class Requests:
     async def _ready(self, connections: dict[str, str], lag: timedelta) -> None:
         """Calls may follow on these connections, by station, after so long."""
         store, at = self._context.store, self._context.now() + lag
-        await store.ready(connections, at)
+        await store.mark_ready(connections, at)
         # Again, behind its cause: who looked in between has set the time for a silent station.
         with store.reachable.watching():
-            await store.due.mark(dict.fromkeys(connections, at))
+            await store.schedule.mark_due(dict.fromkeys(connections, at))
         self._reconciler.wake(lag.total_seconds())
 
     # Calls that ended.
@@ -234,7 +234,7 @@ class Requests:
                 refused.append(command)
         await store.commands.put(over.values(), session)
         await self._reservations.apply_commands(over.values(), now, session)
-        await store.absent(absent, now, session)
+        await store.close_connections(absent, now, session)
         await self._brought(over.values(), batch, now, session)
         batch.messages += await accept(refused, stations, self._context, now, session)
         batch.to_reconcile.extend(command.station_id for command in over.values())
@@ -285,7 +285,7 @@ class Requests:
             return
         store, now = self._context.store, self._context.now()
         keyed = [(place, _keyed(request, event)) for place, event, request in asked]
-        earlier = await store.commands_by_key(
+        earlier = await store.find_commands_by_key(
             [(request.station_id, request.idempotency_key or "") for _, request in keyed], session
         )
         new: list[Command] = []

@@ -95,7 +95,7 @@ class Reservations:
         await self._context.add_to_outbox(
             [build_command_changed(each, now) for each in commands], now, session
         )
-        await store.due.mark({each.station_id: now for each in commands}, session)
+        await store.schedule.mark_due({each.station_id: now for each in commands}, session)
 
     async def write(
         self,
@@ -113,7 +113,7 @@ class Reservations:
 
     async def remove_station(self, station_id: str, now: datetime, session: Session) -> None:
         """A station is registered no more: what it held is let go."""
-        found = await self._context.store.reservations.open_of(station_id, session)
+        found = await self._context.store.reservations.load_open_of(station_id, session)
         after = {name: life.withdraw(each, now) or each for name, each in found.items()}
         await self.write(found, after, now, session)
 
@@ -133,7 +133,7 @@ class Reservations:
     async def _apply(self, facts: Sequence[_Fact], session: Session) -> None:
         now = self._context.now()
         places = {(station_id, number) for station_id, number, _ in facts}
-        found = await self._context.store.reservations.at(places, session)
+        found = await self._context.store.reservations.find_by_number(places, session)
         known = {(each.station_id, each.number): each for each in found.values()}
         for station_id, number, fact in facts:
             before = known.get((station_id, number))
@@ -155,7 +155,7 @@ class Reservations:
     async def expire_due(self) -> int:
         """Expire some of those whose time is over; how many there were."""
         store, now = self._context.store, self._context.now()
-        due = await store.reservations.due(now, _MOST)
+        due = await store.reservations.find_due(now, _MOST)
         if due:
             await store.transact(lambda session: self._expire(due, now, session))
             self._context.outbox.wake()

@@ -86,14 +86,14 @@ class StationEvents:
                 entry = LogEntry(timed, event.offset, _received_at(event, now))
                 told.setdefault(message.station_id, []).append(entry)
         with store.reachable.watching():
-            await store.gateways.heard(beats.values(), now)
+            await store.gateways.record_beats(beats.values(), now)
             folded = await self._fold(told, now) if told else []
             arrived = {
                 each.presence.id: max(now, each.presence.connection.ready_at)
                 for each in folded
                 if each.arrived and each.presence.connection is not None
             }
-            await store.due.mark(arrived)
+            await store.schedule.mark_due(arrived)
         if arrived:
             self._reconciler.wake(self._boot_wait.total_seconds())
         self._report_dropped(folded)
@@ -104,9 +104,9 @@ class StationEvents:
 
     async def _fold(self, told: dict[str, list[LogEntry]], now: datetime) -> list[Folded]:
         """Read, fold, write; again if someone else wrote one of them in between."""
-        shelf = self._context.store.presence
+        presence_repository = self._context.store.presence
         for _ in range(_TRIES):
-            known = await shelf.get(told)
+            known = await presence_repository.get(told)
             result, writes = [], []
             for station_id, events in told.items():
                 before = known.get(station_id) or Presence(id=station_id)
@@ -115,7 +115,7 @@ class StationEvents:
                 if folded.presence != before:
                     after = msgspec.structs.replace(folded.presence, revision=before.revision + 1)
                     writes.append((after, before.revision))
-            if await shelf.put_if_unchanged(writes):
+            if await presence_repository.put_if_unchanged(writes):
                 return result
         raise Unavailable("too many changes of the same connections at once")
 
