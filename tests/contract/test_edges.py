@@ -340,10 +340,10 @@ def test_a_command_that_is_taken_reaches_its_gateway_and_its_station(
         idempotency_key="k" * bounds.COMMAND_NAME_LENGTH,
         cause="c" * bounds.COMMAND_NAME_LENGTH,
     )
-    if sizes.problem(request) is not None:
+    if sizes.find_problem(request) is not None:
         assert len(msgspec.json.encode(request.payload)) > bounds.COMMAND_BYTES
         return
-    command = commands.created("cmd-1", request, NOW, timedelta(days=1))
+    command = commands.create_command("cmd-1", request, NOW, timedelta(days=1))
     connection = Connection(
         connection_id="c" * 26,
         gateway_id=GATEWAY,
@@ -353,7 +353,7 @@ def test_a_command_that_is_taken_reaches_its_gateway_and_its_station(
         ready_at=NOW,
         open=True,
     )
-    out = commands.sent(command, connection, NOW, timedelta(seconds=10))
+    out = commands.mark_sent(command, connection, NOW, timedelta(seconds=10))
     call = outgoing.build_send_call(out, out.action, out.payload or {}, connection)
     assert call.message is not None
     record_of(call.row, call.message, call.id)

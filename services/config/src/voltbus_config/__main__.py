@@ -14,7 +14,7 @@ from voltbus_backbone.mongo.outbox import Outbox
 from voltbus_backbone.mongo.store import open_database
 from voltbus_backbone.service import Parts, Runtime, main
 from voltbus_config import api
-from voltbus_config.domain.compile import Options
+from voltbus_config.domain.compile import CompileOptions
 from voltbus_config.domain.reconciliation import ReconcilerConfig
 from voltbus_config.handlers import agreements, requests, reservations, station_events
 from voltbus_config.handlers.context import ServiceContext
@@ -26,7 +26,7 @@ from voltbus_config.settings import Settings
 from voltbus_config.store import Store
 
 if TYPE_CHECKING:
-    from voltbus_config.domain.stations import Station
+    from voltbus_config.domain.stations import RegisteredStation
 
 
 async def compose(runtime: Runtime[Settings]) -> Parts:
@@ -93,8 +93,8 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
 def build_reconciler_config(settings: Settings) -> ReconcilerConfig:
     """Build what the pure decisions take of the operator's configuration."""
 
-    def options(station: Station) -> Options:
-        return Options(
+    def options(station: RegisteredStation) -> CompileOptions:
+        return CompileOptions(
             vendor=station.vendor,
             variables_per_call=settings.variables_per_call,
             payment_keys=settings.payment_methods_keys,

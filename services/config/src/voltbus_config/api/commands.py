@@ -19,9 +19,9 @@ from voltbus_backbone.rest import conventions as rest
 from voltbus_backbone.rest.conventions import SortedPaging
 from voltbus_config.api import views
 from voltbus_config.api.bodies import NewCommand
-from voltbus_config.domain import commands as life
+from voltbus_config.domain import commands as command_rules
 from voltbus_config.domain import shapes, sizes
-from voltbus_config.domain.commands import Command, Purpose, fingerprint
+from voltbus_config.domain.commands import Command, Purpose, compute_fingerprint
 from voltbus_config.domain.outgoing import build_command_changed
 from voltbus_config.handlers.context import ServiceContext
 from voltbus_config.handlers.reconciler import Reconciler
@@ -134,7 +134,7 @@ class Commands:
         """Queue a command, and send it if the station is there and nothing else is out."""
         context = self._context
         request = CommandRequested(station_id=station_id, **body.model_dump())
-        mistake = sizes.problem(request) or shapes.problem(body.action, body.payload)
+        mistake = sizes.find_problem(request) or shapes.find_problem(body.action, body.payload)
         if mistake is not None:
             errors = [mistake._asdict()]
             raise Problem(422, "invalid-request", "No station can be told so.", errors=errors)
@@ -156,7 +156,9 @@ class Commands:
             if not known and not await self._is_16(station_id, session):
                 raise token_unknown(", or give payload.type")
             ttl = timedelta(seconds=context.settings.command_ttl_s)
-            command = life.created(context.reconciler_config.new_id(now), request, now, ttl)
+            command = command_rules.create_command(
+                context.reconciler_config.new_id(now), request, now, ttl
+            )
             command = msgspec.structs.replace(command, payload=typed.payload)
             created.append(command.id)
             await store.commands.put([command], session)
@@ -197,7 +199,7 @@ class Commands:
                 )
             if found.status is not CommandStatus.QUEUED:
                 raise Problem(409, "not-cancellable", f"The command is {found.status.value}.")
-            over = life.ended(found, CommandStatus.CANCELLED, now)
+            over = command_rules.end_command(found, CommandStatus.CANCELLED, now)
             await context.store.commands.put([over], session)
             await context.add_to_outbox([build_command_changed(over, now)], now, session)
             await self._reconciler.reconcile([found.station_id], session)
@@ -212,7 +214,7 @@ class Commands:
             return None
         place = (request.station_id, key)
         found = (await self._context.store.find_commands_by_key([place], session)).get(place)
-        if found is not None and found.fingerprint != fingerprint(
+        if found is not None and found.fingerprint != compute_fingerprint(
             key, request.action, request.payload
         ):
             raise Problem(

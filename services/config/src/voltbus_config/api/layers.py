@@ -14,7 +14,7 @@ from voltbus_backbone.rest.conventions import Paging
 from voltbus_config.api import views
 from voltbus_config.api.bodies import SettingsBody
 from voltbus_config.api.settings import as_layer
-from voltbus_config.domain.layers import Settings
+from voltbus_config.domain.layers import LayerSettings
 from voltbus_config.handlers.context import ServiceContext
 from voltbus_config.handlers.reconciler import Reconciler
 from voltbus_config.store import Session
@@ -72,7 +72,7 @@ def router(context: ServiceContext, reconciler: Reconciler) -> APIRouter:
 
 
 async def _write(
-    context: ServiceContext, reconciler: Reconciler, name: str, settings: Settings | None
+    context: ServiceContext, reconciler: Reconciler, name: str, settings: LayerSettings | None
 ) -> None:
     """Store it; every station that it shapes is looked at, soon rather than at once."""
     _check(name)

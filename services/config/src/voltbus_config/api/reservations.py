@@ -16,8 +16,8 @@ from voltbus_backbone.rest.conventions import SortedPaging
 from voltbus_config.api import views
 from voltbus_config.api.bodies import NewReservation
 from voltbus_config.api.commands import token_unknown
-from voltbus_config.domain import commands as command_life
-from voltbus_config.domain import reservations as life
+from voltbus_config.domain import commands as command_rules
+from voltbus_config.domain import reservations as reservation_rules
 from voltbus_config.domain import shapes
 from voltbus_config.domain.commands import Command, Purpose
 from voltbus_config.domain.outgoing import build_command_changed, build_reservation_changed
@@ -97,7 +97,7 @@ class Desk:
         Raises:
             Problem: 422 for what no station can be told, 503 while nobody knows tokens.
         """
-        mistake = shapes.reservation_problem(_payload(body, 0, body.type))
+        mistake = shapes.find_reservation_problem(_payload(body, 0, body.type))
         if mistake is not None:
             field = mistake.field.removeprefix("payload").removeprefix(".")
             errors = [{"field": field or "body", "message": mistake.message}]
@@ -146,7 +146,7 @@ class Desk:
         until = now + timedelta(seconds=self._context.settings.command_ttl_s)
         reservation = Reservation(
             id=name,
-            number=life.number_of(name),
+            number=reservation_rules.compute_number(name),
             station_id=body.station_id,
             state=State.PENDING,
             token_ref=token.ref,
@@ -161,7 +161,7 @@ class Desk:
         command = Command(
             id=command_id,
             station_id=body.station_id,
-            action=life.RESERVE,
+            action=reservation_rules.RESERVE,
             status=CommandStatus.QUEUED,
             purpose=Purpose.RESERVATION,
             created_at=now,
@@ -189,14 +189,14 @@ class Desk:
                 raise Problem(409, "not-cancellable", f"The reservation is {found.state.value}.")
             asked = await store.commands.find(found.command_id, session)
             if asked is not None and asked.status is CommandStatus.QUEUED:
-                over = command_life.ended(asked, CommandStatus.CANCELLED, now)
+                over = command_rules.end_command(asked, CommandStatus.CANCELLED, now)
                 await store.commands.put([over], session)
                 await self._context.add_to_outbox([build_command_changed(over, now)], now, session)
                 await self._reservations.apply_commands([over], now, session)
             else:
                 command = self._reservations.cancelling(found, now)
                 await self._reservations.queue([command], now, session)
-                after = life.wait_for_cancel(found, command.id, now)
+                after = reservation_rules.wait_for_cancel(found, command.id, now)
                 await self._reservations.write({found.id: found}, {found.id: after}, now, session)
             await self._reconciler.reconcile([found.station_id], session)
 

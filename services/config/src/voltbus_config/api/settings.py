@@ -13,7 +13,7 @@ from voltbus_backbone.rest.bodies import LARGER_BODY_BYTES
 from voltbus_config.api import views
 from voltbus_config.api.bodies import SettingsBody
 from voltbus_config.domain.desired import Desired
-from voltbus_config.domain.layers import Settings
+from voltbus_config.domain.layers import LayerSettings
 from voltbus_config.handlers.context import ServiceContext
 from voltbus_config.handlers.reconciler import Reconciler
 from voltbus_config.store import Session
@@ -62,14 +62,14 @@ async def _shown(context: ServiceContext, station_id: str) -> dict[str, Any]:
     return views.settings(station_id, desired or Desired(id=station_id))
 
 
-def as_layer(body: SettingsBody) -> Settings:
+def as_layer(body: SettingsBody) -> LayerSettings:
     """The body as a layer.
 
     Raises:
         Problem: 422 for opening hours that cannot be understood.
     """
     speed, opening = body.charging_speed, body.opening_hours
-    return Settings(
+    return LayerSettings(
         charging_speed=None if speed is None else ChargingSpeed(limit=speed.limit, unit=speed.unit),
         payment_methods=None if body.payment_methods is None else tuple(body.payment_methods),
         opening_hours=None if opening is None else opening.as_contract(),

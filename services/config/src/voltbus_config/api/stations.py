@@ -18,7 +18,7 @@ from voltbus_backbone.rest.validation import checked
 from voltbus_config.api import views
 from voltbus_config.api.bodies import NewStation, StationChange
 from voltbus_config.domain.outgoing import OutgoingMessage, build_registration_changed
-from voltbus_config.domain.stations import Registration, Station, standing
+from voltbus_config.domain.stations import RegisteredStation, Registration, effective_registration
 from voltbus_config.handlers.context import ServiceContext
 from voltbus_config.handlers.reconciler import Reconciler
 from voltbus_config.handlers.reservations import Reservations
@@ -102,7 +102,7 @@ class Stations:
     async def create(self, body: NewStation) -> None:
         """Register; 409 for an id that is taken."""
         now = self._context.now()
-        station = Station(
+        station = RegisteredStation(
             id=body.id,
             registration=body.registration,
             revision=1,
@@ -122,7 +122,7 @@ class Stations:
         await self._commit(work)
         await self._look_again(body.id)
 
-    async def see(self, station_id: str) -> tuple[Station, dict[str, Any]]:
+    async def see(self, station_id: str) -> tuple[RegisteredStation, dict[str, Any]]:
         """One station; 404 when there is none."""
         store = self._context.store
         with store.reachable.watching():
@@ -189,14 +189,18 @@ class Stations:
 
         await self._commit(work)
 
-    async def _found(self, station_id: str, if_match: str | None, session: Session) -> Station:
+    async def _found(
+        self, station_id: str, if_match: str | None, session: Session
+    ) -> RegisteredStation:
         found = await self._context.store.stations.find(station_id, session)
         if found is None:
             raise not_found("station")
         rest.require_match(if_match, found.revision, required=False)
         return found
 
-    async def _write(self, before: Station | None, after: Station, session: Session) -> None:
+    async def _write(
+        self, before: RegisteredStation | None, after: RegisteredStation, session: Session
+    ) -> None:
         if before is not None:
             after = msgspec.structs.replace(
                 after, revision=before.revision + 1, updated_at=self._context.now()
@@ -205,14 +209,16 @@ class Stations:
         await self._tell(before, after, session)
         await self._reconciler.reconcile([after.id], session)
 
-    async def _tell(self, before: Station | None, after: Station | None, session: Session) -> None:
+    async def _tell(
+        self, before: RegisteredStation | None, after: RegisteredStation | None, session: Session
+    ) -> None:
         """An event for everyone, and the gateway that holds the station learns how it stands."""
         context, now = self._context, self._context.now()
         known = after or before
         assert known is not None  # noqa: S101 - one of them is given
         revision = known.revision + (1 if after is None else 0)
         policy = context.settings.unknown_station
-        status = standing(after, policy).ocpp
+        status = effective_registration(after, policy).ocpp
         event = StationRegistered(
             station_id=known.id,
             status=(policy if after is None else after.registration).ocpp,
@@ -223,7 +229,11 @@ class Stations:
         messages = [OutgoingMessage(STATION_REGISTERED, event, ident)]
         presence = await context.store.presence.find(known.id, session)
         connection = None if presence is None else presence.connection
-        if connection is not None and connection.open and standing(before, policy).ocpp != status:
+        if (
+            connection is not None
+            and connection.open
+            and effective_registration(before, policy).ocpp != status
+        ):
             messages.append(build_registration_changed(known.id, status, connection, revision))
         await context.add_to_outbox(messages, now, session)
 

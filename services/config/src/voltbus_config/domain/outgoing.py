@@ -15,14 +15,14 @@ from voltbus_backbone.contract.registry import (
     SEND_CALL,
     MessageType,
 )
-from voltbus_config.domain.commands import told
+from voltbus_config.domain.commands import extract_public_numbers
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from voltbus_backbone.contract.values import Message
     from voltbus_config.domain.commands import Command
-    from voltbus_config.domain.connections import Connection, Presence, Replaced
+    from voltbus_config.domain.connections import Connection, Presence, ReplacedConnection
     from voltbus_config.domain.reservations import Reservation
 
 
@@ -52,7 +52,7 @@ def build_command_changed(command: Command, at: datetime) -> OutgoingMessage:
         answer_status=command.answer_status,
         error_code=command.error_code,
         cause=command.cause,
-        told=told(command),
+        told=extract_public_numbers(command),
         connection_id=command.connection_id,
         rejected_by=command.rejected_by,
     )
@@ -105,7 +105,7 @@ def build_send_call(
     )
 
 
-def build_close_connection(presence: Presence, old: Replaced) -> OutgoingMessage:
+def build_close_connection(presence: Presence, old: ReplacedConnection) -> OutgoingMessage:
     """Build the order to close a connection that a newer one replaced (the last one wins)."""
     newer = presence.connection
     message = CloseConnection(

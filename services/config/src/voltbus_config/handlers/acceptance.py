@@ -6,21 +6,21 @@ from typing import TYPE_CHECKING
 
 from voltbus_config.domain import boot_requests
 from voltbus_config.domain.outgoing import OutgoingMessage, build_registration_changed
-from voltbus_config.domain.stations import accepted_without_boot, standing
+from voltbus_config.domain.stations import accept_without_boot, effective_registration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
     from voltbus_config.domain.commands import Command
-    from voltbus_config.domain.stations import Station
+    from voltbus_config.domain.stations import RegisteredStation
     from voltbus_config.handlers.context import ServiceContext
     from voltbus_config.store import Session
 
 
 async def accept(
     refused: Iterable[Command],
-    stations: dict[str, Station],
+    stations: dict[str, RegisteredStation],
     context: ServiceContext,
     now: datetime,
     session: Session,
@@ -44,12 +44,12 @@ async def accept(
         connection = None if known is None else known.connection
         if connection is None or not boot_requests.says_accepted(connection.protocol):
             continue
-        station = accepted_without_boot(
+        station = accept_without_boot(
             stations[station_id], f"accepted:{command.id}", connection.connection_id, now
         )
         stations[station_id] = station
         accepted.append(station)
-        status = standing(station, policy).ocpp
+        status = effective_registration(station, policy).ocpp
         messages.append(
             build_registration_changed(station_id, status, connection, station.revision)
         )

@@ -8,7 +8,7 @@ import structlog
 
 from voltbus_backbone.contract import registry
 from voltbus_backbone.values import hours
-from voltbus_config.domain.layers import StationAgreement, projected
+from voltbus_config.domain.layers import StationAgreement, project_agreement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,7 +72,7 @@ def _emptied(old: StationAgreement | None, snapshot: AgreementSnapshot) -> Stati
 
 
 def _usable(snapshot: AgreementSnapshot) -> StationAgreement | None:
-    kept = projected(snapshot)
+    kept = project_agreement(snapshot)
     if kept is None:
         return None
     opening = kept.terms.opening_hours

@@ -87,7 +87,7 @@ class Reconciler:
         desired = await store.desired.get(ids, session)
         commands = await store.load_open_commands(ids, session)
         known = list(stations.values())
-        names = {name for station in known for name in layering.names_for(station)}
+        names = {name for station in known for name in layering.list_layer_names(station)}
         stored = await store.load_layers(names, session)
         agreements = await store.load_agreements_for(known, session) if known else []
         snapshots = []
@@ -97,7 +97,7 @@ class Reconciler:
             wanted = (
                 {}
                 if station is None
-                else layering.resolve(layering.layers_of(station, stored, covering, now))
+                else layering.resolve(layering.select_layers(station, stored, covering, now))
             )
             changes = [agreement.next_change(now) for agreement in covering]
             snapshots.append(

@@ -36,12 +36,12 @@ from voltbus_backbone.contract.registry import (
 )
 from voltbus_backbone.contract.stations import StationBooted
 from voltbus_config.domain import boot_requests, shapes, sizes
-from voltbus_config.domain import commands as life
+from voltbus_config.domain import commands as command_rules
 from voltbus_config.domain import stations as station_rules
-from voltbus_config.domain.commands import Command, fingerprint
+from voltbus_config.domain.commands import Command, compute_fingerprint
 from voltbus_config.domain.outgoing import OutgoingMessage, build_command_changed
 from voltbus_config.domain.reconciliation import apply_command_result, build_setting_events
-from voltbus_config.domain.stations import Intervals, Station
+from voltbus_config.domain.stations import Intervals, RegisteredStation
 from voltbus_config.handlers.acceptance import accept
 from voltbus_config.handlers.reservations import Reservations
 from voltbus_config.handlers.tokens import wants_type, with_type
@@ -116,8 +116,8 @@ class Requests:
             for place, event in enumerate(events)
             if isinstance(event.message, CommandRequested)
             and wants_type(event.message)
-            and sizes.problem(event.message) is None
-            and shapes.problem(event.message.action, event.message.payload) is None
+            and sizes.find_problem(event.message) is None
+            and shapes.find_problem(event.message.action, event.message.payload) is None
         }
         find = self._context.tokens.find
         found = await asyncio.gather(
@@ -133,7 +133,7 @@ class Requests:
     ) -> _Batch:
         batch, now, store = _Batch(), self._context.now(), self._context.store
         stations = await store.stations.get(_station_ids(events), session)
-        touched: dict[str, Station] = {}
+        touched: dict[str, RegisteredStation] = {}
         for place, event in enumerate(events):
             if isinstance(event.message, Boot):
                 batch.answers[place] = self._boot(event, stations, touched, batch, now)
@@ -155,14 +155,14 @@ class Requests:
     def _boot(
         self,
         event: Event,
-        stations: dict[str, Station],
-        touched: dict[str, Station],
+        stations: dict[str, RegisteredStation],
+        touched: dict[str, RegisteredStation],
         batch: _Batch,
         now: datetime,
     ) -> BootAnswer:
         boot: Boot = event.message
         before = stations.get(boot.station_id)
-        after = station_rules.booted(before, boot, event.id, self._policy, now)
+        after = station_rules.apply_boot(before, boot, event.id, self._policy, now)
         status = self._policy if after is None else after.registration
         if after is None or after is not before:
             batch.messages.append(_booted_event(event, boot, status.ocpp))
@@ -171,12 +171,12 @@ class Requests:
             if after is not before:
                 touched[boot.station_id] = after
             batch.booted[boot.station_id] = boot.connection_id
-        interval = station_rules.interval(status, boot.station_id, self._intervals)
+        interval = station_rules.choose_interval(status, boot.station_id, self._intervals)
         return BootAnswer(status=status.ocpp, interval=interval)
 
-    def _standing(self, asked: Registration, stations: dict[str, Station]) -> BootAnswer:
-        status = station_rules.standing(stations.get(asked.station_id), self._policy)
-        interval = station_rules.interval(status, asked.station_id, self._intervals)
+    def _standing(self, asked: Registration, stations: dict[str, RegisteredStation]) -> BootAnswer:
+        status = station_rules.effective_registration(stations.get(asked.station_id), self._policy)
+        interval = station_rules.choose_interval(status, asked.station_id, self._intervals)
         return BootAnswer(status=status.ocpp, interval=interval)
 
     async def _calls_may_follow(self, batch: _Batch) -> None:
@@ -208,7 +208,7 @@ class Requests:
     async def _calls_ended(
         self,
         events: Sequence[Event],
-        stations: dict[str, Station],
+        stations: dict[str, RegisteredStation],
         batch: _Batch,
         now: datetime,
         session: Session,
@@ -223,7 +223,7 @@ class Requests:
         refused: list[Command] = []
         for end in ends:
             command = commands.get(end.command_id)
-            after = None if command is None else life.heard(command, end, now)
+            after = None if command is None else command_rules.apply_result(command, end, now)
             if command is None or after is None:
                 continue
             commands[end.command_id] = over[end.command_id] = after
@@ -246,8 +246,8 @@ class Requests:
         done = [
             each
             for each in over
-            if each.status in life.FINAL
-            and (each.settings or each.purpose is life.Purpose.REGISTRATION)
+            if each.status in command_rules.FINAL
+            and (each.settings or each.purpose is command_rules.Purpose.REGISTRATION)
         ]
         if not done:
             return
@@ -272,7 +272,7 @@ class Requests:
         self,
         events: Sequence[Event],
         typed: dict[int, CommandRequested],
-        stations: dict[str, Station],
+        stations: dict[str, RegisteredStation],
         batch: _Batch,
         session: Session,
     ) -> None:
@@ -296,9 +296,9 @@ class Requests:
                 batch.answers[place] = Fault(code="UnknownStation", detail="no such station")
                 continue
             mistake = (
-                sizes.problem(request)
-                or life.problem(request)
-                or shapes.problem(request.action, request.payload)
+                sizes.find_problem(request)
+                or command_rules.find_problem(request)
+                or shapes.find_problem(request.action, request.payload)
             )
             if mistake is not None:
                 batch.answers[place] = Fault(code="InvalidCommand", detail=str(mistake))
@@ -312,7 +312,7 @@ class Requests:
                 )
                 earlier[request.station_id, key] = known
                 new.append(known)
-            elif known.fingerprint != fingerprint(key, request.action, request.payload):
+            elif known.fingerprint != compute_fingerprint(key, request.action, request.payload):
                 batch.answers[place] = Fault(
                     code="IdempotencyKeyReused", detail="the key was used for another command"
                 )
@@ -323,7 +323,7 @@ class Requests:
         batch.to_reconcile.extend(command.station_id for command in new)
 
     def _new_command(self, request: CommandRequested, now: datetime) -> Command:
-        return life.created(
+        return command_rules.create_command(
             self._context.reconciler_config.new_id(now),
             request,
             now,

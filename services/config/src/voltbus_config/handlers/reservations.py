@@ -16,7 +16,7 @@ from voltbus_backbone.contract.registry import (
 )
 from voltbus_backbone.contract.stations import StationReported
 from voltbus_backbone.lookout import Lookout
-from voltbus_config.domain import reservations as life
+from voltbus_config.domain import reservations as reservation_rules
 from voltbus_config.domain.commands import FINAL, Command, Purpose
 from voltbus_config.domain.outgoing import build_command_changed, build_reservation_changed
 
@@ -69,8 +69,8 @@ class Reservations:
             found = known.get(name)
             if found is None:
                 continue
-            known[name] = life.apply_command(found, command, now) or found
-            if life.is_uncertain(command):
+            known[name] = reservation_rules.apply_command(found, command, now) or found
+            if reservation_rules.is_uncertain(command):
                 await self.queue([self.cancelling(found, now)], now, session)
         await self.write(before, known, now, session)
 
@@ -79,7 +79,7 @@ class Reservations:
         return Command(
             id=self._context.reconciler_config.new_id(now),
             station_id=reservation.station_id,
-            action=life.CANCEL,
+            action=reservation_rules.CANCEL,
             status=CommandStatus.QUEUED,
             purpose=Purpose.RESERVATION,
             created_at=now,
@@ -114,7 +114,9 @@ class Reservations:
     async def remove_station(self, station_id: str, now: datetime, session: Session) -> None:
         """A station is registered no more: what it held is let go."""
         found = await self._context.store.reservations.load_open_of(station_id, session)
-        after = {name: life.withdraw(each, now) or each for name, each in found.items()}
+        after = {
+            name: reservation_rules.withdraw(each, now) or each for name, each in found.items()
+        }
         await self.write(found, after, now, session)
 
     # Stations' facts.
@@ -140,9 +142,11 @@ class Reservations:
             if before is None:
                 continue
             if isinstance(fact, TransactionChanged):
-                after = life.use(before, fact.transaction_ref, now)
+                after = reservation_rules.use(before, fact.transaction_ref, now)
             else:
-                after = life.apply_status(before, fact.payload.get("reservationUpdateStatus"), now)
+                after = reservation_rules.apply_status(
+                    before, fact.payload.get("reservationUpdateStatus"), now
+                )
             known[station_id, number] = after or before
         await self.write(found, {each.id: each for each in known.values()}, now, session)
 
@@ -163,7 +167,7 @@ class Reservations:
 
     async def _expire(self, due: Sequence[str], now: datetime, session: Session) -> None:
         before = await self._context.store.reservations.get(due, session)
-        after = {name: life.expire(each, now) or each for name, each in before.items()}
+        after = {name: reservation_rules.expire(each, now) or each for name, each in before.items()}
         await self.write(before, after, now, session)
 
 

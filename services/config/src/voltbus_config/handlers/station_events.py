@@ -24,10 +24,10 @@ from voltbus_backbone.contract.stations import GatewayBeat
 from voltbus_backbone.errors import Unavailable
 from voltbus_config.domain.connections import (
     MOST_CONNECTORS,
-    Folded,
     LogEntry,
     Presence,
-    fold,
+    PresenceUpdate,
+    apply_log,
 )
 from voltbus_config.domain.outgoing import build_close_connection
 from voltbus_config.handlers.context import to_stored_time
@@ -102,7 +102,7 @@ class StationEvents:
         ]
         return self._context.build_records(takeovers, now)
 
-    async def _fold(self, told: dict[str, list[LogEntry]], now: datetime) -> list[Folded]:
+    async def _fold(self, told: dict[str, list[LogEntry]], now: datetime) -> list[PresenceUpdate]:
         """Read, fold, write; again if someone else wrote one of them in between."""
         presence_repository = self._context.store.presence
         for _ in range(_TRIES):
@@ -110,7 +110,7 @@ class StationEvents:
             result, writes = [], []
             for station_id, events in told.items():
                 before = known.get(station_id) or Presence(id=station_id)
-                folded = fold(before, events, now, self._boot_wait)
+                folded = apply_log(before, events, now, self._boot_wait)
                 result.append(folded)
                 if folded.presence != before:
                     after = msgspec.structs.replace(folded.presence, revision=before.revision + 1)
@@ -119,7 +119,7 @@ class StationEvents:
                 return result
         raise Unavailable("too many changes of the same connections at once")
 
-    def _report_dropped(self, folded: Iterable[Folded]) -> None:
+    def _report_dropped(self, folded: Iterable[PresenceUpdate]) -> None:
         """Count what was beyond the bound of connectors; name each station once."""
         for each in folded:
             if not each.dropped:

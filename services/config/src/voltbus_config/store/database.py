@@ -27,8 +27,8 @@ from voltbus_backbone.mongo.store import Reachable
 from voltbus_config.domain.commands import OPEN, Command
 from voltbus_config.domain.connections import LOST, Presence
 from voltbus_config.domain.desired import Desired
-from voltbus_config.domain.layers import Settings, StationAgreement
-from voltbus_config.domain.stations import Station
+from voltbus_config.domain.layers import LayerSettings, StationAgreement
+from voltbus_config.domain.stations import RegisteredStation
 from voltbus_config.store.gateways import GatewayRepository
 from voltbus_config.store.repository import Repository
 from voltbus_config.store.reservations import ReservationRepository
@@ -58,7 +58,7 @@ class StoredLayer(msgspec.Struct, frozen=True, rename={"id": "_id"}):
     """A layer by its name, such as "station:CS-1"."""
 
     id: str
-    settings: Settings
+    settings: LayerSettings
 
 
 class Store:
@@ -67,7 +67,7 @@ class Store:
     def __init__(self, database: Database, *, audit_days: int = 365) -> None:
         self._database = database
         self.reachable = Reachable()
-        self.stations = Repository(database["stations"], Station)
+        self.stations = Repository(database["stations"], RegisteredStation)
         self.presence = Repository(database["presence"], Presence)
         self.desired = Repository(database["desired"], Desired)
         self.commands = Repository(database["commands"], Command)
@@ -142,19 +142,19 @@ class Store:
 
     async def load_layers(
         self, names: Iterable[str], session: Session | None
-    ) -> dict[str, Settings]:
+    ) -> dict[str, LayerSettings]:
         """Return stored layers by name."""
         found = await self._layers.get(names, session)
         return {name: layer.settings for name, layer in found.items()}
 
-    async def put_layer(self, name: str, settings: Settings | None, session: Session) -> None:
+    async def put_layer(self, name: str, settings: LayerSettings | None, session: Session) -> None:
         """Replace a layer; None removes it."""
         if settings is None:
             await self._layers.collection.delete_one({"_id": name}, session=session)
         else:
             await self._layers.put([StoredLayer(name, settings)], session)
 
-    async def page_layers(self, paging: Paging) -> tuple[list[tuple[str, Settings]], bool]:
+    async def page_layers(self, paging: Paging) -> tuple[list[tuple[str, LayerSettings]], bool]:
         """Return a page of the layers that stations share, in the order of their names."""
         query = {"_id": {"$not": {"$regex": "^station:"}}}
         found, more = await self._layers.page(query, paging, by="_id")
@@ -174,7 +174,7 @@ class Store:
         return [found["_id"] for found in await cursor.to_list(None)]
 
     async def load_agreements_for(
-        self, stations: Iterable[Station], session: Session | None
+        self, stations: Iterable[RegisteredStation], session: Session | None
     ) -> list[StationAgreement]:
         """Return agreements that may apply to any of these stations."""
         known = list(stations)
@@ -254,7 +254,7 @@ class Store:
         query: dict[str, str],
         connected: bool | None,  # noqa: FBT001 - a filter
         paging: Paging,
-    ) -> tuple[list[Station], bool]:
+    ) -> tuple[list[RegisteredStation], bool]:
         """Return a page of stations by when they were registered."""
         if connected is None:
             return await self.stations.page(query, paging)

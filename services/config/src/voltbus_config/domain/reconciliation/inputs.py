@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from voltbus_config.domain.commands import Command
-    from voltbus_config.domain.compile import Options
+    from voltbus_config.domain.compile import CompileOptions
     from voltbus_config.domain.connections import Presence
     from voltbus_config.domain.desired import Desired
-    from voltbus_config.domain.layers import Wanted
+    from voltbus_config.domain.layers import WantedValue
     from voltbus_config.domain.outgoing import OutgoingMessage
-    from voltbus_config.domain.stations import Station
+    from voltbus_config.domain.stations import RegisteredStation
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class ReconcilerConfig:
     """
 
     new_id: Callable[[datetime], str]
-    options: Callable[[Station], Options]
+    options: Callable[[RegisteredStation], CompileOptions]
     policy: Registration = Registration.REJECTED
     margin: timedelta = timedelta(seconds=10)
     setting_timeout_s: float = 30.0
@@ -44,9 +44,9 @@ class StationSnapshot:
     """
 
     station_id: str
-    station: Station | None
+    station: RegisteredStation | None
     presence: Presence
-    wanted: Mapping[str, Wanted]
+    wanted: Mapping[str, WantedValue]
     desired: Desired
     commands: Sequence[Command]
     agreements_change: datetime | None = None

@@ -16,7 +16,7 @@ from voltbus_config.domain.outgoing import OutgoingMessage
 if TYPE_CHECKING:
     from voltbus_config.domain.desired import Desired
     from voltbus_config.domain.reconciliation.inputs import StationSnapshot
-    from voltbus_config.domain.stations import Registration, Station
+    from voltbus_config.domain.stations import RegisteredStation, Registration
 
 
 def publish_state(
@@ -46,7 +46,7 @@ def publish_state(
 
 
 def _build_state(
-    snapshot: StationSnapshot, station: Station, standing: Registration
+    snapshot: StationSnapshot, station: RegisteredStation, standing: Registration
 ) -> StationState:
     hours = snapshot.wanted.get(OPENING_HOURS)
     methods = snapshot.wanted.get(PAYMENT_METHODS)

@@ -11,20 +11,20 @@ from voltbus_backbone.contract.registry import STATION_STATE
 from voltbus_backbone.contract.values import OpeningHours, Protocol
 from voltbus_backbone.values.hours import is_open, next_change
 from voltbus_config.domain import boot_requests, outgoing, shapes
-from voltbus_config.domain import commands as life
+from voltbus_config.domain import commands as command_rules
 from voltbus_config.domain.commands import Command, Purpose, SettingRef
 from voltbus_config.domain.compile import (
-    Target,
+    SettingTarget,
     Unsupported,
-    calls,
+    compile_calls,
 )
 from voltbus_config.domain.desired import (
     REFUSED,
     Desired,
-    Item,
-    State,
-    refused,
-    wanting,
+    SettingState,
+    StationSetting,
+    apply_wanted,
+    refuse,
 )
 from voltbus_config.domain.layers import OPENING_HOURS
 from voltbus_config.domain.outgoing import OutgoingMessage
@@ -34,7 +34,12 @@ from voltbus_config.domain.reconciliation.command_results import (
 )
 from voltbus_config.domain.reconciliation.inputs import Decision
 from voltbus_config.domain.reconciliation.station_state import publish_state
-from voltbus_config.domain.stations import Registration, Station, reach, standing
+from voltbus_config.domain.stations import (
+    RegisteredStation,
+    Registration,
+    effective_registration,
+    sendable_registration,
+)
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -69,8 +74,8 @@ class _Reconciliation:
         self._desired = snapshot.desired
         self._commands = {command.id: command for command in snapshot.commands}
         self._decision = Decision(snapshot.desired)
-        self._standing = standing(snapshot.station, config.policy)
-        self._reach = reach(snapshot.station)
+        self._standing = effective_registration(snapshot.station, config.policy)
+        self._reach = sendable_registration(snapshot.station)
         self._registration = (
             config.policy if snapshot.station is None else snapshot.station.registration
         )
@@ -79,14 +84,14 @@ class _Reconciliation:
     def decide(self) -> Decision:
         """Run all steps, in order."""
         for command in list(self._commands.values()):
-            over = life.overdue(command, self._now)
+            over = command_rules.end_if_overdue(command, self._now)
             if over is not None:
                 self._store(over)
         station = self._snapshot.station
         if station is None:
             self._cancel_all()
         else:
-            self._desired = wanting(self._desired, self._snapshot.wanted, self._now)
+            self._desired = apply_wanted(self._desired, self._snapshot.wanted, self._now)
             self._complete_restarts(station)
             self._apply_opening_hours()
             self._drop_stale_commands()
@@ -105,7 +110,7 @@ class _Reconciliation:
         for command in list(self._commands.values()):
             asks = self._owes_boot and command.purpose is Purpose.REGISTRATION
             if command.status is CommandStatus.QUEUED and not asks:
-                self._store(life.ended(command, CommandStatus.CANCELLED, self._now))
+                self._store(command_rules.end_command(command, CommandStatus.CANCELLED, self._now))
         if self._desired.published:
             revision = self._desired.published_revision + 1
             self._desired = Desired(
@@ -126,28 +131,30 @@ class _Reconciliation:
     def _apply_opening_hours(self) -> None:
         """Mark opening hours pending again when one of their boundaries has passed."""
         item = self._desired.item(OPENING_HOURS)
-        if item is None or item.command_id is not None or item.state is State.PENDING:
+        if item is None or item.command_id is not None or item.state is SettingState.PENDING:
             return
         target = self._target(item)
         known = item.tried if item.state in REFUSED else item.reported
         if known != target:
             self._replace(
                 msgspec.structs.replace(
-                    item, state=State.PENDING, detail=None, attempts=0, retry_at=None
+                    item, state=SettingState.PENDING, detail=None, attempts=0, retry_at=None
                 )
             )
 
-    def _complete_restarts(self, station: Station) -> None:
+    def _complete_restarts(self, station: RegisteredStation) -> None:
         """Mark settings in sync that took effect by the restart before the last Boot."""
         boot = station.boot
         for item in self._desired.items:
             if (
-                item.state is State.REBOOT_REQUIRED
+                item.state is SettingState.REBOOT_REQUIRED
                 and boot is not None
                 and item.reported_at is not None
                 and boot.at > item.reported_at
             ):
-                self._replace(msgspec.structs.replace(item, state=State.IN_SYNC, detail=None))
+                self._replace(
+                    msgspec.structs.replace(item, state=SettingState.IN_SYNC, detail=None)
+                )
 
     def _drop_stale_commands(self) -> None:
         """Drop queued calls that are no longer wanted, or were made for another OCPP version."""
@@ -164,16 +171,18 @@ class _Reconciliation:
             )
             if current and command.protocol == protocol:
                 continue
-            self._store(life.ended(command, CommandStatus.CANCELLED, self._now))
+            self._store(command_rules.end_command(command, CommandStatus.CANCELLED, self._now))
             for item in items:
                 if item is not None and item.command_id == command.id:
                     self._replace(
-                        msgspec.structs.replace(item, command_id=None, state=State.PENDING)
+                        msgspec.structs.replace(item, command_id=None, state=SettingState.PENDING)
                     )
         for item in self._desired.items:
             if item.state in REFUSED and item.protocol is not None and item.protocol != protocol:
                 self._replace(
-                    msgspec.structs.replace(item, state=State.PENDING, detail=None, attempts=0)
+                    msgspec.structs.replace(
+                        item, state=SettingState.PENDING, detail=None, attempts=0
+                    )
                 )
 
     def _request_boot(self) -> None:
@@ -188,14 +197,14 @@ class _Reconciliation:
             return
         if not self._snapshot.presence.ready(self._now):
             return
-        command = boot_requests.request_command(
+        command = boot_requests.build_request_command(
             self._config.new_id(self._now),
             self._snapshot.station_id,
             self._now,
             self._config.setting_timeout_s,
         )
         self._store(command)
-        request = boot_requests.asked(
+        request = boot_requests.record_attempt(
             self._desired.boot_request,
             command,
             connection.connection_id,
@@ -221,17 +230,17 @@ class _Reconciliation:
         due = [
             item
             for item in self._desired.items
-            if item.state is State.PENDING
+            if item.state is SettingState.PENDING
             and item.command_id is None
             and (item.retry_at is None or item.retry_at <= self._now)
         ]
-        targets = [Target(item.key, self._target(item), item.since) for item in due]
-        made, unsupported = calls(protocol, targets, self._config.options(station))
+        targets = [SettingTarget(item.key, self._target(item), item.since) for item in due]
+        made, unsupported = compile_calls(protocol, targets, self._config.options(station))
         wanted = {target.key: target for target in targets}
         for item in due:
             if item.key in unsupported:
                 item = msgspec.structs.replace(item, protocol=protocol)  # noqa: PLW2901 - the same
-                self._replace(refused(item, State.UNSUPPORTED, unsupported[item.key]))
+                self._replace(refuse(item, SettingState.UNSUPPORTED, unsupported[item.key]))
         for call in made:
             command = Command(
                 id=self._config.new_id(self._now),
@@ -265,12 +274,12 @@ class _Reconciliation:
         connection = self._snapshot.presence.connection
         if connection is None:
             return
-        for command in life.queue(self._commands.values()):
+        for command in command_rules.select_sendable(self._commands.values()):
             try:
-                action, payload = shapes.as_call(command, connection.protocol)
+                action, payload = shapes.build_call(command, connection.protocol)
             except Unsupported as error:
                 self._store(
-                    life.ended(
+                    command_rules.end_command(
                         command,
                         CommandStatus.REJECTED,
                         self._now,
@@ -281,8 +290,8 @@ class _Reconciliation:
                 )
                 continue
             may_bring = self._owes_boot and boot_requests.brings_boot(action, payload)
-            if may_bring or life.allowed(action, self._reach):
-                out = life.sent(command, connection, self._now, self._config.margin)
+            if may_bring or command_rules.is_allowed(action, self._reach):
+                out = command_rules.mark_sent(command, connection, self._now, self._config.margin)
                 self._store(out)
                 self._decision.messages.append(
                     outgoing.build_send_call(out, action, payload, connection)
@@ -298,7 +307,9 @@ class _Reconciliation:
             self._decision.messages.append(outgoing)
 
     def _next_due(self) -> datetime | None:
-        times: list[datetime | None] = [life.deadline(each) for each in self._commands.values()]
+        times: list[datetime | None] = [
+            command_rules.deadline(each) for each in self._commands.values()
+        ]
         times.append(self._snapshot.agreements_change)
         times.append(self._next_boot_request_at())
         connection = self._snapshot.presence.connection
@@ -330,18 +341,18 @@ class _Reconciliation:
         """Keep a command's new state and publish it."""
         self._decision.commands[command.id] = command
         self._decision.messages.append(outgoing.build_command_changed(command, self._now))
-        if command.status in life.FINAL:
+        if command.status in command_rules.FINAL:
             self._commands.pop(command.id, None)
             if command.status is not CommandStatus.CANCELLED:
                 self._desired = apply_command_result(self._desired, command, self._now)
         else:
             self._commands[command.id] = command
 
-    def _replace(self, item: Item) -> None:
+    def _replace(self, item: StationSetting) -> None:
         items = tuple(item if each.key == item.key else each for each in self._desired.items)
         self._desired = msgspec.structs.replace(self._desired, items=items)
 
-    def _target(self, item: Item) -> Any:
+    def _target(self, item: StationSetting) -> Any:
         if item.key != OPENING_HOURS:
             return item.wanted
         if item.wanted is None or is_open(_opening_hours(item), self._now):
@@ -353,5 +364,5 @@ class _Reconciliation:
         return None if connection is None else connection.protocol
 
 
-def _opening_hours(item: Item) -> OpeningHours:
+def _opening_hours(item: StationSetting) -> OpeningHours:
     return msgspec.convert(item.wanted, OpeningHours)
