@@ -16,9 +16,9 @@ from pydantic import SecretStr
 
 from voltbus.embedded.keys import make_keys, operator_token
 from voltbus_agreements import api
-from voltbus_agreements.clock import Clock
 from voltbus_agreements.domain.agreement import Policy
-from voltbus_agreements.handlers import Handlers
+from voltbus_agreements.handlers.messages import MessageHandlers
+from voltbus_agreements.scheduler import LifecycleScheduler
 from voltbus_agreements.settings import Settings
 from voltbus_agreements.store import Store
 from voltbus_backbone import rest as http
@@ -59,8 +59,8 @@ class Replica:
     hands: Hands
     outbox: Outbox
     store: Store
-    clock: Clock
-    handlers: Handlers
+    scheduler: LifecycleScheduler
+    handlers: MessageHandlers
     client: httpx.AsyncClient
     credentials: Callable[[str], dict[str, str]]
 
@@ -157,22 +157,28 @@ async def make_replica(
         outbox = Outbox(database["outbox"], bus, settings.instance_id, Topic.AGREEMENTS_DEAD_LETTER)
         store = Store(database, outbox, source=source)
         await store.prepare()
-        clock = Clock(store, policy=policy, now=hands, longest_s=3600)
+        scheduler = LifecycleScheduler(store, policy=policy, now=hands, longest_s=3600)
         count = itertools.count(1)
-        desk = api.Desk(
-            store, policy, clock, now=hands, entropy=lambda size: next(count).to_bytes(size, "big")
+        service = api.AgreementService(
+            store,
+            policy,
+            scheduler,
+            now=hands,
+            entropy=lambda size: next(count).to_bytes(size, "big"),
         )
         app = http.build_app("agreements", Operators(settings), lambda: {"mongo": True})
         rest = RestStore(database, audit_days=1)
-        http.include(app, [api.router(desk)], rest)
+        http.include(app, [api.router(service)], rest)
         client = httpx.AsyncClient(
             transport=httpx.ASGITransport(app, raise_app_exceptions=False),
             base_url="http://agreements",
             headers=credentials("agreements:read agreements:write"),
         )
-        handlers = Handlers(store, source, hands)
+        handlers = MessageHandlers(store, source, hands)
         async with client:
-            yield Replica(database, bus, hands, outbox, store, clock, handlers, client, credentials)
+            yield Replica(
+                database, bus, hands, outbox, store, scheduler, handlers, client, credentials
+            )
         await store.close()
 
     async with AsyncExitStack() as exits:

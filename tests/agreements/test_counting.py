@@ -52,10 +52,12 @@ async def test_usage_counts_once_and_corrections_replace(replica: Replica) -> No
     """Repeated, in another order, corrected: each transaction counts with its last word."""
     made = await replica.made(limits={"energy_cap_wh": 10_000})
     id_ = made["id"]
-    await replica.handlers.usage([ended("t1", id_, 1000), ended("t2", id_, 500)])
-    await replica.handlers.usage([ended("t1", id_, 1000)])
-    await replica.handlers.usage([ended("t2", id_, 300, revision=4), ended("t2", id_, 900, 3)])
-    await replica.handlers.usage([ended("t3", None, 7)])
+    await replica.handlers.count_transactions([ended("t1", id_, 1000), ended("t2", id_, 500)])
+    await replica.handlers.count_transactions([ended("t1", id_, 1000)])
+    await replica.handlers.count_transactions(
+        [ended("t2", id_, 300, revision=4), ended("t2", id_, 900, 3)]
+    )
+    await replica.handlers.count_transactions([ended("t3", None, 7)])
     found = await usage_of(replica, id_)
     assert (found["energy_wh"], found["transactions"]) == (1300, 2)
     assert (found["energy_cap_wh"], found["remaining_wh"]) == (10_000, 8700)
@@ -71,12 +73,12 @@ async def test_a_cap_that_is_reached_is_told(replica: Replica) -> None:
     made = await replica.made(limits={"energy_cap_wh": 1000})
     before = len(await replica.told())
     for _ in range(2):
-        await replica.handlers.usage([ended("t1", made["id"], 1000)])
+        await replica.handlers.count_transactions([ended("t1", made["id"], 1000)])
     told = (await replica.told())[before:]
     assert [(event.type, event.decode().exhausted) for event in told] == [
         ("voltbus.agreement.updated.v1", True)
     ]
-    await replica.handlers.usage([ended("t1", made["id"], 400, revision=3)])
+    await replica.handlers.count_transactions([ended("t1", made["id"], 400, revision=3)])
     assert (await replica.told())[-1].decode().exhausted is False
     assert (await usage_of(replica, made["id"]))["remaining_wh"] == 600
 
@@ -84,7 +86,7 @@ async def test_a_cap_that_is_reached_is_told(replica: Replica) -> None:
 async def test_a_raised_cap_gives_credit_again(replica: Replica) -> None:
     """PATCH weighs the new cap against what was used."""
     made = await replica.made(limits={"energy_cap_wh": 1000})
-    await replica.handlers.usage([ended("t1", made["id"], 1000)])
+    await replica.handlers.count_transactions([ended("t1", made["id"], 1000)])
     assert (await replica.read(made["id"]))["exhausted"]
     answer = await replica.client.patch(
         f"/v1/agreements/{made['id']}",
@@ -103,7 +105,7 @@ async def test_replicas_count_the_same_agreement_at_once(
     batches = [[ended(f"t{number}", made["id"], 50)] for number in range(20)]
     await asyncio.gather(
         *(
-            (one if number % 2 else other).handlers.usage(batch)
+            (one if number % 2 else other).handlers.count_transactions(batch)
             for number, batch in enumerate(batches + batches[:6])
         )
     )
@@ -128,7 +130,7 @@ async def test_a_cap_lowered_while_energy_is_counted_is_not_missed(
                 json={"limits": {"energy_cap_wh": 100}},
                 headers={"If-Match": "*"},
             ),
-            other.handlers.usage([ended(f"t{number}", made["id"], 200)]),
+            other.handlers.count_transactions([ended(f"t{number}", made["id"], 200)]),
         )
         assert (await one.read(made["id"]))["exhausted"]
 
@@ -137,6 +139,6 @@ async def test_usage_of_an_ended_agreement_still_counts(replica: Replica) -> Non
     """What was charged before the end arrives after it and belongs to the totals."""
     made = await replica.made(limits={"energy_cap_wh": 10})
     await replica.client.post(f"/v1/agreements/{made['id']}/terminate")
-    await replica.handlers.usage([ended("t1", made["id"], 1000)])
+    await replica.handlers.count_transactions([ended("t1", made["id"], 1000)])
     assert (await usage_of(replica, made["id"]))["energy_wh"] == 1000
     assert (await replica.read(made["id"]))["revision"] == 3

@@ -10,7 +10,7 @@ import pytest
 
 from agreements.agreement_examples import NOW, after, draft
 from voltbus_agreements.domain import lifecycle
-from voltbus_agreements.domain.agreement import Command, Happening
+from voltbus_agreements.domain.agreement import Command, EventKind
 from voltbus_backbone.bus import envelope
 from voltbus_backbone.contract import registry
 from voltbus_backbone.contract.agreements import AgreementToken
@@ -45,13 +45,13 @@ def test_forgotten_in_every_state(commands: tuple[Command, ...]) -> None:
     tokens = (AgreementToken(ref=REF, type="ISO14443"), AgreementToken(ref=OTHER, type="ISO14443"))
     agreement = after(draft(tokens=tokens), *commands)
     later = NOW + timedelta(hours=1)
-    change = lifecycle.forget(agreement, {REF}, now=later)
+    change = lifecycle.forget_tokens(agreement, {REF}, now=later)
     assert change is not None
     assert [token.ref for token in change.agreement.terms.tokens] == [OTHER]
     assert (change.agreement.status, change.agreement.at) == (agreement.status, later)
     assert change.agreement.revision == agreement.revision + 1
-    assert (change.event, change.cause) == (Happening.UPDATED, "token_erased")
-    assert lifecycle.forget(change.agreement, {REF}, now=later) is None
+    assert (change.event, change.cause) == (EventKind.UPDATED, "token_erased")
+    assert lifecycle.forget_tokens(change.agreement, {REF}, now=later) is None
 
 
 async def everywhere(replica: Replica) -> str:
@@ -74,8 +74,8 @@ async def test_an_erased_token_is_nowhere(replica: Replica) -> None:
     answer = await replica.client.patch(path, json={"tokens": []}, headers={"If-Match": '"1"'})
     assert answer.status_code == 200
     before = len(await replica.told())
-    await replica.handlers.erasures([erased(), erased()])
-    await replica.handlers.erasures([erased()])
+    await replica.handlers.forget_tokens([erased(), erased()])
+    await replica.handlers.forget_tokens([erased()])
     found = await replica.read(made["id"])
     assert [token["ref"] for token in found["tokens"]] == [OTHER]
     assert (found["status"], found["revision"]) == ("active", 3)
@@ -93,7 +93,7 @@ async def test_an_erased_token_is_nowhere(replica: Replica) -> None:
 async def test_the_last_token(replica: Replica) -> None:
     """An agreement without a token stays active and can be read, amended and terminated."""
     made = await replica.made(tokens=TOKENS[:1])
-    await replica.handlers.erasures([erased()])
+    await replica.handlers.forget_tokens([erased()])
     found = await replica.read(made["id"])
     assert (found["tokens"], found["status"]) == ([], "active")
     answer = await replica.client.post(f"/v1/agreements/{made['id']}/terminate")
@@ -109,9 +109,9 @@ async def test_two_replicas_and_an_operator_at_once(
     made = await one.made(tokens=TOKENS)
     path = f"/v1/agreements/{made['id']}"
     await asyncio.gather(
-        one.handlers.erasures([erased()]),
+        one.handlers.forget_tokens([erased()]),
         other.client.post(f"{path}/suspend"),
-        other.handlers.erasures([erased()]),
+        other.handlers.forget_tokens([erased()]),
         one.client.patch(path, json={"name": "Other"}, headers={"If-Match": "*"}),
     )
     found = await one.read(made["id"])

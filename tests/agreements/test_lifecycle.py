@@ -19,7 +19,7 @@ from agreements.agreement_examples import (
     terms,
 )
 from voltbus_agreements.domain import lifecycle
-from voltbus_agreements.domain.agreement import Agreement, Command, Happening
+from voltbus_agreements.domain.agreement import Agreement, Command, EventKind
 from voltbus_agreements.domain.refusals import (
     IllegalTransition,
     Immutable,
@@ -68,7 +68,7 @@ def test_every_state_and_command(status: Status, command: Command) -> None:
             lifecycle.act(agreement, command, now=NOW, policy=IMPLIED)
         assert caught.value.status == status
         assert f"that is {status}" in caught.value.detail
-        assert caught.value.allowed == lifecycle.allowed(status, IMPLIED)
+        assert caught.value.allowed == lifecycle.list_allowed(status, IMPLIED)
     else:
         change = lifecycle.act(agreement, command, now=NOW, policy=IMPLIED)
         assert (change.agreement.status, change.agreement.revision) == (target, 2)
@@ -82,7 +82,7 @@ def test_activation_ahead_of_time_schedules(command: Command) -> None:
         agreement = after(agreement, Command.SUBMIT)
     change = lifecycle.act(agreement, command, now=NOW, policy=IMPLIED)
     assert change.agreement.status is Status.SCHEDULED
-    assert change.event is Happening.UPDATED
+    assert change.event is EventKind.UPDATED
     assert change.agreement.activated_at is None
 
 
@@ -93,22 +93,22 @@ def test_approval_can_be_demanded() -> None:
     submitted = lifecycle.act(draft(), Command.SUBMIT, now=NOW, policy=APPROVED).agreement
     approved = lifecycle.act(submitted, Command.APPROVE, now=NOW, policy=APPROVED)
     assert approved.agreement.status is Status.ACTIVE
-    assert approved.event is Happening.ACTIVATED
+    assert approved.event is EventKind.ACTIVATED
 
 
 @pytest.mark.parametrize(
     ("commands", "event"),
     [
-        ([Command.SUBMIT], Happening.UPDATED),
-        ([Command.ACTIVATE], Happening.ACTIVATED),
-        ([Command.ACTIVATE, Command.SUSPEND], Happening.SUSPENDED),
-        ([Command.ACTIVATE, Command.SUSPEND, Command.RESUME], Happening.RESUMED),
-        ([Command.ACTIVATE, Command.TERMINATE], Happening.TERMINATED),
-        ([Command.ACTIVATE, Command.EXPIRE], Happening.EXPIRED),
-        ([Command.CANCEL], Happening.UPDATED),
+        ([Command.SUBMIT], EventKind.UPDATED),
+        ([Command.ACTIVATE], EventKind.ACTIVATED),
+        ([Command.ACTIVATE, Command.SUSPEND], EventKind.SUSPENDED),
+        ([Command.ACTIVATE, Command.SUSPEND, Command.RESUME], EventKind.RESUMED),
+        ([Command.ACTIVATE, Command.TERMINATE], EventKind.TERMINATED),
+        ([Command.ACTIVATE, Command.EXPIRE], EventKind.EXPIRED),
+        ([Command.CANCEL], EventKind.UPDATED),
     ],
 )
-def test_what_is_told(commands: list[Command], event: Happening) -> None:
+def test_what_is_told(commands: list[Command], event: EventKind) -> None:
     """Each change is told as one of the events of rules D."""
     agreement = after(draft(), *commands[:-1])
     assert lifecycle.act(agreement, commands[-1], now=NOW, policy=IMPLIED).event is event
@@ -134,16 +134,16 @@ def test_an_agreement_ends_at_its_end_and_not_before() -> None:
     """Half-open: at valid_to it is over; an instant earlier it is not."""
     end = NOW + DAY
     running = after(draft(valid_to=end), Command.ACTIVATE)
-    assert lifecycle.due(running, end - timedelta(milliseconds=1)) is None
-    assert lifecycle.due(running, end) is Command.EXPIRE
+    assert lifecycle.choose_due_command(running, end - timedelta(milliseconds=1)) is None
+    assert lifecycle.choose_due_command(running, end) is Command.EXPIRE
 
 
 def test_an_agreement_begins_at_its_beginning() -> None:
     """Half-open: valid_from itself belongs to the period."""
     begin = NOW + DAY
     scheduled = after(draft(valid_from=begin), Command.ACTIVATE)
-    assert lifecycle.due(scheduled, begin - timedelta(milliseconds=1)) is None
-    assert lifecycle.due(scheduled, begin) is Command.BEGIN
+    assert lifecycle.choose_due_command(scheduled, begin - timedelta(milliseconds=1)) is None
+    assert lifecycle.choose_due_command(scheduled, begin) is Command.BEGIN
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_term_changes_supersede() -> None:
     change = lifecycle.amend(active, terms(tariff="night"), now=NOW, policy=IMPLIED)
     assert change is not None
     assert (change.agreement.revision, change.agreement.supersedes) == (3, "agr_1:2")
-    assert change.event is Happening.UPDATED
+    assert change.event is EventKind.UPDATED
     later = after(change.agreement, Command.SUSPEND)
     assert later.supersedes == "agr_1:2"
 
@@ -254,7 +254,7 @@ def test_deletion(status: Status) -> None:
     agreement = replace(draft(), status=status)
     if status in {Status.DRAFT, Status.REJECTED, Status.CANCELLED}:
         change = lifecycle.delete(agreement, now=NOW, policy=IMPLIED)
-        assert (change.event, change.agreement.revision) == (Happening.DELETED, 2)
+        assert (change.event, change.agreement.revision) == (EventKind.DELETED, 2)
     else:
         with pytest.raises(IllegalTransition):
             lifecycle.delete(agreement, now=NOW, policy=IMPLIED)
@@ -289,11 +289,11 @@ def test_contradictory_terms_are_refused_by_field(fields: dict[str, Any], where:
 def test_a_cap_exhausts_and_a_higher_cap_restores() -> None:
     """A cap that is reached marks the agreement; raising it lifts the mark."""
     active = after(draft(limits=Limits(energy_cap_wh=1000)), Command.ACTIVATE)
-    assert lifecycle.settle(active, used_wh=999, now=NOW) is None
-    spent = lifecycle.settle(active, used_wh=1000, now=NOW)
+    assert lifecycle.update_exhausted(active, used_wh=999, now=NOW) is None
+    spent = lifecycle.update_exhausted(active, used_wh=1000, now=NOW)
     assert spent is not None
     assert spent.agreement.exhausted
-    assert spent.event is Happening.UPDATED
+    assert spent.event is EventKind.UPDATED
     raised = lifecycle.amend(
         spent.agreement,
         terms(limits=Limits(energy_cap_wh=2000)),

@@ -59,7 +59,7 @@ class LifeCycle(RuleBasedStateMachine):
             )
         except Refusal:
             return
-        assert command in lifecycle.allowed(self.agreement.status, self.policy)
+        assert command in lifecycle.list_allowed(self.agreement.status, self.policy)
         self._take(change)
 
     @rule(
@@ -98,7 +98,7 @@ class LifeCycle(RuleBasedStateMachine):
     def use(self, energy_wh: int) -> None:
         """A transaction is counted or corrected."""
         self.used_wh = max(self.used_wh + energy_wh, 0)
-        change = lifecycle.settle(self.agreement, used_wh=self.used_wh, now=self.now)
+        change = lifecycle.update_exhausted(self.agreement, used_wh=self.used_wh, now=self.now)
         if change is not None:
             self._take(change)
 
@@ -106,7 +106,7 @@ class LifeCycle(RuleBasedStateMachine):
     def wait(self, passed: int) -> None:
         """Time passes, and the clock does what is due."""
         self.now += timedelta(hours=passed)
-        while (command := lifecycle.due(self.agreement, self.now)) is not None:
+        while (command := lifecycle.choose_due_command(self.agreement, self.now)) is not None:
             self._take(
                 lifecycle.act(
                     self.agreement,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agreements.agreement_examples import DAY, NOW, draft
-from voltbus_agreements.domain.overlap import periods_overlap, rival, scopes_overlap
+from voltbus_agreements.domain.overlap import find_rival, periods_overlap, scopes_overlap
 from voltbus_backbone.contract.agreements import AgreementToken, Scope
 
 names = st.lists(st.sampled_from(["a", "b", "c"]), max_size=2).map(tuple)
@@ -24,7 +24,7 @@ scopes = st.builds(
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "overlapping"),
+    ("first", "other", "overlapping"),
     [
         (Scope(), Scope(), True),
         (Scope(), Scope(stations=("S1",)), True),
@@ -43,16 +43,16 @@ scopes = st.builds(
         (Scope(stations=("S1",), evse_kinds=("AC",)), Scope(stations=("S1",)), True),
     ],
 )
-def test_scopes(one: Scope, other: Scope, overlapping: bool) -> None:  # noqa: FBT001 - a table
+def test_scopes(first: Scope, other: Scope, overlapping: bool) -> None:  # noqa: FBT001 - a table
     """Scopes exclude each other unless they provably share no EVSE; empty means everywhere."""
-    assert scopes_overlap(one, other) is overlapping
+    assert scopes_overlap(first, other) is overlapping
 
 
 @given(scopes, scopes)
-def test_overlap_has_no_direction(one: Scope, other: Scope) -> None:
+def test_overlap_has_no_direction(first: Scope, other: Scope) -> None:
     """Who came first does not matter, and a scope overlaps itself."""
-    assert scopes_overlap(one, other) == scopes_overlap(other, one)
-    assert scopes_overlap(one, one)
+    assert scopes_overlap(first, other) == scopes_overlap(other, first)
+    assert scopes_overlap(first, first)
 
 
 def test_the_end_of_one_may_be_the_beginning_of_the_next() -> None:
@@ -69,5 +69,5 @@ def test_a_rival_has_a_token_in_common() -> None:
     mine = draft()
     same = replace(draft(), id="agr_2")
     apart = replace(draft(tokens=(AgreementToken(ref="token-2"),)), id="agr_3")
-    assert rival(mine, [mine, apart]) is None
-    assert rival(mine, [mine, apart, same]) is same
+    assert find_rival(mine, [mine, apart]) is None
+    assert find_rival(mine, [mine, apart, same]) is same

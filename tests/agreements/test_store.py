@@ -228,7 +228,7 @@ async def test_retrieve_over_kafka(replica: Replica) -> None:
         asking = envelope.Asking(f"c{number}", "voltbus.test.inbox", 3, 2**60)
         headers = [*record.headers, *envelope.asking_headers(asking)]
         questions.append(envelope.parse(headers, record.value, key=record.key))
-    answers = await replica.handlers.requests(questions)
+    answers = await replica.handlers.answer_requests(questions)
     assert [(answer.topic, answer.partition) for answer in answers] == [
         ("voltbus.test.inbox", 3)
     ] * 3

@@ -30,13 +30,13 @@ from voltbus_backbone.mongo.outbox import Outbox
 from voltbus_backbone.mongo.store import open_database
 from voltbus_backbone.rest.access import Operators
 from voltbus_config import api
-from voltbus_config.__main__ import terms
+from voltbus_config.__main__ import build_reconciler_config
 from voltbus_config.handlers.agreements import Agreements
+from voltbus_config.handlers.context import ServiceContext
 from voltbus_config.handlers.gateways import Silence
-from voltbus_config.handlers.records import Shell
+from voltbus_config.handlers.reconciler import Reconciler
 from voltbus_config.handlers.requests import Requests
 from voltbus_config.handlers.station_events import StationEvents
-from voltbus_config.handlers.tending import Tending
 from voltbus_config.handlers.waiting import Waiting
 from voltbus_config.settings import Settings
 from voltbus_config.store import Store
@@ -87,10 +87,10 @@ class MemoryTokens:
 class Replica:
     """One replica of the service, and a gateway and stations played by the test."""
 
-    shell: Shell
+    context: ServiceContext
     bus: MemoryBus
     hands: Hands
-    tending: Tending
+    reconciler: Reconciler
     requests: Requests
     stations: StationEvents
     agreements: Agreements
@@ -104,7 +104,7 @@ class Replica:
 
     @property
     def store(self) -> Store:
-        return self.shell.store
+        return self.context.store
 
     # What stations and gateways tell.
 
@@ -206,12 +206,12 @@ class Replica:
     async def settle(self) -> None:
         """Do everything that is due now, and send what waits in the outbox."""
         for _ in range(50):
-            due = await self.store.due.take(self.shell.now(), timedelta(seconds=30), 500)
+            due = await self.store.schedule.take_due(self.context.now(), timedelta(seconds=30), 500)
             if due:
                 await self.store.transact(
-                    lambda session, due=due: self.tending.tend(due, session)  # type: ignore[misc]
+                    lambda session, due=due: self.reconciler.reconcile(due, session)  # type: ignore[misc]
                 )
-            sent = [await replica.shell.outbox.relay() for replica in self.replicas]
+            sent = [await replica.context.outbox.relay() for replica in self.replicas]
             if not due and not any(sent):
                 return
         raise AssertionError("the service does not come to rest")
@@ -347,13 +347,19 @@ async def make_replica(
         store = Store(database)
         outbox = Outbox(store.outbox, bus, settings.instance_id, Topic.CONFIG_DEAD_LETTER)
         tokens = MemoryTokens()
-        shell = Shell(
-            store, outbox, "/voltbus/config/test", hands, settings, terms(settings), tokens
+        context = ServiceContext(
+            store,
+            outbox,
+            "/voltbus/config/test",
+            hands,
+            settings,
+            build_reconciler_config(settings),
+            tokens,
         )
-        tending = Tending(shell)
+        reconciler = Reconciler(context)
         app = http.build_app("config", Operators(settings), lambda: {"mongo": True})
-        waiting = Waiting(store.ended_commands)
-        http.include(app, api.routers(shell, tending, waiting), store.rest)
+        waiting = Waiting(store.find_ended_commands)
+        http.include(app, api.routers(context, reconciler, waiting), store.rest)
         client = httpx.AsyncClient(
             transport=httpx.ASGITransport(app, raise_app_exceptions=False),
             base_url="http://config",
@@ -361,14 +367,14 @@ async def make_replica(
         )
         async with client:
             replica = Replica(
-                shell,
+                context,
                 bus,
                 hands,
-                tending,
-                Requests(shell, tending),
-                StationEvents(shell, tending),
-                Agreements(shell, tending),
-                Silence(shell),
+                reconciler,
+                Requests(context, reconciler),
+                StationEvents(context, reconciler),
+                Agreements(context, reconciler),
+                Silence(context),
                 waiting,
                 tokens,
                 client,

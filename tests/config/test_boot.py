@@ -136,13 +136,13 @@ async def test_a_command_that_comes_while_a_boot_is_answered(
     replica = await make_replica(boot_wait_s=60)
     await replica.register("CS-1")
     await replica.connect("CS-1")
-    ready = replica.store.ready
+    ready = replica.store.mark_ready
 
     async def late(connections: Mapping[str, str], at: datetime) -> None:
         await replica.command("CS-1", "ClearCache")
         await ready(connections, at)
 
-    monkeypatch.setattr(replica.store, "ready", late)
+    monkeypatch.setattr(replica.store, "mark_ready", late)
     await replica.boot("CS-1")
     await replica.call("CS-1", "ClearCache")
 

@@ -47,8 +47,8 @@ def test_pauses_double_up_to_an_hour_and_end() -> None:
     """A station that says nothing is not asked for ever on one connection."""
     request, now, pauses = None, NOW, []
     for number in range(MOST_ATTEMPTS):
-        command = boot_requests.request_command(f"c-{number}", "CS-1", now, 30.0)
-        request = boot_requests.asked(request, command, "conn", Registered.ACCEPTED, now)
+        command = boot_requests.build_request_command(f"c-{number}", "CS-1", now, 30.0)
+        request = boot_requests.record_attempt(request, command, "conn", Registered.ACCEPTED, now)
         if request.next_at is not None:
             pauses.append(request.next_at - now)
             now = request.next_at

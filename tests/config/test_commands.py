@@ -18,8 +18,8 @@ from voltbus_backbone.contract.config import (
     CommandStatus,
 )
 from voltbus_backbone.contract.values import Protocol
-from voltbus_config.domain import commands as life
-from voltbus_config.domain import emissions
+from voltbus_config.domain import commands as command_rules
+from voltbus_config.domain import outgoing
 from voltbus_config.domain.commands import Command, WrongMoveError
 from voltbus_config.domain.connections import Connection
 from voltbus_config.domain.stations import Registration
@@ -38,7 +38,7 @@ CONNECTION = Connection(
 
 def queued(name: str = "cmd-1", **fields: object) -> Command:
     request = CommandRequested(station_id="CS-1", action="ClearCache", payload={"a": 1})
-    made = life.created(name, request, NOW, timedelta(hours=1))
+    made = command_rules.create_command(name, request, NOW, timedelta(hours=1))
     return msgspec.structs.replace(made, **fields)
 
 
@@ -56,8 +56,8 @@ def end(outcome: CallOutcome, attempt: int = 0, *, late: bool = False) -> CallEn
 
 def test_final_states_have_no_way_out() -> None:
     """Everything but queued and sent is reached exactly once."""
-    assert set(life.MOVES) == life.OPEN
-    assert set(CommandStatus) - {CommandStatus.QUEUED, CommandStatus.SENT} == life.FINAL
+    assert set(command_rules.MOVES) == command_rules.OPEN
+    assert set(CommandStatus) - {CommandStatus.QUEUED, CommandStatus.SENT} == command_rules.FINAL
 
 
 @given(st.lists(st.sampled_from(list(CommandStatus)), max_size=6))
@@ -65,14 +65,14 @@ def test_only_the_moves_of_the_table_are_possible(path: list[CommandStatus]) -> 
     """Every other change of state is an error, not a surprise."""
     command = queued()
     for status in path:
-        possible = status in life.MOVES.get(command.status, frozenset())
+        possible = status in command_rules.MOVES.get(command.status, frozenset())
         try:
             if status is CommandStatus.SENT:
-                command = life.sent(command, CONNECTION, NOW, MARGIN)
+                command = command_rules.mark_sent(command, CONNECTION, NOW, MARGIN)
             elif status is CommandStatus.QUEUED:
-                command = life.requeued(command)
+                command = command_rules.requeue(command)
             else:
-                command = life.ended(command, status, NOW)
+                command = command_rules.end_command(command, status, NOW)
         except WrongMoveError:
             assert not possible
         else:
@@ -83,13 +83,13 @@ def test_only_the_moves_of_the_table_are_possible(path: list[CommandStatus]) -> 
 def test_a_command_expires_only_in_the_queue_and_times_out_only_when_sent() -> None:
     """expires_at is for the queue; the call's own timeout and a margin for what went out."""
     waiting = queued()
-    assert life.overdue(waiting, NOW + timedelta(minutes=59)) is None
-    expired = life.overdue(waiting, NOW + timedelta(hours=1))
+    assert command_rules.end_if_overdue(waiting, NOW + timedelta(minutes=59)) is None
+    expired = command_rules.end_if_overdue(waiting, NOW + timedelta(hours=1))
     assert expired is not None
     assert expired.status is CommandStatus.EXPIRED
-    out = life.sent(waiting, CONNECTION, NOW, MARGIN)
-    assert life.overdue(out, NOW + timedelta(seconds=39)) is None
-    timed_out = life.overdue(out, NOW + timedelta(seconds=40))
+    out = command_rules.mark_sent(waiting, CONNECTION, NOW, MARGIN)
+    assert command_rules.end_if_overdue(out, NOW + timedelta(seconds=39)) is None
+    timed_out = command_rules.end_if_overdue(out, NOW + timedelta(seconds=40))
     assert timed_out is not None
     assert timed_out.status is CommandStatus.TIMED_OUT
 
@@ -97,27 +97,33 @@ def test_a_command_expires_only_in_the_queue_and_times_out_only_when_sent() -> N
 def test_nothing_is_heard_of_what_is_not_out() -> None:
     """A report about a queued or an ended command is late or repeated."""
     for outcome in CallOutcome:
-        assert life.heard(queued(), end(outcome), NOW) is None
-        over = life.ended(queued(), CommandStatus.CANCELLED, NOW)
-        assert life.heard(over, end(outcome), NOW) is None
+        assert command_rules.apply_result(queued(), end(outcome), NOW) is None
+        over = command_rules.end_command(queued(), CommandStatus.CANCELLED, NOW)
+        assert command_rules.apply_result(over, end(outcome), NOW) is None
 
 
 @pytest.mark.parametrize("late", [False, True])
 def test_what_was_not_sent_goes_back_once_per_attempt(*, late: bool) -> None:
     """The report of an earlier attempt, delivered again, does not take back the new one."""
-    first = life.sent(queued(), CONNECTION, NOW, MARGIN)
-    back = life.heard(first, end(CallOutcome.NOT_CONNECTED, 1, late=late), NOW)
+    first = command_rules.mark_sent(queued(), CONNECTION, NOW, MARGIN)
+    back = command_rules.apply_result(first, end(CallOutcome.NOT_CONNECTED, 1, late=late), NOW)
     assert back is not None
     assert back.status is CommandStatus.QUEUED
-    second = life.sent(back, CONNECTION, NOW, MARGIN)
+    second = command_rules.mark_sent(back, CONNECTION, NOW, MARGIN)
     assert second.attempt == 2
-    assert life.heard(second, end(CallOutcome.NOT_CONNECTED, 1, late=late), NOW) is None
-    assert life.heard(second, end(CallOutcome.NOT_CONNECTED, 2, late=late), NOW) is not None
+    assert (
+        command_rules.apply_result(second, end(CallOutcome.NOT_CONNECTED, 1, late=late), NOW)
+        is None
+    )
+    assert (
+        command_rules.apply_result(second, end(CallOutcome.NOT_CONNECTED, 2, late=late), NOW)
+        is not None
+    )
 
 
 def test_a_call_may_be_sent_only_while_its_end_is_waited_for() -> None:
     """Sent at the last moment and unanswered, it is reported before it is given up (design 3)."""
-    out = life.sent(queued(timeout_s=30.0), CONNECTION, NOW, MARGIN)
+    out = command_rules.mark_sent(queued(timeout_s=30.0), CONNECTION, NOW, MARGIN)
     assert out.not_after is not None
     assert out.give_up_at is not None
     assert out.not_after > NOW
@@ -129,8 +135,10 @@ def test_a_command_that_always_comes_too_late_ends() -> None:
     command = queued()
     for attempt in (1, 2, 3):
         assert command.status is CommandStatus.QUEUED
-        out = life.sent(command, CONNECTION, NOW, MARGIN)
-        after = life.heard(out, end(CallOutcome.NOT_CONNECTED, attempt, late=True), NOW)
+        out = command_rules.mark_sent(command, CONNECTION, NOW, MARGIN)
+        after = command_rules.apply_result(
+            out, end(CallOutcome.NOT_CONNECTED, attempt, late=True), NOW
+        )
         assert after is not None
         command = after
     assert command.status is CommandStatus.TIMED_OUT
@@ -140,9 +148,13 @@ def test_a_command_that_always_comes_too_late_ends() -> None:
 def test_the_queue_is_in_order_and_stops_while_one_is_out() -> None:
     """Ids grow with time; one CALL per direction (A13)."""
     commands = [queued(name) for name in ("cmd-3", "cmd-1", "cmd-2")]
-    assert [command.id for command in life.queue(commands)] == ["cmd-1", "cmd-2", "cmd-3"]
-    out = life.sent(commands[0], CONNECTION, NOW, MARGIN)
-    assert life.queue([out, *commands[1:]]) == []
+    assert [command.id for command in command_rules.select_sendable(commands)] == [
+        "cmd-1",
+        "cmd-2",
+        "cmd-3",
+    ]
+    out = command_rules.mark_sent(commands[0], CONNECTION, NOW, MARGIN)
+    assert command_rules.select_sendable([out, *commands[1:]]) == []
 
 
 @pytest.mark.parametrize(
@@ -162,52 +174,52 @@ def test_what_may_be_sent_depends_on_the_registration(
     expected: bool,  # noqa: FBT001 - a table
 ) -> None:
     """B02.FR.01, B02.FR.05, B03.FR.03."""
-    assert life.allowed(action, reach) is expected
+    assert command_rules.is_allowed(action, reach) is expected
 
 
 def test_a_fingerprint_tells_requests_apart_and_needs_its_key() -> None:
     """The order of members does not matter; under another key it is another one."""
-    one = life.fingerprint("k", "Reset", {"a": 1, "b": {"c": 2, "d": 3}})
-    assert one == life.fingerprint("k", "Reset", {"b": {"d": 3, "c": 2}, "a": 1})
-    assert one != life.fingerprint("k", "Reset", {"a": 2})
-    assert one != life.fingerprint("K", "Reset", {"a": 1, "b": {"c": 2, "d": 3}})
+    one = command_rules.compute_fingerprint("k", "Reset", {"a": 1, "b": {"c": 2, "d": 3}})
+    assert one == command_rules.compute_fingerprint("k", "Reset", {"b": {"d": 3, "c": 2}, "a": 1})
+    assert one != command_rules.compute_fingerprint("k", "Reset", {"a": 2})
+    assert one != command_rules.compute_fingerprint("K", "Reset", {"a": 1, "b": {"c": 2, "d": 3}})
 
 
 def test_an_answer_to_a_new_password_leaves_only_its_status() -> None:
     """A station that repeats a password in its answer or its error does not get it stored (A7)."""
-    out = life.sent(queued(action="set_password"), CONNECTION, NOW, MARGIN)
+    out = command_rules.mark_sent(queued(action="set_password"), CONNECTION, NOW, MARGIN)
     result = {"attributeStatus": "Rejected", "attributeStatusInfo": {"additionalInfo": "0f0f"}}
     answered = msgspec.structs.replace(
         end(CallOutcome.ANSWERED), payload={"setVariableResult": [result]}
     )
     refused = msgspec.structs.replace(end(CallOutcome.REJECTED), error_description="no 0f0f")
-    after = [life.heard(out, heard, NOW) for heard in (answered, refused)]
+    after = [command_rules.apply_result(out, heard, NOW) for heard in (answered, refused)]
     assert [each.answer_status for each in after if each is not None] == ["Rejected", None]
     assert "0f0f" not in repr(after)
 
 
 def test_events_repeat_who_asked_and_of_an_answer_only_what_the_table_names() -> None:
     """A service follows its own commands by their cause; an answer's other fields stay inside."""
-    out = life.sent(
+    out = command_rules.mark_sent(
         queued(action="GetLocalListVersion", cause="list:CS-1:7"), CONNECTION, NOW, MARGIN
     )
     heard = msgspec.structs.replace(
         end(CallOutcome.ANSWERED), payload={"listVersion": 7, "customData": {"idTag": "0f0f"}}
     )
-    after = life.heard(out, heard, NOW)
+    after = command_rules.apply_result(out, heard, NOW)
     assert after is not None
-    message = emissions.changed(after, NOW).message
+    message = outgoing.build_command_changed(after, NOW).message
     assert isinstance(message, CommandChanged)
     assert (message.cause, message.told) == ("list:CS-1:7", {"listVersion": 7})
 
 
 def test_an_answer_that_could_not_be_read_says_so() -> None:
     """It came, and nobody knows what the station did: timed out at once, with the reason."""
-    out = life.sent(queued(), CONNECTION, NOW, MARGIN)
+    out = command_rules.mark_sent(queued(), CONNECTION, NOW, MARGIN)
     unread = msgspec.structs.replace(
         end(CallOutcome.TIMED_OUT), error_description="The station's answer could not be read"
     )
-    after = life.heard(out, unread, NOW)
+    after = command_rules.apply_result(out, unread, NOW)
     assert after is not None
     assert (after.status, after.error_code) == (CommandStatus.TIMED_OUT, None)
     assert after.error_description == "The station's answer could not be read"
@@ -215,13 +227,13 @@ def test_an_answer_that_could_not_be_read_says_so() -> None:
 
 def test_what_was_odd_in_an_answer_is_kept_with_it() -> None:
     """The station's word counts; the operator sees beside it what did not fit (ADR 12)."""
-    out = life.sent(queued(), CONNECTION, NOW, MARGIN)
+    out = command_rules.mark_sent(queued(), CONNECTION, NOW, MARGIN)
     odd = msgspec.structs.replace(
         end(CallOutcome.ANSWERED),
         payload={"status": "Accepted", "info": "ok"},
         repairs=("payload: unknown property info",),
     )
-    after = life.heard(out, odd, NOW)
+    after = command_rules.apply_result(out, odd, NOW)
     assert after is not None
     assert (after.status, after.answer_status) == (CommandStatus.ANSWERED, "Accepted")
     assert after.repairs == ("payload: unknown property info",)

@@ -159,7 +159,7 @@ async def test_a_call_that_fails_ends_its_command(  # noqa: PLR0917 - a table's 
     assert (shown["sent_at"] is not None) is was_sent
     [told_last] = here.told("commands.events", CommandChanged, status=CommandStatus(status))
     assert told_last.rejected_by == by
-    stored = await here.store.commands.one(made["id"])
+    stored = await here.store.commands.find(made["id"])
     assert stored is not None
     assert stored.payload is None
 

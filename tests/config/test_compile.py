@@ -12,8 +12,14 @@ from hypothesis import strategies as st
 from config.config_examples import EVERY_PROTOCOL, NOW, assert_valid
 from voltbus_backbone.bounds import COMMAND_BYTES
 from voltbus_backbone.contract.values import Protocol
-from voltbus_config.domain.compile import Options, Target, calls, judge, of_error
-from voltbus_config.domain.desired import State
+from voltbus_config.domain.compile import (
+    CompileOptions,
+    SettingTarget,
+    compile_calls,
+    judge_answer,
+    judge_error,
+)
+from voltbus_config.domain.desired import SettingState
 
 OCPP2 = [Protocol.OCPP201, Protocol.OCPP21]
 METHODS = ["rfid", "app", "plug_and_charge", "autocharge", "key_code", "card", "web", "free"]
@@ -23,8 +29,8 @@ def compiled(
     protocol: Protocol, wanted: dict[str, Any], **options: Any
 ) -> tuple[list[tuple[str, dict[str, Any]]], dict[str, str]]:
     """The calls, each valid in its version, and what is unsupported."""
-    targets = [Target(key, value, NOW) for key, value in wanted.items()]
-    made, unsupported = calls(protocol, targets, Options(**options))
+    targets = [SettingTarget(key, value, NOW) for key, value in wanted.items()]
+    made, unsupported = compile_calls(protocol, targets, CompileOptions(**options))
     for call in made:
         assert_valid(protocol, call.action, call.payload)
     brought = [key for call in made for key in call.keys]
@@ -75,7 +81,7 @@ def test_a_charging_speed_taken_away_is_cleared(protocol: Protocol) -> None:
     """By the id that the profile was set with."""
     [(action, payload)], _ = compiled(protocol, {"charging_speed": None})
     assert action == "ClearChargingProfile"
-    assert list(payload.values()) == [Options().profile_id]
+    assert list(payload.values()) == [CompileOptions().profile_id]
 
 
 # Opening hours.
@@ -136,8 +142,13 @@ def test_free_charging_switches_authorization_off_in_2_0_1() -> None:
 
 def test_what_is_switched_off_need_not_exist() -> None:
     """A station without ISO 15118 satisfies "no plug and charge"; one that should have it, not."""
-    for methods, expected in ((["rfid"], State.IN_SYNC), (["plug_and_charge"], State.UNSUPPORTED)):
-        [call], _ = calls(Protocol.OCPP201, [Target("payment_methods", methods, NOW)], Options())
+    for methods, expected in (
+        (["rfid"], SettingState.IN_SYNC),
+        (["plug_and_charge"], SettingState.UNSUPPORTED),
+    ):
+        [call], _ = compile_calls(
+            Protocol.OCPP201, [SettingTarget("payment_methods", methods, NOW)], CompileOptions()
+        )
         results = [
             {
                 "attributeStatus": "UnknownComponent"
@@ -148,7 +159,7 @@ def test_what_is_switched_off_need_not_exist() -> None:
             }
             for each in call.payload["setVariableData"]
         ]
-        verdicts = judge(
+        verdicts = judge_answer(
             Protocol.OCPP201,
             call.action,
             call.keys,
@@ -230,10 +241,10 @@ def test_the_same_variable_never_stands_twice_in_a_request() -> None:
 def test_the_variables_of_one_setting_travel_together() -> None:
     """One answer decides the payment methods, whatever else is written beside them."""
     wanted = {"keys.AuthCtrlr.Enabled": "true", "payment_methods": ["rfid"], "keys.A.B": "1"}
-    calls_made, _ = calls(
+    calls_made, _ = compile_calls(
         Protocol.OCPP201,
-        [Target(key, value, NOW) for key, value in wanted.items()],
-        Options(variables_per_call=4),
+        [SettingTarget(key, value, NOW) for key, value in wanted.items()],
+        CompileOptions(variables_per_call=4),
     )
     brought = [key for call in calls_made for key in call.keys]
     assert sorted(brought) == sorted(wanted)
@@ -244,33 +255,35 @@ def test_the_variables_of_one_setting_travel_together() -> None:
 
 def test_an_answer_that_leaves_a_variable_out_refuses_it() -> None:
     """What the station does not mention it did not do."""
-    [call], _ = calls(Protocol.OCPP201, [Target("keys.A.B", "1", NOW)], Options())
+    [call], _ = compile_calls(
+        Protocol.OCPP201, [SettingTarget("keys.A.B", "1", NOW)], CompileOptions()
+    )
     answers: list[dict[str, Any]] = [
         {},
         {"setVariableResult": []},
         {"setVariableResult": ["nonsense"]},
     ]
     for payload in answers:
-        verdicts = judge(Protocol.OCPP201, call.action, call.keys, payload, call.notes)
-        assert verdicts["keys.A.B"].state is State.REJECTED
+        verdicts = judge_answer(Protocol.OCPP201, call.action, call.keys, payload, call.notes)
+        assert verdicts["keys.A.B"].state is SettingState.REJECTED
 
 
 @pytest.mark.parametrize(
     ("code", "expected"),
     [
-        ("NotImplemented", State.UNSUPPORTED),
-        ("NotSupported", State.UNSUPPORTED),
-        ("SecurityError", State.REJECTED),
-        ("FormationViolation", State.REJECTED),
-        ("InvalidPayload", State.REJECTED),
+        ("NotImplemented", SettingState.UNSUPPORTED),
+        ("NotSupported", SettingState.UNSUPPORTED),
+        ("SecurityError", SettingState.REJECTED),
+        ("FormationViolation", SettingState.REJECTED),
+        ("InvalidPayload", SettingState.REJECTED),
         ("InternalError", None),
         ("GenericError", None),
         (None, None),
     ],
 )
 def test_a_callerror_refuses_or_asks_for_another_try(
-    code: str | None, expected: State | None
+    code: str | None, expected: SettingState | None
 ) -> None:
     """A station's own trouble is no refusal: the setting is tried again."""
-    verdict = of_error(code)
+    verdict = judge_error(code)
     assert (None if verdict is None else verdict.state) is expected

@@ -22,18 +22,18 @@ from voltbus_config.domain.connections import (
     LOST,
     MOST_CONNECTORS,
     MOST_REPAIRS,
-    Booted,
-    Folded,
+    BootMarker,
     LogEntry,
     Presence,
-    Repaired,
-    Reported,
+    PresenceUpdate,
+    Repair,
+    StationLogEvent,
+    apply_log,
     connector_name,
-    fold,
 )
 
 SETTLE = timedelta(seconds=1)
-Log = list[tuple[Reported, int]]
+Log = list[tuple[StationLogEvent, int]]
 
 
 def connected(number: int, at: float = 0, gateway: str | None = None) -> StationConnected:
@@ -90,13 +90,13 @@ def contested(at: float, count: int = 1) -> DuplicateIdentity:
     )
 
 
-def folded(log: Log, presence: Presence | None = None) -> Folded:
+def folded(log: Log, presence: Presence | None = None) -> PresenceUpdate:
     """Gateways' clocks are right: what they received, they did a second after the one before."""
     entries = [
         LogEntry(event, offset, NOW - timedelta(hours=1) + timedelta(seconds=offset))
         for event, offset in log
     ]
-    return fold(presence or Presence(id="CS-1"), entries, NOW, SETTLE)
+    return apply_log(presence or Presence(id="CS-1"), entries, NOW, SETTLE)
 
 
 def test_a_status_from_a_clock_that_is_ahead_holds_no_later_one_back() -> None:
@@ -123,7 +123,7 @@ def test_a_station_was_last_seen_when_a_gateway_heard_it() -> None:
 def test_a_gateway_whose_clock_is_ahead_moves_nobody_into_the_future() -> None:
     """A station is never seen later than now."""
     entry = LogEntry(status("Available", NOW), 0, NOW + timedelta(hours=1))
-    presence = fold(Presence(id="CS-1"), [entry], NOW, SETTLE).presence
+    presence = apply_log(Presence(id="CS-1"), [entry], NOW, SETTLE).presence
     assert presence.last_seen == NOW
 
 
@@ -158,7 +158,7 @@ def test_calls_wait_a_moment_after_a_connection() -> None:
 def test_a_boot_that_was_heard_of_first_counts() -> None:
     """Calls follow its answer, not the moment for stations that reconnect without one (A20)."""
     soon = SETTLE / 5
-    booted = Presence(id="CS-1", booted=Booted(connection_id="c-1", ready_at=NOW + soon))
+    booted = Presence(id="CS-1", booted=BootMarker(connection_id="c-1", ready_at=NOW + soon))
     presence = folded([(connected(1), 0)], booted).presence
     assert not presence.ready(NOW)
     assert presence.ready(NOW + soon)
@@ -307,12 +307,12 @@ def test_the_latest_repairs_are_kept_each_once() -> None:
         (repaired("StopTransaction", "reason: null, left out", at=2), 2),
     ]
     assert folded(log).presence.repairs == (
-        Repaired(
+        Repair(
             action="StopTransaction",
             repair="reason: null, left out",
             at=NOW + timedelta(seconds=2),
         ),
-        Repaired(
+        Repair(
             action="BootNotification",
             repair="iccid: null, left out",
             at=NOW + timedelta(seconds=1),

@@ -220,14 +220,14 @@ async def test_a_station_joins_while_its_layer_changes(
 ) -> None:
     """The layer commits within the station's transaction, which does not see it: it comes."""
     other: Replica = await make_replica()
-    tend = replica.tending.tend
+    reconcile = replica.reconciler.reconcile
 
     async def meanwhile(station_ids: Any, session: Any) -> None:
         monkeypatch.undo()
         await put(other, "group:G-1", speed(11_000))
-        await tend(station_ids, session)
+        await reconcile(station_ids, session)
 
-    monkeypatch.setattr(replica.tending, "tend", meanwhile)
+    monkeypatch.setattr(replica.reconciler, "reconcile", meanwhile)
     await replica.register("CS-1", group_id="G-1")
     await replica.settle()
     assert await wanted(replica) == (11_000, "group:G-1")
@@ -238,7 +238,7 @@ async def test_a_layer_changes_while_a_station_joins(
 ) -> None:
     """The station comes within the layer's transaction, and is looked at before that commits."""
     other: Replica = await make_replica()
-    found = replica.store.stations_of_layer
+    found = replica.store.find_stations_of_layer
 
     async def meanwhile(name: str, session: Any) -> list[str]:
         monkeypatch.undo()
@@ -247,6 +247,6 @@ async def test_a_layer_changes_while_a_station_joins(
         await other.settle()
         return stations
 
-    monkeypatch.setattr(replica.store, "stations_of_layer", meanwhile)
+    monkeypatch.setattr(replica.store, "find_stations_of_layer", meanwhile)
     await put(replica, "group:G-1", speed(11_000))
     assert await wanted(replica) == (11_000, "group:G-1")

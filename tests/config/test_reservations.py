@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from config.config_examples import EVERY_PROTOCOL, NOW, assert_valid
 from voltbus_backbone.contract.config import CommandStatus, RejectedBy
 from voltbus_backbone.contract.values import Protocol
-from voltbus_config.domain import reservations as life
+from voltbus_config.domain import reservations as reservation_rules
 from voltbus_config.domain.commands import Command, Purpose
 from voltbus_config.domain.compile import Unsupported
 from voltbus_config.domain.reservations import OPEN, Reservation, State
-from voltbus_config.domain.shapes import as_call
+from voltbus_config.domain.shapes import build_call
 
 LATER = NOW + timedelta(minutes=15)
 RESERVATION = Reservation(
@@ -38,7 +38,7 @@ def ended(name: str, status: CommandStatus, said: str | None = None, **fields: A
     return Command(
         id=name,
         station_id="CS-1",
-        action=life.RESERVE if name == "cmd-1" else life.CANCEL,
+        action=reservation_rules.RESERVE if name == "cmd-1" else reservation_rules.CANCEL,
         status=status,
         purpose=Purpose.RESERVATION,
         created_at=NOW,
@@ -66,7 +66,7 @@ def test_what_reserve_now_makes_of_it(
     command = ended("cmd-1", status, said, error_code="NotSupported")
     if status is CommandStatus.REJECTED:
         command = msgspec.structs.replace(command, rejected_by=RejectedBy.STATION)
-    after = life.apply_command(RESERVATION, command, NOW)
+    after = reservation_rules.apply_command(RESERVATION, command, NOW)
     assert after is not None
     assert (after.state, after.reason) == (state, reason)
     assert (after.ended_at is None) is (state in OPEN)
@@ -85,7 +85,7 @@ def test_what_cancel_reservation_makes_of_it(
     status: CommandStatus, said: str | None, state: State
 ) -> None:
     """Rejected: there is no such reservation. Without an answer it may be asked again."""
-    after = life.apply_command(ACTIVE, ended("cmd-2", status, said), NOW)
+    after = reservation_rules.apply_command(ACTIVE, ended("cmd-2", status, said), NOW)
     assert after is not None
     assert after.state is state
     assert (after.cancel_command_id is None) is (state is State.ACTIVE)
@@ -97,21 +97,21 @@ def test_what_cancel_reservation_makes_of_it(
 )
 def test_what_a_2x_station_says_of_it(said: str, state: State) -> None:
     """ReservationStatusUpdate; a word of a later version changes nothing."""
-    after = life.apply_status(ACTIVE, said, NOW)
+    after = reservation_rules.apply_status(ACTIVE, said, NOW)
     assert after is not None
     assert (after.state, after.ended_at) == (state, NOW)
-    assert life.apply_status(after, "Removed", NOW) is None
-    assert life.apply_status(ACTIVE, "Forgotten", NOW) is None
-    assert life.apply_status(ACTIVE, ["Expired"], NOW) is None
+    assert reservation_rules.apply_status(after, "Removed", NOW) is None
+    assert reservation_rules.apply_status(ACTIVE, "Forgotten", NOW) is None
+    assert reservation_rules.apply_status(ACTIVE, ["Expired"], NOW) is None
 
 
 def test_its_time_ends_it() -> None:
     """Not a moment before, and not again."""
-    assert life.expire(ACTIVE, LATER - timedelta(milliseconds=1)) is None
-    after = life.expire(ACTIVE, LATER)
+    assert reservation_rules.expire(ACTIVE, LATER - timedelta(milliseconds=1)) is None
+    after = reservation_rules.expire(ACTIVE, LATER)
     assert after is not None
     assert after.state is State.EXPIRED
-    assert life.expire(after, LATER) is None
+    assert reservation_rules.expire(after, LATER) is None
 
 
 _events = st.lists(
@@ -133,18 +133,18 @@ def test_a_transaction_that_began_with_it_wins(steps: list[str], place: int) -> 
     for step in steps:
         before = found
         if step in answers:
-            after = life.apply_command(found, ended("cmd-1", *answers[step]), NOW)
+            after = reservation_rules.apply_command(found, ended("cmd-1", *answers[step]), NOW)
         elif step == "cancel":
             command = ended("cmd-2", CommandStatus.ANSWERED, "Accepted")
             asked = msgspec.structs.replace(found, cancel_command_id="cmd-2")
-            after = life.apply_command(asked, command, NOW)
+            after = reservation_rules.apply_command(asked, command, NOW)
         elif step == "used":
-            after = life.use(found, "tx-1", NOW)
+            after = reservation_rules.use(found, "tx-1", NOW)
         else:
             after = {
-                "expire": life.expire(found, LATER),
-                "removed": life.apply_status(found, "Removed", NOW),
-                "gone": life.withdraw(found, NOW),
+                "expire": reservation_rules.expire(found, LATER),
+                "removed": reservation_rules.apply_status(found, "Removed", NOW),
+                "gone": reservation_rules.withdraw(found, NOW),
             }[step]
         found = after or found
         moves += found.revision > before.revision
@@ -183,9 +183,9 @@ def test_reserve_now_in_every_version(
     possible = connector is not None if protocol is Protocol.OCPP16 else in_2x
     if not possible:
         with pytest.raises(Unsupported):
-            as_call(command, protocol)
+            build_call(command, protocol)
         return
-    action, made = as_call(command, protocol)
+    action, made = build_call(command, protocol)
     assert action == "ReserveNow"
     assert_valid(protocol, action, made)
     if protocol is Protocol.OCPP16:
@@ -193,4 +193,4 @@ def test_reserve_now_in_every_version(
     else:
         assert made.get("evseId") == place.get("evse_id")
     back = msgspec.structs.replace(ended("cmd-2", CommandStatus.QUEUED), payload={"number": 7})
-    assert as_call(back, protocol) == ("CancelReservation", {"reservationId": 7})
+    assert build_call(back, protocol) == ("CancelReservation", {"reservationId": 7})

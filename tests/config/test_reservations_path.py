@@ -83,7 +83,7 @@ def told(replica: Replica, made: dict[str, Any]) -> list[str]:
 
 
 def reservations(replica: Replica) -> Reservations:
-    return Reservations(replica.shell)
+    return Reservations(replica.context)
 
 
 async def report(replica: Replica, made: dict[str, Any], status: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from config.config_examples import NOW
 from config.test_commands import CONNECTION, MARGIN, end, queued
 from voltbus_backbone.contract.config import CallOutcome
-from voltbus_config.domain import commands as life
+from voltbus_config.domain import commands as command_rules
 from voltbus_config.domain import secrecy
 
 PASSWORD = "0f1e2d3c4b5a69788796"
@@ -82,12 +82,15 @@ def test_a_station_that_repeats_the_password_does_not_get_it_stored(
     action: str, payload: dict[str, Any], answer: dict[str, Any]
 ) -> None:
     """Neither in the answer nor in the words of a CALLERROR; what became of it stays (A6)."""
-    out = life.sent(queued(action=action, payload=payload), CONNECTION, NOW, MARGIN)
+    out = command_rules.mark_sent(queued(action=action, payload=payload), CONNECTION, NOW, MARGIN)
     answered = msgspec.structs.replace(end(CallOutcome.ANSWERED), payload=answer)
     refused = msgspec.structs.replace(
         end(CallOutcome.REJECTED), error_code="InternalError", error_description=PASSWORD
     )
-    after = [life.heard(out, heard, NOW + timedelta(seconds=1)) for heard in (answered, refused)]
+    after = [
+        command_rules.apply_result(out, heard, NOW + timedelta(seconds=1))
+        for heard in (answered, refused)
+    ]
     assert PASSWORD not in repr(after)
     assert after[0] is not None
     assert after[0].answer is not None
@@ -108,7 +111,7 @@ def test_a_station_that_tells_its_key_when_asked_does_not_get_it_stored() -> Non
             {**OTHER, "attributeStatus": "Accepted", "attributeValue": "60"},
         ],
     }
-    found = secrecy.kept(answer, secret=False)
+    found = secrecy.redact_answer(answer, secret=False)
     assert found is not None
     assert PASSWORD not in str(found)
     assert [each["value"] for each in found["configurationKey"]] == [secrecy.HIDDEN, "60"]
@@ -124,7 +127,7 @@ def test_who_stands_there_is_not_kept(name: str) -> None:
         "variable": {"name": name},
         "attributeValue": "04A1B2C3D4E5F6",
     }
-    stored = secrecy.kept({"getVariableResult": [result]}, secret=False)
+    stored = secrecy.redact_answer({"getVariableResult": [result]}, secret=False)
     assert "04A1B2C3D4E5F6" not in str(stored)
 
 
@@ -139,7 +142,7 @@ def test_an_answer_beyond_its_schema_tells_no_secret_either() -> None:
         "basicAuthPassword": PASSWORD,
         "uptime": 12,
     }
-    found = secrecy.kept(answer, secret=False)
+    found = secrecy.redact_answer(answer, secret=False)
     assert found is not None
     assert PASSWORD not in str(found)
     assert found["configurationKey"][1]["currentValue"] == "60"
@@ -152,8 +155,8 @@ def test_a_status_that_is_the_password_is_not_kept() -> None:
         (BY_16, {"status": PASSWORD}),
         (BY_2, {"setVariableResult": [{**PLACE, "attributeStatus": PASSWORD}]}),
     ):
-        out = life.sent(queued(action="X", payload=payload), CONNECTION, NOW, MARGIN)
+        out = command_rules.mark_sent(queued(action="X", payload=payload), CONNECTION, NOW, MARGIN)
         answered = msgspec.structs.replace(end(CallOutcome.ANSWERED), payload=answer)
-        after = life.heard(out, answered, NOW)
+        after = command_rules.apply_result(out, answered, NOW)
         assert after is not None
         assert PASSWORD not in repr(after)

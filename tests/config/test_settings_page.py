@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import get_args
 
 from voltbus_config.api.bodies import Method, NewCommand, SettingsBody
-from voltbus_config.domain.desired import State
+from voltbus_config.domain.desired import SettingState
 from voltbus_config.domain.layers import LayerKind
 from voltbus_config.domain.shapes import SHAPES
 
@@ -15,7 +15,7 @@ PAGE = (Path(__file__).parents[2] / "docs/settings.md").read_text()
 
 def test_every_setting_state_and_payment_method_is_on_the_page() -> None:
     """What an operator may write and read is explained."""
-    words = [*SettingsBody.model_fields, *State, *get_args(Method)]
+    words = [*SettingsBody.model_fields, *SettingState, *get_args(Method)]
     assert [word for word in words if f"`{word}`" not in PAGE] == []
 
 

@@ -242,8 +242,8 @@ async def test_the_service_does_all_this_by_itself(
     """The background loops send what became due, without anyone's help."""
     replica = await make_replica(boot_lag_s=0, boot_wait_s=0)
     work = [
-        asyncio.create_task(replica.tending.run()),
-        asyncio.create_task(replica.shell.outbox.run()),
+        asyncio.create_task(replica.reconciler.run()),
+        asyncio.create_task(replica.context.outbox.run()),
     ]
     try:
         await replica.register("CS-1")

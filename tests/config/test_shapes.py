@@ -14,7 +14,7 @@ from voltbus_backbone.contract.values import Protocol
 from voltbus_config.api.bodies import NewCommand
 from voltbus_config.domain.commands import Command, Purpose
 from voltbus_config.domain.compile import Unsupported
-from voltbus_config.domain.shapes import SHAPES, as_call, problem
+from voltbus_config.domain.shapes import SHAPES, build_call, find_problem
 
 AT = "2026-06-01T12:00:00+02:00"
 PERIOD = {"start_s": 0, "limit": 1}
@@ -103,8 +103,8 @@ def test_a_shape_is_a_valid_call_in_every_version(
     action: str, payload: dict[str, Any], protocol: Protocol
 ) -> None:
     """The payload holds against the version's own schema, with no empty optional (A18)."""
-    assert problem(action, payload) is None
-    name, made = as_call(command(action, payload), protocol)
+    assert find_problem(action, payload) is None
+    name, made = build_call(command(action, payload), protocol)
     assert_valid(protocol, name, made)
     assert None not in made.values()
 
@@ -112,14 +112,14 @@ def test_a_shape_is_a_valid_call_in_every_version(
 @pytest.mark.parametrize("protocol", EVERY_PROTOCOL)
 def test_a_station_s_own_profile_goes_out_as_it_is(protocol: Protocol) -> None:
     """What the convenience shape lacks is said in the version's words; the gateway checks them."""
-    _, made = as_call(command("remote_start", {"id_token": "A"} | OWN_PROFILE), protocol)
+    _, made = build_call(command("remote_start", {"id_token": "A"} | OWN_PROFILE), protocol)
     assert made["chargingProfile"] == OWN_PROFILE["ocpp_charging_profile"]
 
 
 def test_a_remote_start_is_told_by_its_command() -> None:
     """2.x needs a remoteStartId; the same command has the same one, whenever it is sent."""
-    first = as_call(command("remote_start", {"id_token": "A"}), Protocol.OCPP201)
-    again = as_call(command("remote_start", {"id_token": "A"}), Protocol.OCPP201)
+    first = build_call(command("remote_start", {"id_token": "A"}), Protocol.OCPP201)
+    again = build_call(command("remote_start", {"id_token": "A"}), Protocol.OCPP201)
     assert first == again
 
 
@@ -137,9 +137,9 @@ def test_a_remote_start_is_told_by_its_command() -> None:
 )
 def test_what_1_6_can_not_do_is_unsupported(action: str, payload: dict[str, Any]) -> None:
     """A whole-station reset only, and transaction ids that are numbers (1.6 §5.14, §5.12)."""
-    assert problem(action, payload) is None
+    assert find_problem(action, payload) is None
     with pytest.raises(Unsupported):
-        as_call(command(action, payload), Protocol.OCPP16)
+        build_call(command(action, payload), Protocol.OCPP16)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_every_shape_means_the_same_connector_in_1_6(
     action: str, payload: dict[str, Any], place: dict[str, int], connector: int
 ) -> None:
     """1.6 counts connectors through the station; an EVSE's first one goes by the EVSE's number."""
-    _, made = as_call(command(action, payload | place), Protocol.OCPP16)
+    _, made = build_call(command(action, payload | place), Protocol.OCPP16)
     assert made["connectorId"] == connector
 
 
@@ -183,10 +183,10 @@ def test_a_connector_without_its_evse_is_nothing_in_2x(
 ) -> None:
     """2.x counts connectors per EVSE: left out, the call would concern the whole station."""
     wanted = payload | {"connector_id": 2}
-    assert problem(action, wanted) is None
-    as_call(command(action, wanted), Protocol.OCPP16)
+    assert find_problem(action, wanted) is None
+    build_call(command(action, wanted), Protocol.OCPP16)
     with pytest.raises(Unsupported, match="evse_id"):
-        as_call(command(action, wanted), protocol)
+        build_call(command(action, wanted), protocol)
 
 
 @pytest.mark.parametrize(
@@ -216,15 +216,15 @@ def test_a_connector_without_its_evse_is_nothing_in_2x(
 )
 def test_a_mistake_is_said_in_words_without_values(action: str, payload: dict[str, Any]) -> None:
     """The operator learns what is wrong; no value is repeated (it may be an id token)."""
-    found = problem(action, payload)
+    found = find_problem(action, payload)
     assert found is not None
     assert not any(str(value) in str(found) for value in payload.values())
 
 
 def test_ocpp_s_own_actions_pass_as_they_are() -> None:
     """A CamelCase action is the version's own; the gateway checks it against its schema."""
-    assert problem("SetNetworkProfile", {"anything": 1}) is None
-    made = as_call(command("GetVariables", {"a": 1}), Protocol.OCPP21)
+    assert find_problem("SetNetworkProfile", {"anything": 1}) is None
+    made = build_call(command("GetVariables", {"a": 1}), Protocol.OCPP21)
     assert made == ("GetVariables", {"a": 1})
 
 
@@ -233,7 +233,7 @@ def test_what_was_stored_before_a_rule_came_does_not_stop_the_queue(protocol: Pr
     """A payload that makes no call ends its command (Unsupported), not the look at its station."""
     for payload in ({"transaction_id": [1]}, {"no_such": 1}):
         with pytest.raises(Unsupported):
-            as_call(command("remote_stop", payload), protocol)
+            build_call(command("remote_stop", payload), protocol)
 
 
 @pytest.mark.parametrize(("action", "payload"), EXAMPLES)

@@ -27,16 +27,16 @@ LATER = NOW + timedelta(seconds=40)
 async def test_a_mark_is_never_lost_to_a_look_that_began_before_it(replica: Replica) -> None:
     """The look meets a conflict and begins again, also where an earlier time stood already."""
     store = replica.store
-    await store.due.mark({"CS-1": NOW})
+    await store.schedule.mark_due({"CS-1": NOW})
     looks = 0
 
     async def look(session: Session) -> None:
         nonlocal looks
         looks += 1
-        await store.stations.one("CS-1", session)  # the snapshot is taken
+        await store.stations.find("CS-1", session)  # the snapshot is taken
         if looks == 1:
-            await store.due.mark({"CS-1": NOW + LEASE})
-        await store.due.set({"CS-1": None}, session)
+            await store.schedule.mark_due({"CS-1": NOW + LEASE})
+        await store.schedule.reschedule({"CS-1": None}, session)
 
     await store.transact(look)
     assert looks == 2
@@ -51,30 +51,32 @@ async def test_of_two_looks_at_once_one_begins_again(
     """Neither has seen what the other brought: a queued command, or the end of the last one."""
     store = replica.store
     if before is not None:
-        await store.due.mark({"CS-1": before})
+        await store.schedule.mark_due({"CS-1": before})
     looks = 0
 
     async def look(session: Session) -> None:
         nonlocal looks
         looks += 1
-        await store.stations.one("CS-1", session)  # the snapshot is taken
+        await store.stations.find("CS-1", session)  # the snapshot is taken
         if looks == 1:
-            await store.transact(lambda other: store.due.set({"CS-1": meanwhile}, other))
-        await store.due.set({"CS-1": after}, session)
+            await store.transact(
+                lambda other: store.schedule.reschedule({"CS-1": meanwhile}, other)
+            )
+        await store.schedule.reschedule({"CS-1": after}, session)
 
     await store.transact(look)
     assert looks == 2
-    due = await store.due.take(LATER, LEASE, 10)
+    due = await store.schedule.take_due(LATER, LEASE, 10)
     assert due == ([] if after is None else ["CS-1"])
 
 
 async def test_what_is_taken_and_left_is_due_again_after_its_lease(replica: Replica) -> None:
     """A replica that dies leaves its stations to the others."""
     store = replica.store
-    await store.due.mark({"CS-1": NOW, "CS-2": NOW + LEASE})
-    assert await store.due.take(NOW, LEASE, 10) == ["CS-1"]
-    assert await store.due.take(NOW, LEASE, 10) == []
-    assert sorted(await store.due.take(NOW + LEASE, LEASE, 10)) == ["CS-1", "CS-2"]
+    await store.schedule.mark_due({"CS-1": NOW, "CS-2": NOW + LEASE})
+    assert await store.schedule.take_due(NOW, LEASE, 10) == ["CS-1"]
+    assert await store.schedule.take_due(NOW, LEASE, 10) == []
+    assert sorted(await store.schedule.take_due(NOW + LEASE, LEASE, 10)) == ["CS-1", "CS-2"]
 
 
 async def test_two_writers_of_a_connection_do_not_undo_each_other(replica: Replica) -> None:
@@ -86,7 +88,7 @@ async def test_two_writers_of_a_connection_do_not_undo_each_other(replica: Repli
     second = Presence(id="CS-1", revision=2, last_seen=NOW)
     assert await shelf.put_if_unchanged([(second, 1)])
     assert not await shelf.put_if_unchanged([(second, 1)])
-    assert await shelf.one("CS-1") == second
+    assert await shelf.find("CS-1") == second
 
 
 async def test_work_on_the_same_station_at_once_is_done_one_after_the_other(
@@ -117,12 +119,12 @@ async def test_work_on_the_same_station_at_once_is_done_one_after_the_other(
 async def test_contention_without_end_is_said_to_be_unavailable(replica: Replica) -> None:
     """The consumer then tries the batch again; REST answers 503."""
     store = replica.store
-    await store.due.mark({"CS-1": NOW})
+    await store.schedule.mark_due({"CS-1": NOW})
 
     async def hopeless(session: Session) -> None:
-        await store.stations.one("CS-1", session)
-        await store.due.mark({"CS-1": NOW})
-        await store.due.set({"CS-1": None}, session)
+        await store.stations.find("CS-1", session)
+        await store.schedule.mark_due({"CS-1": NOW})
+        await store.schedule.reschedule({"CS-1": None}, session)
 
     with pytest.raises(Unavailable, match="too many changes"):
         await store.transact(hopeless)

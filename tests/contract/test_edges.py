@@ -29,7 +29,7 @@ from voltbus_backbone.contract.auth import Phase, TransactionMessage
 from voltbus_backbone.contract.config import CommandRequested
 from voltbus_backbone.contract.stations import StationReported
 from voltbus_backbone.contract.values import Protocol
-from voltbus_config.domain import commands, emissions, sizes
+from voltbus_config.domain import commands, outgoing, sizes
 from voltbus_config.domain.connections import Connection
 from voltbus_gateway.domain.translation.fitting import fit, shrink
 from voltbus_gateway.domain.translation.route import Context, Mode, make_fact_id
@@ -340,10 +340,10 @@ def test_a_command_that_is_taken_reaches_its_gateway_and_its_station(
         idempotency_key="k" * bounds.COMMAND_NAME_LENGTH,
         cause="c" * bounds.COMMAND_NAME_LENGTH,
     )
-    if sizes.problem(request) is not None:
+    if sizes.find_problem(request) is not None:
         assert len(msgspec.json.encode(request.payload)) > bounds.COMMAND_BYTES
         return
-    command = commands.created("cmd-1", request, NOW, timedelta(days=1))
+    command = commands.create_command("cmd-1", request, NOW, timedelta(days=1))
     connection = Connection(
         connection_id="c" * 26,
         gateway_id=GATEWAY,
@@ -353,11 +353,11 @@ def test_a_command_that_is_taken_reaches_its_gateway_and_its_station(
         ready_at=NOW,
         open=True,
     )
-    out = commands.sent(command, connection, NOW, timedelta(seconds=10))
-    call = emissions.send(out, out.action, out.payload or {}, connection)
+    out = commands.mark_sent(command, connection, NOW, timedelta(seconds=10))
+    call = outgoing.build_send_call(out, out.action, out.payload or {}, connection)
     assert call.message is not None
     record_of(call.row, call.message, call.id)
-    told = emissions.changed(out, NOW)
+    told = outgoing.build_command_changed(out, NOW)
     assert told.message is not None
     record_of(told.row, told.message, told.id)
 

@@ -6,9 +6,9 @@ import secrets
 from typing import TYPE_CHECKING
 
 from voltbus_agreements import api
-from voltbus_agreements.clock import Clock
 from voltbus_agreements.domain.agreement import Policy
-from voltbus_agreements.handlers import Handlers
+from voltbus_agreements.handlers.messages import MessageHandlers
+from voltbus_agreements.scheduler import LifecycleScheduler
 from voltbus_agreements.settings import Settings
 from voltbus_agreements.store import Store
 from voltbus_backbone.contract.registry import Topic
@@ -33,14 +33,18 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
     await rest.prepare()
     await store.prepare()
     policy = Policy(approval_required=settings.approval_required)
-    clock = Clock(store, policy=policy, now=runtime.now, longest_s=settings.clock_s)
-    desk = api.Desk(store, policy, clock, now=runtime.now, entropy=secrets.token_bytes)
-    handlers = Handlers(store, runtime.source, runtime.now)
+    scheduler = LifecycleScheduler(
+        store, policy=policy, now=runtime.now, longest_s=settings.clock_s
+    )
+    service = api.AgreementService(
+        store, policy, scheduler, now=runtime.now, entropy=secrets.token_bytes
+    )
+    handlers = MessageHandlers(store, runtime.source, runtime.now)
     return Parts(
-        routers=[api.router(desk)],
+        routers=[api.router(service)],
         rest=rest,
-        consumptions=handlers.consumptions(),
-        background={"outbox": outbox.run, "clock": clock.run},
+        consumptions=handlers.list_consumptions(),
+        background={"outbox": outbox.run, "clock": scheduler.run},
         checks={"mongo": store.reachable},
         close=[store.close],
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from voltbus_agreements.domain.agreement import Happening
+from voltbus_agreements.domain.agreement import EventKind
 from voltbus_backbone.bus import envelope
 from voltbus_backbone.contract import registry
 
@@ -13,25 +13,25 @@ if TYPE_CHECKING:
     from voltbus_backbone.bus.envelope import Record
 
 _ROWS = {
-    Happening.CREATED: registry.AGREEMENT_CREATED,
-    Happening.UPDATED: registry.AGREEMENT_UPDATED,
-    Happening.ACTIVATED: registry.AGREEMENT_ACTIVATED,
-    Happening.SUSPENDED: registry.AGREEMENT_SUSPENDED,
-    Happening.RESUMED: registry.AGREEMENT_RESUMED,
-    Happening.EXPIRED: registry.AGREEMENT_EXPIRED,
-    Happening.TERMINATED: registry.AGREEMENT_TERMINATED,
-    Happening.DELETED: registry.AGREEMENT_DELETED,
+    EventKind.CREATED: registry.AGREEMENT_CREATED,
+    EventKind.UPDATED: registry.AGREEMENT_UPDATED,
+    EventKind.ACTIVATED: registry.AGREEMENT_ACTIVATED,
+    EventKind.SUSPENDED: registry.AGREEMENT_SUSPENDED,
+    EventKind.RESUMED: registry.AGREEMENT_RESUMED,
+    EventKind.EXPIRED: registry.AGREEMENT_EXPIRED,
+    EventKind.TERMINATED: registry.AGREEMENT_TERMINATED,
+    EventKind.DELETED: registry.AGREEMENT_DELETED,
 }
 
 
-def records_of(change: Change, *, source: str) -> list[Record]:
+def build_records(change: Change, *, source: str) -> list[Record]:
     """What a change puts on `agreements.events`, keyed by the agreement's id."""
     agreement = change.agreement
     id_ = f"{agreement.id}:{agreement.revision}"
     told = envelope.event(
         _ROWS[change.event], agreement.snapshot(), id=id_, source=source, now=agreement.at
     )
-    if change.event is not Happening.DELETED:
+    if change.event is not EventKind.DELETED:
         return [told]
     gone = envelope.tombstone(
         registry.Topic.AGREEMENTS_EVENTS,

@@ -14,48 +14,56 @@ from voltbus_backbone.mongo.outbox import Outbox
 from voltbus_backbone.mongo.store import open_database
 from voltbus_backbone.service import Parts, Runtime, main
 from voltbus_config import api
-from voltbus_config.domain.compile import Options
-from voltbus_config.domain.tending import Terms
+from voltbus_config.domain.compile import CompileOptions
+from voltbus_config.domain.reconciliation import ReconcilerConfig
 from voltbus_config.handlers import agreements, requests, reservations, station_events
+from voltbus_config.handlers.context import ServiceContext
 from voltbus_config.handlers.gateways import Silence
-from voltbus_config.handlers.records import Shell
-from voltbus_config.handlers.tending import Tending
+from voltbus_config.handlers.reconciler import Reconciler
 from voltbus_config.handlers.tokens import AuthTokens
 from voltbus_config.handlers.waiting import Waiting
 from voltbus_config.settings import Settings
 from voltbus_config.store import Store
 
 if TYPE_CHECKING:
-    from voltbus_config.domain.stations import Station
+    from voltbus_config.domain.stations import RegisteredStation
 
 
 async def compose(runtime: Runtime[Settings]) -> Parts:
-    """Everything that config consists of."""
+    """Build everything that config consists of."""
     settings = runtime.settings
     store = Store(await open_database(settings), audit_days=settings.audit_days)
     await store.prepare(timedelta(days=settings.commands_kept_days))
     outbox = Outbox(store.outbox, runtime.publisher, settings.instance_id, Topic.CONFIG_DEAD_LETTER)
     await outbox.prepare()
     tokens = AuthTokens(await runtime.requester(), clock=asyncio.get_running_loop().time)
-    shell = Shell(store, outbox, runtime.source, runtime.now, settings, terms(settings), tokens)
-    tending = Tending(shell)
-    keeping = reservations.Reservations(shell)
-    waiting = Waiting(store.ended_commands)
+    context = ServiceContext(
+        store,
+        outbox,
+        runtime.source,
+        runtime.now,
+        settings,
+        build_reconciler_config(settings),
+        tokens,
+    )
+    reconciler = Reconciler(context)
+    keeping = reservations.Reservations(context)
+    waiting = Waiting(store.find_ended_commands)
     return Parts(
-        routers=api.routers(shell, tending, waiting),
+        routers=api.routers(context, reconciler, waiting),
         rest=store.rest,
         consumptions=[
             Consumption(
                 "config",
                 (Topic.CONFIG_REQUESTS,),
                 requests.TYPES,
-                requests.Requests(shell, tending).handle,
+                requests.Requests(context, reconciler).handle,
             ),
             Consumption(
                 "config-stations",
                 (Topic.STATIONS_EVENTS,),
                 station_events.TYPES,
-                station_events.StationEvents(shell, tending).handle,
+                station_events.StationEvents(context, reconciler).handle,
             ),
             Consumption(
                 "config-reservations",
@@ -67,13 +75,13 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
                 "config-agreements",
                 (Topic.AGREEMENTS_EVENTS,),
                 agreements.TYPES,
-                agreements.Agreements(shell, tending).handle,
+                agreements.Agreements(context, reconciler).handle,
             ),
         ],
         background={
             "outbox": outbox.run,
-            "tending": tending.run,
-            "silence": Silence(shell).run,
+            "tending": reconciler.run,
+            "silence": Silence(context).run,
             "waiting": waiting.run,
             "reservations": keeping.run,
         },
@@ -82,18 +90,18 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
     )
 
 
-def terms(settings: Settings) -> Terms:
-    """What the operator configured, as the pure decisions take it."""
+def build_reconciler_config(settings: Settings) -> ReconcilerConfig:
+    """Build what the pure decisions take of the operator's configuration."""
 
-    def options(station: Station) -> Options:
-        return Options(
+    def options(station: RegisteredStation) -> CompileOptions:
+        return CompileOptions(
             vendor=station.vendor,
             variables_per_call=settings.variables_per_call,
             payment_keys=settings.payment_methods_keys,
         )
 
-    return Terms(
-        new_id=command_ids(secrets.token_hex(4)),
+    return ReconcilerConfig(
+        new_id=make_command_ids(secrets.token_hex(4)),
         options=options,
         policy=settings.unknown_station,
         margin=timedelta(seconds=settings.command_margin_s),
@@ -101,7 +109,7 @@ def terms(settings: Settings) -> Terms:
     )
 
 
-class _Ids:
+class _CommandIds:
     """Ids that grow with time, and within a millisecond with their number."""
 
     def __init__(self, mark: str) -> None:
@@ -113,9 +121,9 @@ class _Ids:
         return f"cmd-{int(now.timestamp() * 1000):012x}{number:06x}{self._mark}"
 
 
-def command_ids(mark: str) -> _Ids:
-    """Ids of commands for one process; ``mark`` tells it from all others."""
-    return _Ids(mark)
+def make_command_ids(mark: str) -> _CommandIds:
+    """Make a source of command ids for one process; ``mark`` is unique to the process."""
+    return _CommandIds(mark)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from pydantic import (
 
 from voltbus_agreements.domain.agreement import Agreement, Change
 from voltbus_agreements.domain.terms import Kind, Terms
-from voltbus_agreements.domain.usage import Session
+from voltbus_agreements.domain.usage import CountedTransaction
 from voltbus_backbone.contract.agreements import AgreementStatus as Status
 from voltbus_backbone.rest.validation import Time
 
@@ -214,13 +214,13 @@ class UsageBody(BaseModel):
     has_more: bool
 
 
-def written(terms: Terms) -> dict[str, Any]:
+def dump_terms(terms: Terms) -> dict[str, Any]:
     """Terms as their client would write them: what a merge patch is applied to."""
     body = TermsBody.model_validate(msgspec.to_builtins(terms, builtin_types=(datetime,)))
     return body.model_dump(mode="json")
 
 
-def shown(agreement: Agreement) -> dict[str, Any]:
+def show_agreement(agreement: Agreement) -> dict[str, Any]:
     """An agreement as its client reads it, every field present."""
     body = AgreementBody.model_validate(
         {
@@ -240,9 +240,9 @@ def shown(agreement: Agreement) -> dict[str, Any]:
     return body.model_dump(mode="json")
 
 
-def shown_change(change: Change) -> dict[str, Any]:
+def show_change(change: Change) -> dict[str, Any]:
     """A line of history."""
-    agreement = shown(change.agreement)
+    agreement = show_agreement(change.agreement)
     return {
         "id": f"{agreement['id']}:{agreement['revision']}",
         "revision": agreement["revision"],
@@ -253,7 +253,7 @@ def shown_change(change: Change) -> dict[str, Any]:
     }
 
 
-def shown_session(session: Session) -> dict[str, Any]:
+def show_transaction(session: CountedTransaction) -> dict[str, Any]:
     """A counted transaction."""
     found: dict[str, Any] = msgspec.to_builtins(session)
     del found["agreement_id"]

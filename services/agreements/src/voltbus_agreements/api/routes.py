@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from voltbus_agreements.api import bodies
-from voltbus_agreements.api.desk import Desk
+from voltbus_agreements.api.service import AgreementService
 from voltbus_agreements.domain import ids
 from voltbus_agreements.domain.agreement import Agreement, Command
 from voltbus_agreements.domain.lifecycle import BY_CLOCK
@@ -44,18 +44,18 @@ TERMS = body_of(LARGER_BODY_BYTES)
 QueryTime = Annotated[Time | None, Query()]
 
 
-def router(desk: Desk) -> APIRouter:
+def router(service: AgreementService) -> APIRouter:
     """All routes of the agreements service."""
     result = Router(prefix="/v1/agreements", tags=["agreements"])
-    _add_reading(result, desk)
-    _add_writing(result, desk)
+    _add_reading(result, service)
+    _add_writing(result, service)
     for command in Command:
         if command not in BY_CLOCK:
-            _add_command(result, desk, command)
+            _add_command(result, service, command)
     return result
 
 
-def _add_reading(router: APIRouter, desk: Desk) -> None:
+def _add_reading(router: APIRouter, service: AgreementService) -> None:
     @router.get(
         "",
         dependencies=[scope(READ)],
@@ -66,8 +66,10 @@ def _add_reading(router: APIRouter, desk: Desk) -> None:
         for cursor in (paging.starting_after, paging.ending_before):
             if cursor is not None and not ids.is_id(cursor):
                 raise Problem(422, "invalid-request", "A cursor is the id of an agreement.")
-        found, has_more = await desk.store.find(filters, paging)
-        return JSONResponse(page([bodies.shown(one) for one in found], has_more=has_more))
+        found, has_more = await service.store.find(filters, paging)
+        return JSONResponse(
+            page([bodies.show_agreement(agreement) for agreement in found], has_more=has_more)
+        )
 
     @router.get(
         "/{agreement_id}",
@@ -76,7 +78,7 @@ def _add_reading(router: APIRouter, desk: Desk) -> None:
         summary="Retrieve an agreement",
     )
     async def get(agreement_id: str) -> JSONResponse:
-        return _single(await desk.get(agreement_id))
+        return _single(await service.get(agreement_id))
 
     @router.get(
         "/{agreement_id}/history",
@@ -85,13 +87,15 @@ def _add_reading(router: APIRouter, desk: Desk) -> None:
         summary="List its revisions, the newest first",
     )
     async def history(agreement_id: str, paging: Pages) -> JSONResponse:
-        await desk.get(agreement_id)
-        found, has_more = await desk.store.history(
+        await service.get(agreement_id)
+        found, has_more = await service.store.history(
             agreement_id,
             paging,
             edge=_revision(agreement_id, paging.starting_after or paging.ending_before),
         )
-        return JSONResponse(page([bodies.shown_change(one) for one in found], has_more=has_more))
+        return JSONResponse(
+            page([bodies.show_change(change) for change in found], has_more=has_more)
+        )
 
     @router.get(
         "/{agreement_id}/usage",
@@ -100,9 +104,9 @@ def _add_reading(router: APIRouter, desk: Desk) -> None:
         summary="What was used under it: totals, and the transactions they are made of",
     )
     async def usage(agreement_id: str, paging: Pages) -> JSONResponse:
-        agreement = await desk.get(agreement_id)
-        energy_wh, transactions = await desk.store.used(agreement_id)
-        found, has_more = await desk.store.sessions(agreement_id, paging)
+        agreement = await service.get(agreement_id)
+        energy_wh, transactions = await service.store.used(agreement_id)
+        found, has_more = await service.store.sessions(agreement_id, paging)
         cap = agreement.terms.limits.energy_cap_wh
         totals = {
             "agreement_id": agreement.id,
@@ -112,11 +116,13 @@ def _add_reading(router: APIRouter, desk: Desk) -> None:
             "remaining_wh": None if cap is None else max(cap - energy_wh, 0),
             "exhausted": agreement.exhausted,
         }
-        sessions = page([bodies.shown_session(one) for one in found], has_more=has_more)
+        sessions = page(
+            [bodies.show_transaction(transaction) for transaction in found], has_more=has_more
+        )
         return JSONResponse(totals | sessions)
 
 
-def _add_writing(router: APIRouter, desk: Desk) -> None:
+def _add_writing(router: APIRouter, service: AgreementService) -> None:
     @router.post(
         "",
         dependencies=[scope(WRITE), TERMS],
@@ -125,7 +131,7 @@ def _add_writing(router: APIRouter, desk: Desk) -> None:
         summary="Create a draft",
     )
     async def create(body: bodies.TermsBody) -> JSONResponse:
-        agreement = await desk.create(body)
+        agreement = await service.create(body)
         response = _single(agreement, 201)
         response.headers["Location"] = f"/v1/agreements/{agreement.id}"
         return response
@@ -141,7 +147,7 @@ def _add_writing(router: APIRouter, desk: Desk) -> None:
         patch: Annotated[dict[str, Any], Body(media_type=MERGE_PATCH)],
         if_match: IfMatch = None,
     ) -> JSONResponse:
-        return _single(await desk.amend(agreement_id, patch, if_match=if_match))
+        return _single(await service.amend(agreement_id, patch, if_match=if_match))
 
     @router.delete(
         "/{agreement_id}",
@@ -150,11 +156,11 @@ def _add_writing(router: APIRouter, desk: Desk) -> None:
         summary="Delete a draft, or a rejected or cancelled agreement",
     )
     async def delete(agreement_id: str, if_match: IfMatch = None) -> Response:
-        await desk.delete(agreement_id, if_match=if_match)
+        await service.delete(agreement_id, if_match=if_match)
         return Response(status_code=204)
 
 
-def _add_command(router: APIRouter, desk: Desk, command: Command) -> None:
+def _add_command(router: APIRouter, service: AgreementService, command: Command) -> None:
     @router.post(
         f"/{{agreement_id}}/{command}",
         dependencies=[scope(WRITE)],
@@ -168,7 +174,7 @@ def _add_command(router: APIRouter, desk: Desk, command: Command) -> None:
         if_match: IfMatch = None,
     ) -> JSONResponse:
         reason = (body.reason or None) if body else None
-        return _single(await desk.act(agreement_id, command, if_match=if_match, reason=reason))
+        return _single(await service.act(agreement_id, command, if_match=if_match, reason=reason))
 
 
 def _filters(
@@ -212,4 +218,6 @@ def _revision(agreement_id: str, cursor: str | None) -> int | None:
 
 
 def _single(agreement: Agreement, status: int = 200) -> JSONResponse:
-    return JSONResponse(bodies.shown(agreement), status, {"ETag": etag(agreement.revision)})
+    return JSONResponse(
+        bodies.show_agreement(agreement), status, {"ETag": etag(agreement.revision)}
+    )

@@ -35,7 +35,7 @@ class Command(StrEnum):
     EXPIRE = "expire"
 
 
-class Happening(StrEnum):
+class EventKind(StrEnum):
     """The events of agreements.events (rules D)."""
 
     CREATED = "created"
@@ -88,7 +88,7 @@ class Change:
     """A new revision, the event that tells of it, and the command or edit that caused it."""
 
     agreement: Agreement
-    event: Happening
+    event: EventKind
     cause: str
 
 

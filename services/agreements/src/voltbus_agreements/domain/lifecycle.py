@@ -19,7 +19,7 @@ from voltbus_agreements.domain.agreement import (
     Agreement,
     Change,
     Command,
-    Happening,
+    EventKind,
     Policy,
 )
 from voltbus_agreements.domain.refusals import (
@@ -30,7 +30,12 @@ from voltbus_agreements.domain.refusals import (
     InvalidTerms,
     PeriodOver,
 )
-from voltbus_agreements.domain.terms import Terms, instant, missing_for_activation, normal
+from voltbus_agreements.domain.terms import (
+    Terms,
+    find_missing_for_activation,
+    normalize,
+    to_instant,
+)
 from voltbus_backbone.bounds import AGREEMENT_BYTES
 from voltbus_backbone.contract.agreements import AgreementStatus as Status
 
@@ -58,12 +63,12 @@ TRANSITIONS: dict[Command, tuple[frozenset[Status], Status | None]] = {
 }
 
 
-_TOLD_AS = {
-    Command.SUSPEND: Happening.SUSPENDED,
-    Command.RESUME: Happening.RESUMED,
-    Command.TERMINATE: Happening.TERMINATED,
-    Command.BEGIN: Happening.ACTIVATED,
-    Command.EXPIRE: Happening.EXPIRED,
+_EVENT_OF = {
+    Command.SUSPEND: EventKind.SUSPENDED,
+    Command.RESUME: EventKind.RESUMED,
+    Command.TERMINATE: EventKind.TERMINATED,
+    Command.BEGIN: EventKind.ACTIVATED,
+    Command.EXPIRE: EventKind.EXPIRED,
 }
 
 
@@ -73,13 +78,13 @@ def create(agreement_id: str, terms: Terms, *, now: datetime) -> Change:
     Raises:
         InvalidTerms: a rule that holds in every state is broken.
     """
-    at = instant(now)
-    draft = Agreement(agreement_id, normal(terms), Status.DRAFT, 1, at, at)
+    at = to_instant(now)
+    draft = Agreement(agreement_id, normalize(terms), Status.DRAFT, 1, at, at)
     _check_size(draft)
-    return Change(draft, Happening.CREATED, "create")
+    return Change(draft, EventKind.CREATED, "create")
 
 
-def allowed(status: Status, policy: Policy) -> list[str]:
+def list_allowed(status: Status, policy: Policy) -> list[str]:
     """What an operator may do in a state."""
     found = [
         command.value
@@ -114,13 +119,13 @@ def act(
     sources, target = TRANSITIONS[command]
     by_policy = command is Command.ACTIVATE and policy.approval_required
     if agreement.status not in sources or by_policy:
-        raise IllegalTransition(command, agreement.status, allowed(agreement.status, policy))
-    at = instant(now)
+        raise IllegalTransition(command, agreement.status, list_allowed(agreement.status, policy))
+    at = to_instant(now)
     if target is None:
-        target = _beginning(agreement.terms, at)
+        target = _choose_initial_status(agreement.terms, at)
     if command is Command.RESUME and _is_over(agreement.terms, at):
         raise PeriodOver
-    next_one = replace(
+    advanced = replace(
         agreement,
         status=target,
         status_reason=reason,
@@ -134,10 +139,10 @@ def act(
         ),
         ended_at=at if target in {Status.TERMINATED, Status.EXPIRED} else None,
     )
-    event = _TOLD_AS.get(command, Happening.UPDATED)
+    event = _EVENT_OF.get(command, EventKind.UPDATED)
     if target is Status.ACTIVE and command in {Command.ACTIVATE, Command.APPROVE}:
-        event = Happening.ACTIVATED
-    return Change(next_one, event, command.value)
+        event = EventKind.ACTIVATED
+    return Change(advanced, event, command.value)
 
 
 def amend(
@@ -154,12 +159,12 @@ def amend(
         Incomplete: it is activated and would lack what that needs.
     """
     if agreement.status not in AMENDABLE:
-        raise IllegalTransition("amend", agreement.status, allowed(agreement.status, policy))
-    new = normal(terms)
+        raise IllegalTransition("amend", agreement.status, list_allowed(agreement.status, policy))
+    new = normalize(terms)
     old = agreement.terms
     if new == old:
         return None
-    at = instant(now)
+    at = to_instant(now)
     supersedes = agreement.supersedes
     if agreement.status in LIVE:
         _check_live_amendment(agreement, new, at)
@@ -173,7 +178,7 @@ def amend(
         exhausted=usage.is_exhausted(new.limits, used_wh),
     )
     _check_size(amended)
-    return Change(amended, Happening.UPDATED, "amend")
+    return Change(amended, EventKind.UPDATED, "amend")
 
 
 def delete(agreement: Agreement, *, now: datetime, policy: Policy) -> Change:
@@ -183,23 +188,23 @@ def delete(agreement: Agreement, *, now: datetime, policy: Policy) -> Change:
         IllegalTransition: it has been activated, or waits for approval.
     """
     if agreement.status not in DELETABLE:
-        raise IllegalTransition("delete", agreement.status, allowed(agreement.status, policy))
-    last = replace(agreement, revision=agreement.revision + 1, at=instant(now))
-    return Change(last, Happening.DELETED, "delete")
+        raise IllegalTransition("delete", agreement.status, list_allowed(agreement.status, policy))
+    last = replace(agreement, revision=agreement.revision + 1, at=to_instant(now))
+    return Change(last, EventKind.DELETED, "delete")
 
 
-def settle(agreement: Agreement, *, used_wh: int, now: datetime) -> Change | None:
+def update_exhausted(agreement: Agreement, *, used_wh: int, now: datetime) -> Change | None:
     """Mark an agreement whose cap is used up, or no longer is; None when nothing changes."""
     exhausted = usage.is_exhausted(agreement.terms.limits, used_wh)
     if exhausted == agreement.exhausted or agreement.status not in LIVE:
         return None
     settled = replace(
-        agreement, exhausted=exhausted, revision=agreement.revision + 1, at=instant(now)
+        agreement, exhausted=exhausted, revision=agreement.revision + 1, at=to_instant(now)
     )
-    return Change(settled, Happening.UPDATED, "usage")
+    return Change(settled, EventKind.UPDATED, "usage")
 
 
-def forget(agreement: Agreement, refs: Collection[str], *, now: datetime) -> Change | None:
+def forget_tokens(agreement: Agreement, refs: Collection[str], *, now: datetime) -> Change | None:
     """The agreement without tokens whose holders were forgotten; None when it names none of them.
 
     In every state, also after its end, and even if no token is left: a person's wish goes before
@@ -212,12 +217,12 @@ def forget(agreement: Agreement, refs: Collection[str], *, now: datetime) -> Cha
         agreement,
         terms=replace(agreement.terms, tokens=kept),
         revision=agreement.revision + 1,
-        at=instant(now),
+        at=to_instant(now),
     )
-    return Change(without, Happening.UPDATED, "token_erased")
+    return Change(without, EventKind.UPDATED, "token_erased")
 
 
-def due(agreement: Agreement, now: datetime) -> Command | None:
+def choose_due_command(agreement: Agreement, now: datetime) -> Command | None:
     """What the clock does to an agreement now."""
     terms = agreement.terms
     if agreement.status is Status.SCHEDULED and terms.valid_from <= now:
@@ -227,8 +232,8 @@ def due(agreement: Agreement, now: datetime) -> Command | None:
     return None
 
 
-def _beginning(terms: Terms, at: datetime) -> Status:
-    if missing := missing_for_activation(terms):
+def _choose_initial_status(terms: Terms, at: datetime) -> Status:
+    if missing := find_missing_for_activation(terms):
         raise Incomplete(missing)
     if _is_over(terms, at):
         raise PeriodOver
@@ -258,7 +263,7 @@ def _check_live_amendment(agreement: Agreement, new: Terms, at: datetime) -> Non
     changed = [name for name in fixed if getattr(old, name) != getattr(new, name)]
     if changed:
         raise Immutable(changed)
-    if missing := missing_for_activation(new):
+    if missing := find_missing_for_activation(new):
         raise Incomplete(missing)
     if new.valid_to != old.valid_to and _is_over(new, at):
         raise InvalidTerms([FieldError("valid_to", "must be in the future: terminate it instead")])

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from voltbus_backbone.contract.agreements import Scope
 
 
-def rival(agreement: Agreement, others: Iterable[Agreement]) -> Agreement | None:
+def find_rival(agreement: Agreement, others: Iterable[Agreement]) -> Agreement | None:
     """The first other agreement that claims a token of this one for the same time and place."""
     refs = {token.ref for token in agreement.terms.tokens}
     for other in others:
@@ -32,31 +32,31 @@ def rival(agreement: Agreement, others: Iterable[Agreement]) -> Agreement | None
     return None
 
 
-def periods_overlap(one: Terms, other: Terms) -> bool:
+def periods_overlap(first: Terms, other: Terms) -> bool:
     """Whether two half-open periods share an instant: the end of one may be the other's begin."""
-    return _begins_before_end(one.valid_from, other.valid_to) and _begins_before_end(
-        other.valid_from, one.valid_to
+    return _begins_before_end(first.valid_from, other.valid_to) and _begins_before_end(
+        other.valid_from, first.valid_to
     )
 
 
-def scopes_overlap(one: Scope, other: Scope) -> bool:
+def scopes_overlap(first: Scope, other: Scope) -> bool:
     """Whether two scopes may share an EVSE."""
-    if one.evse_kinds and other.evse_kinds and set(one.evse_kinds).isdisjoint(other.evse_kinds):
+    if first.evse_kinds and other.evse_kinds and set(first.evse_kinds).isdisjoint(other.evse_kinds):
         return False
-    one_kind, other_kind = _named(one), _named(other)
-    if len(one_kind) != 1 or one_kind != other_kind:
+    first_kind, other_kind = _list_place_kinds(first), _list_place_kinds(other)
+    if len(first_kind) != 1 or first_kind != other_kind:
         return True  # everywhere, or places that cannot be compared
-    if one_kind == {"stations"}:
-        return _stations_overlap(one, other) or _stations_overlap(other, one)
-    names = "groups" if one_kind == {"groups"} else "locations"
-    return not set(getattr(one, names)).isdisjoint(getattr(other, names))
+    if first_kind == {"stations"}:
+        return _stations_overlap(first, other) or _stations_overlap(other, first)
+    names = "groups" if first_kind == {"groups"} else "locations"
+    return not set(getattr(first, names)).isdisjoint(getattr(other, names))
 
 
 def _begins_before_end(begin: datetime, end: datetime | None) -> bool:
     return end is None or begin < end
 
 
-def _named(scope: Scope) -> set[str]:
+def _list_place_kinds(scope: Scope) -> set[str]:
     """By what the scope names its places; empty means everywhere."""
     found = set()
     if scope.stations or scope.evses:
@@ -68,11 +68,11 @@ def _named(scope: Scope) -> set[str]:
     return found
 
 
-def _stations_overlap(one: Scope, other: Scope) -> bool:
-    """Whether a station or an EVSE that ``one`` names is within ``other``."""
-    stations = {*one.stations, *(evse.rpartition("/")[0] for evse in one.evses)}
+def _stations_overlap(first: Scope, other: Scope) -> bool:
+    """Whether a station or an EVSE that ``first`` names is within ``other``."""
+    stations = {*first.stations, *(evse.rpartition("/")[0] for evse in first.evses)}
     return (
         not stations.isdisjoint(other.stations)
-        or not set(one.evses).isdisjoint(other.evses)
-        or not set(one.stations).isdisjoint(evse.rpartition("/")[0] for evse in other.evses)
+        or not set(first.evses).isdisjoint(other.evses)
+        or not set(first.stations).isdisjoint(evse.rpartition("/")[0] for evse in other.evses)
     )

@@ -64,19 +64,19 @@ class Terms:
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
-def instant(time: datetime) -> datetime:
+def to_instant(time: datetime) -> datetime:
     """A time as it is kept: UTC, in whole milliseconds (MongoDB's precision)."""
     utc = time.astimezone(UTC)
     return utc.replace(microsecond=utc.microsecond // 1000 * 1000)
 
 
-def normal(terms: Terms) -> Terms:
+def normalize(terms: Terms) -> Terms:
     """The terms in their normal form: times in UTC, the contract id folded.
 
     Raises:
         InvalidTerms: a rule is broken.
     """
-    errors = list(_errors(terms))
+    errors = list(_find_errors(terms))
     contract_id = terms.contract_id
     if contract_id is not None:
         try:
@@ -88,12 +88,12 @@ def normal(terms: Terms) -> Terms:
     return replace(
         terms,
         contract_id=contract_id,
-        valid_from=instant(terms.valid_from),
-        valid_to=None if terms.valid_to is None else instant(terms.valid_to),
+        valid_from=to_instant(terms.valid_from),
+        valid_to=None if terms.valid_to is None else to_instant(terms.valid_to),
     )
 
 
-def missing_for_activation(terms: Terms) -> list[FieldError]:
+def find_missing_for_activation(terms: Terms) -> list[FieldError]:
     """What activation needs and the terms lack."""
     roles = {party.role for party in terms.parties}
     errors = [
@@ -107,31 +107,33 @@ def missing_for_activation(terms: Terms) -> list[FieldError]:
     return errors
 
 
-def _errors(terms: Terms) -> Iterator[FieldError]:
-    if terms.valid_to is not None and instant(terms.valid_to) <= instant(terms.valid_from):
+def _find_errors(terms: Terms) -> Iterator[FieldError]:
+    if terms.valid_to is not None and to_instant(terms.valid_to) <= to_instant(terms.valid_from):
         yield FieldError("valid_to", "must be later than valid_from")
     if not _is_zone(terms.timezone):
         yield FieldError("timezone", "is no IANA time zone (such as Europe/Stockholm)")
-    yield from _repeated("tokens", [token.ref for token in terms.tokens])
-    yield from _repeated("parties", [f"{party.role}/{party.id}" for party in terms.parties])
+    yield from _find_repeated("tokens", [token.ref for token in terms.tokens])
+    yield from _find_repeated("parties", [f"{party.role}/{party.id}" for party in terms.parties])
     if any(not _EVSE.fullmatch(evse) for evse in terms.scope.evses):
         yield FieldError("scope.evses", "write each EVSE as station/number")
-    yield from _hours_errors("schedule", terms.schedule)
+    yield from _find_hours_errors("schedule", terms.schedule)
     if terms.station_terms is not None:
-        yield from _hours_errors("station_terms.opening_hours", terms.station_terms.opening_hours)
+        yield from _find_hours_errors(
+            "station_terms.opening_hours", terms.station_terms.opening_hours
+        )
         speed = terms.station_terms.charging_speed
         if speed is not None and (speed.limit < 0 or speed.unit not in _SPEED_UNITS):
             yield FieldError("station_terms.charging_speed", "a limit of at least 0 in W or A")
 
 
-def _hours_errors(where: str, value: OpeningHours | None) -> Iterator[FieldError]:
+def _find_hours_errors(where: str, value: OpeningHours | None) -> Iterator[FieldError]:
     if value is not None:
         for problem in hours.validate(value):
             name, _, message = problem.partition(": ")
             yield FieldError(f"{where}.{name}", message)
 
 
-def _repeated(where: str, values: list[str]) -> Iterator[FieldError]:
+def _find_repeated(where: str, values: list[str]) -> Iterator[FieldError]:
     if len(set(values)) < len(values):
         yield FieldError(where, "the same one is there twice")
 

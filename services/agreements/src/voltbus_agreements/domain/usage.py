@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Session:
+class CountedTransaction:
     """One transaction as it counts. Without an agreement it counts for none (any more)."""
 
     transaction_ref: str
@@ -31,28 +31,28 @@ class Session:
 
 
 @dataclass(frozen=True)
-class Delta:
+class UsageDelta:
     """What a batch adds to an agreement's totals; negative where a correction took away."""
 
     energy_wh: int = 0
     transactions: int = 0
 
-    def plus(self, energy_wh: int, transactions: int) -> Delta:
+    def plus(self, energy_wh: int, transactions: int) -> UsageDelta:
         """With more added."""
-        return Delta(self.energy_wh + energy_wh, self.transactions + transactions)
+        return UsageDelta(self.energy_wh + energy_wh, self.transactions + transactions)
 
 
 @dataclass(frozen=True)
-class Counted:
+class UsageUpdate:
     """What is to be stored: the sessions that changed and the totals they change."""
 
-    sessions: tuple[Session, ...]
-    deltas: dict[str, Delta]
+    sessions: tuple[CountedTransaction, ...]
+    deltas: dict[str, UsageDelta]
 
 
-def session_of(message: TransactionChanged) -> Session:
+def to_counted_transaction(message: TransactionChanged) -> CountedTransaction:
     """A transaction message as it counts; unknown energy counts as none."""
-    return Session(
+    return CountedTransaction(
         message.transaction_ref,
         message.agreement_id,
         message.revision,
@@ -62,11 +62,13 @@ def session_of(message: TransactionChanged) -> Session:
     )
 
 
-def count(known: Mapping[str, Session], arrivals: Iterable[Session]) -> Counted:
+def count_transactions(
+    known: Mapping[str, CountedTransaction], arrivals: Iterable[CountedTransaction]
+) -> UsageUpdate:
     """Decide what the arrivals change, given the sessions known so far by transaction_ref."""
     current = dict(known)
-    changed: dict[str, Session] = {}
-    deltas: dict[str, Delta] = defaultdict(Delta)
+    changed: dict[str, CountedTransaction] = {}
+    deltas: dict[str, UsageDelta] = defaultdict(UsageDelta)
     for arrival in arrivals:
         before = current.get(arrival.transaction_ref)
         if before is not None and before.revision >= arrival.revision:
@@ -78,7 +80,7 @@ def count(known: Mapping[str, Session], arrivals: Iterable[Session]) -> Counted:
         if arrival.agreement_id is not None:
             deltas[arrival.agreement_id] = deltas[arrival.agreement_id].plus(arrival.energy_wh, 1)
         current[arrival.transaction_ref] = changed[arrival.transaction_ref] = arrival
-    return Counted(tuple(changed.values()), dict(deltas))
+    return UsageUpdate(tuple(changed.values()), dict(deltas))
 
 
 def is_exhausted(limits: Limits, used_wh: int) -> bool:

@@ -8,11 +8,11 @@ from pymongo import ReplaceOne, ReturnDocument, UpdateOne
 from pymongo.errors import CollectionInvalid
 
 from voltbus_agreements.domain import lifecycle, overlap, usage
-from voltbus_agreements.domain.agreement import LIVE, Happening
+from voltbus_agreements.domain.agreement import LIVE, EventKind
 from voltbus_agreements.domain.refusals import Overlapping
-from voltbus_agreements.events import records_of
+from voltbus_agreements.events import build_records
 from voltbus_agreements.store import documents
-from voltbus_agreements.store.transactions import committed
+from voltbus_agreements.store.transactions import run_in_transaction
 from voltbus_backbone.contract.agreements import AgreementStatus as Status
 from voltbus_backbone.mongo.rest_store import find_page
 from voltbus_backbone.mongo.store import Reachable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from motor.motor_asyncio import AsyncIOMotorClientSession
 
     from voltbus_agreements.domain.agreement import Agreement, Change
-    from voltbus_agreements.domain.usage import Session
+    from voltbus_agreements.domain.usage import CountedTransaction
     from voltbus_agreements.store.lists import Filters
     from voltbus_backbone.mongo.outbox import Outbox
     from voltbus_backbone.mongo.store import Database
@@ -118,7 +118,9 @@ class Store:
             found = await self._usage.find_one({"_id": agreement_id}) or {}
         return int(found.get("energy_wh", 0)), int(found.get("transactions", 0))
 
-    async def sessions(self, agreement_id: str, paging: Paging) -> tuple[list[Session], bool]:
+    async def sessions(
+        self, agreement_id: str, paging: Paging
+    ) -> tuple[list[CountedTransaction], bool]:
         """A page of the transactions counted for an agreement."""
         with self.reachable.watching():
             found, has_more = await find_page(
@@ -127,7 +129,7 @@ class Store:
                 paging,
                 by="_id",
             )
-        return [documents.to_session(document) for document in found], has_more
+        return [documents.to_transaction(document) for document in found], has_more
 
     async def due(self, now: datetime, *, passing: Collection[str], most: int) -> list[str]:
         """Ids of agreements that begin or end by now, without those that are passed over."""
@@ -159,7 +161,7 @@ class Store:
         async def work(session: AsyncIOMotorClientSession) -> None:
             await self._write(change, None, session)
 
-        await committed(self._database, self.reachable, work)
+        await run_in_transaction(self._database, self.reachable, work)
         self._outbox.wake()
 
     async def change(
@@ -185,23 +187,23 @@ class Store:
             await self._write(change, agreement, session)
             return change.agreement
 
-        result = await committed(self._database, self.reachable, work)
+        result = await run_in_transaction(self._database, self.reachable, work)
         self._outbox.wake()
         return result
 
-    async def count(self, arrivals: Sequence[Session], *, now: datetime) -> None:
+    async def count(self, arrivals: Sequence[CountedTransaction], *, now: datetime) -> None:
         """Count transactions, each once, and mark agreements whose cap they use up."""
 
         async def work(session: AsyncIOMotorClientSession) -> None:
             refs = list({arrival.transaction_ref for arrival in arrivals})
             cursor = self._sessions.find({"_id": {"$in": refs}}, session=session)
-            known = {found["_id"]: documents.to_session(found) async for found in cursor}
-            counted = usage.count(known, arrivals)
+            known = {found["_id"]: documents.to_transaction(found) async for found in cursor}
+            counted = usage.count_transactions(known, arrivals)
             if counted.sessions:
                 await self._add_up(counted, session)
                 await self._settle(list(counted.deltas), now, session)
 
-        await committed(self._database, self.reachable, work)
+        await run_in_transaction(self._database, self.reachable, work)
         self._outbox.wake()
 
     async def forget_tokens(self, refs: Collection[str], *, now: datetime) -> None:
@@ -216,7 +218,7 @@ class Store:
             query = {"terms.tokens.ref": named}
             found = await self._agreements.find(query, session=session).to_list(None)
             for document in found:
-                change = lifecycle.forget(documents.to_agreement(document), refs, now=now)
+                change = lifecycle.forget_tokens(documents.to_agreement(document), refs, now=now)
                 if change is not None:
                     await self._replace(change, session)
             await self._revisions.update_many(
@@ -226,11 +228,11 @@ class Store:
             )
             await self._claims.delete_many({"_id": named}, session=session)
 
-        await committed(self._database, self.reachable, work)
+        await run_in_transaction(self._database, self.reachable, work)
         self._outbox.wake()
 
-    async def _add_up(self, counted: usage.Counted, session: AsyncIOMotorClientSession) -> None:
-        stored = [documents.of_session(found) for found in counted.sessions]
+    async def _add_up(self, counted: usage.UsageUpdate, session: AsyncIOMotorClientSession) -> None:
+        stored = [documents.from_transaction(found) for found in counted.sessions]
         await self._sessions.bulk_write(
             [ReplaceOne({"_id": found["_id"]}, found, upsert=True) for found in stored],
             ordered=False,
@@ -265,7 +267,7 @@ class Store:
         found = await self._agreements.find({"_id": {"$in": ids}}, session=session).to_list(None)
         for document in found:
             agreement = documents.to_agreement(document)
-            change = lifecycle.settle(agreement, used_wh=totals[agreement.id], now=now)
+            change = lifecycle.update_exhausted(agreement, used_wh=totals[agreement.id], now=now)
             if change is not None:
                 await self._write(change, agreement, session)
 
@@ -289,8 +291,8 @@ class Store:
         ):
             await self._claim(agreement, session)
         if before is None:
-            await self._agreements.insert_one(documents.of_agreement(agreement), session=session)
-        elif change.event is Happening.DELETED:
+            await self._agreements.insert_one(documents.from_agreement(agreement), session=session)
+        elif change.event is EventKind.DELETED:
             await self._agreements.delete_one({"_id": agreement.id}, session=session)
             await self._usage.delete_one({"_id": agreement.id}, session=session)
         else:
@@ -299,13 +301,13 @@ class Store:
         await self._tell(change, session)
 
     async def _replace(self, change: Change, session: AsyncIOMotorClientSession) -> None:
-        document = documents.of_agreement(change.agreement)
+        document = documents.from_agreement(change.agreement)
         await self._agreements.replace_one({"_id": document["_id"]}, document, session=session)
         await self._tell(change, session)
 
     async def _tell(self, change: Change, session: AsyncIOMotorClientSession) -> None:
-        await self._revisions.insert_one(documents.of_revision(change), session=session)
-        await self._outbox.add(records_of(change, source=self._source), session=session)
+        await self._revisions.insert_one(documents.from_change(change), session=session)
+        await self._outbox.add(build_records(change, source=self._source), session=session)
 
     async def _claim(self, agreement: Agreement, session: AsyncIOMotorClientSession) -> None:
         """Be the only one who decides about these tokens now, and find no rival for them."""
@@ -318,6 +320,8 @@ class Store:
         await self._claims.bulk_write(claims, session=session)
         query = {"terms.tokens.ref": {"$in": refs}, "status": {"$in": _LIVE}}
         found = await self._agreements.find(query, session=session).to_list(None)
-        rival = overlap.rival(agreement, [documents.to_agreement(document) for document in found])
+        rival = overlap.find_rival(
+            agreement, [documents.to_agreement(document) for document in found]
+        )
         if rival is not None:
             raise Overlapping(rival.id)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from voltbus_agreements.domain.agreement import Agreement, Change
-from voltbus_agreements.domain.usage import Session
+from voltbus_agreements.domain.usage import CountedTransaction
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,22 +23,22 @@ def to_agreement(document: Mapping[str, Any]) -> Agreement:
     return _from(document, Agreement, "id")
 
 
-def of_agreement(agreement: Agreement) -> Document:
+def from_agreement(agreement: Agreement) -> Document:
     """The agreement under ``_id``, its terms as the contract writes them."""
     return _to(agreement, "id")
 
 
-def to_session(document: Mapping[str, Any]) -> Session:
+def to_transaction(document: Mapping[str, Any]) -> CountedTransaction:
     """A counted transaction."""
-    return _from(document, Session, "transaction_ref")
+    return _from(document, CountedTransaction, "transaction_ref")
 
 
-def of_session(session: Session) -> Document:
+def from_transaction(session: CountedTransaction) -> Document:
     """The transaction under ``_id``."""
     return _to(session, "transaction_ref")
 
 
-def of_revision(change: Change) -> Document:
+def from_change(change: Change) -> Document:
     """One line of an agreement's history."""
     agreement = change.agreement
     return {
@@ -47,7 +47,7 @@ def of_revision(change: Change) -> Document:
         "revision": agreement.revision,
         "event": change.event.value,
         "cause": change.cause,
-        "agreement": of_agreement(agreement),
+        "agreement": from_agreement(agreement),
     }
 
 

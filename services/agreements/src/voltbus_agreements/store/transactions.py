@@ -25,7 +25,7 @@ _FIRST_PAUSE_S = 0.005
 _LONGEST_PAUSE_S = 0.3
 
 
-async def committed(
+async def run_in_transaction(
     database: Database,
     reachable: Reachable,
     work: Callable[[AsyncIOMotorClientSession], Awaitable[T]],
@@ -45,7 +45,7 @@ async def committed(
             if not left:
                 raise Unavailable("too many writers at once") from error
         except Unavailable as error:
-            if not left or not _lost_a_conflict(error):
+            if not left or not _is_conflict(error):
                 raise
         # Spread, so that the same writers do not meet again.
         await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
@@ -53,7 +53,7 @@ async def committed(
     raise AssertionError("the last try returns or raises")
 
 
-def _lost_a_conflict(error: Unavailable) -> bool:
+def _is_conflict(error: Unavailable) -> bool:
     cause = error.__cause__  # a server that is away is no conflict: the caller tries again
     return isinstance(cause, OperationFailure) and cause.has_error_label(
         "TransientTransactionError"

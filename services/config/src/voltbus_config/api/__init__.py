@@ -9,17 +9,17 @@ from voltbus_config.api import commands, layers, reservations, settings, station
 if TYPE_CHECKING:
     from fastapi import APIRouter
 
-    from voltbus_config.handlers.records import Shell
-    from voltbus_config.handlers.tending import Tending
+    from voltbus_config.handlers.context import ServiceContext
+    from voltbus_config.handlers.reconciler import Reconciler
     from voltbus_config.handlers.waiting import Waiting
 
 
-def routers(shell: Shell, tending: Tending, waiting: Waiting) -> list[APIRouter]:
+def routers(context: ServiceContext, reconciler: Reconciler, waiting: Waiting) -> list[APIRouter]:
     """Every router of this service."""
     return [
-        stations.router(shell, tending),
-        settings.router(shell, tending),
-        layers.router(shell, tending),
-        commands.router(shell, tending, waiting),
-        reservations.router(shell, tending),
+        stations.router(context, reconciler),
+        settings.router(context, reconciler),
+        layers.router(context, reconciler),
+        commands.router(context, reconciler, waiting),
+        reservations.router(context, reconciler),
     ]

@@ -13,7 +13,7 @@ from voltbus_backbone.rest.validation import Time
 from voltbus_backbone.values import hours
 from voltbus_config.api.payloads import document_payloads
 from voltbus_config.domain.commands import LONGEST_TIMEOUT_S
-from voltbus_config.domain.stations import Registration, id_problem
+from voltbus_config.domain.stations import Registration, find_id_problem
 
 Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\s/][^\n\r]*$")]
 EvseNumber = Annotated[str, Field(pattern=r"^\d{1,5}$")]
@@ -51,7 +51,7 @@ class NewStation(StationChange):
     @field_validator("id")
     @classmethod
     def _id(cls, value: str) -> str:
-        problem = id_problem(value)
+        problem = find_id_problem(value)
         if problem is not None:
             raise ValueError(problem)
         return value

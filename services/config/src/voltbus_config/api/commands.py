@@ -19,21 +19,21 @@ from voltbus_backbone.rest import conventions as rest
 from voltbus_backbone.rest.conventions import SortedPaging
 from voltbus_config.api import views
 from voltbus_config.api.bodies import NewCommand
-from voltbus_config.domain import commands as life
+from voltbus_config.domain import commands as command_rules
 from voltbus_config.domain import shapes, sizes
-from voltbus_config.domain.commands import Command, Purpose, fingerprint
-from voltbus_config.domain.emissions import changed
-from voltbus_config.handlers.records import Shell
-from voltbus_config.handlers.tending import Tending
+from voltbus_config.domain.commands import Command, Purpose, compute_fingerprint
+from voltbus_config.domain.outgoing import build_command_changed
+from voltbus_config.handlers.context import ServiceContext
+from voltbus_config.handlers.reconciler import Reconciler
 from voltbus_config.handlers.tokens import wants_type, with_type
 from voltbus_config.handlers.waiting import LONGEST_WAIT_S, Waiting
 from voltbus_config.store import Session
 
 
-def router(shell: Shell, tending: Tending, waiting: Waiting) -> APIRouter:
+def router(context: ServiceContext, reconciler: Reconciler, waiting: Waiting) -> APIRouter:
     """The routes of commands."""
     routes = Router(prefix="/v1", tags=["commands"])
-    commands = Commands(shell, tending)
+    commands = Commands(context, reconciler)
 
     @routes.post(
         "/stations/{station_id}/commands",
@@ -57,8 +57,8 @@ def router(shell: Shell, tending: Tending, waiting: Waiting) -> APIRouter:
             for name, value in {"station_id": station_id, "status": status}.items()
             if value is not None
         }
-        with shell.store.reachable.watching():
-            found, more = await shell.store.page_of_commands(query, paging)
+        with context.store.reachable.watching():
+            found, more = await context.store.page_commands(query, paging)
         return rest.page([views.command(each) for each in found], has_more=more)
 
     @routes.get(
@@ -126,15 +126,15 @@ def token_unknown(help_by: str = "") -> Problem:
 class Commands:
     """What the routes do."""
 
-    def __init__(self, shell: Shell, tending: Tending) -> None:
-        self._shell = shell
-        self._tending = tending
+    def __init__(self, context: ServiceContext, reconciler: Reconciler) -> None:
+        self._context = context
+        self._reconciler = reconciler
 
     async def create(self, station_id: str, body: NewCommand) -> Command:
         """Queue a command, and send it if the station is there and nothing else is out."""
-        shell = self._shell
+        context = self._context
         request = CommandRequested(station_id=station_id, **body.model_dump())
-        mistake = sizes.problem(request) or shapes.problem(body.action, body.payload)
+        mistake = sizes.find_problem(request) or shapes.find_problem(body.action, body.payload)
         if mistake is not None:
             errors = [mistake._asdict()]
             raise Problem(422, "invalid-request", "No station can be told so.", errors=errors)
@@ -142,26 +142,28 @@ class Commands:
         created: list[str] = []
 
         async def work(session: Session) -> None:
-            now, store = shell.now(), shell.store
+            now, store = context.now(), context.store
             created.clear()
             # First: a retry is owed its command, also when it would be refused by now.
             earlier = await self._earlier(request, session)
             if earlier is not None:
                 created.append(earlier.id)
                 return
-            if await store.stations.one(station_id, session) is None:
+            if await store.stations.find(station_id, session) is None:
                 raise not_found("station")
             if body.expires_at is not None and body.expires_at <= now:
                 raise Problem(422, "invalid-request", "expires_at is in the past.")
             if not known and not await self._is_16(station_id, session):
                 raise token_unknown(", or give payload.type")
-            ttl = timedelta(seconds=shell.settings.command_ttl_s)
-            command = life.created(shell.terms.new_id(now), request, now, ttl)
+            ttl = timedelta(seconds=context.settings.command_ttl_s)
+            command = command_rules.create_command(
+                context.reconciler_config.new_id(now), request, now, ttl
+            )
             command = msgspec.structs.replace(command, payload=typed.payload)
             created.append(command.id)
             await store.commands.put([command], session)
-            await shell.tell([changed(command, now)], now, session)
-            await self._tending.tend([station_id], session)
+            await context.add_to_outbox([build_command_changed(command, now)], now, session)
+            await self._reconciler.reconcile([station_id], session)
 
         await self._commit(work)
         return await self.stored(created[0])
@@ -171,22 +173,22 @@ class Commands:
         if not wants_type(request):
             return request, True
         value = request.payload["id_token"]
-        found = await self._shell.tokens.find(request.station_id, value, None)
+        found = await self._context.tokens.find(request.station_id, value, None)
         return with_type(request, found), found is not None
 
     async def _is_16(self, station_id: str, session: Session) -> bool:
         """Whether the station was last there with 1.6, which has no types."""
-        presence = await self._shell.store.presence.one(station_id, session)
+        presence = await self._context.store.presence.find(station_id, session)
         connection = None if presence is None else presence.connection
         return connection is not None and connection.protocol is Protocol.OCPP16
 
     async def cancel(self, command_id: str) -> Command:
         """Cancel; 409 for one that was sent, is over, or brings a setting."""
-        shell = self._shell
+        context = self._context
 
         async def work(session: Session) -> None:
-            now = shell.now()
-            found = await shell.store.commands.one(command_id, session)
+            now = context.now()
+            found = await context.store.commands.find(command_id, session)
             if found is None:
                 raise not_found("command")
             if found.status is CommandStatus.CANCELLED:
@@ -197,10 +199,10 @@ class Commands:
                 )
             if found.status is not CommandStatus.QUEUED:
                 raise Problem(409, "not-cancellable", f"The command is {found.status.value}.")
-            over = life.ended(found, CommandStatus.CANCELLED, now)
-            await shell.store.commands.put([over], session)
-            await shell.tell([changed(over, now)], now, session)
-            await self._tending.tend([found.station_id], session)
+            over = command_rules.end_command(found, CommandStatus.CANCELLED, now)
+            await context.store.commands.put([over], session)
+            await context.add_to_outbox([build_command_changed(over, now)], now, session)
+            await self._reconciler.reconcile([found.station_id], session)
 
         await self._commit(work)
         return await self.stored(command_id)
@@ -211,8 +213,8 @@ class Commands:
         if key is None:
             return None
         place = (request.station_id, key)
-        found = (await self._shell.store.commands_by_key([place], session)).get(place)
-        if found is not None and found.fingerprint != fingerprint(
+        found = (await self._context.store.find_commands_by_key([place], session)).get(place)
+        if found is not None and found.fingerprint != compute_fingerprint(
             key, request.action, request.payload
         ):
             raise Problem(
@@ -222,13 +224,13 @@ class Commands:
 
     async def stored(self, command_id: str) -> Command:
         """The command; 404 when there is none."""
-        with self._shell.store.reachable.watching():
-            found = await self._shell.store.commands.one(command_id)
+        with self._context.store.reachable.watching():
+            found = await self._context.store.commands.find(command_id)
         if found is None:
             raise not_found("command")
         return found
 
     async def _commit(self, work: Any) -> None:
-        await self._shell.store.transact(work)
-        self._shell.outbox.wake()
-        self._tending.wake()
+        await self._context.store.transact(work)
+        self._context.outbox.wake()
+        self._reconciler.wake()

@@ -14,9 +14,9 @@ from voltbus_backbone.rest.conventions import Paging
 from voltbus_config.api import views
 from voltbus_config.api.bodies import SettingsBody
 from voltbus_config.api.settings import as_layer
-from voltbus_config.domain.layers import Settings
-from voltbus_config.handlers.records import Shell
-from voltbus_config.handlers.tending import Tending
+from voltbus_config.domain.layers import LayerSettings
+from voltbus_config.handlers.context import ServiceContext
+from voltbus_config.handlers.reconciler import Reconciler
 from voltbus_config.store import Session
 
 Name = Annotated[
@@ -29,14 +29,14 @@ Name = Annotated[
 ]
 
 
-def router(shell: Shell, tending: Tending) -> APIRouter:
+def router(context: ServiceContext, reconciler: Reconciler) -> APIRouter:
     """The routes of layers."""
     routes = Router(prefix="/v1/layers", tags=["settings"])
 
     @routes.get("", dependencies=[scope("stations:read")], summary="List the layers")
     async def listed(paging: Annotated[Paging, Depends()]) -> dict[str, Any]:
-        with shell.store.reachable.watching():
-            found, more = await shell.store.page_of_layers(paging)
+        with context.store.reachable.watching():
+            found, more = await context.store.page_layers(paging)
         return rest.page([views.layer(name, each) for name, each in found], has_more=more)
 
     @routes.put(
@@ -46,14 +46,14 @@ def router(shell: Shell, tending: Tending) -> APIRouter:
     )
     async def put(name: Name, body: SettingsBody) -> dict[str, Any]:
         settings = as_layer(body)
-        await _write(shell, tending, name, settings)
+        await _write(context, reconciler, name, settings)
         return views.layer(name, settings)
 
     @routes.get("/{name:path}", dependencies=[scope("stations:read")], summary="See a layer")
     async def get(name: Name) -> dict[str, Any]:
         _check(name)
-        with shell.store.reachable.watching():
-            found = (await shell.store.layers([name], None)).get(name)
+        with context.store.reachable.watching():
+            found = (await context.store.load_layers([name], None)).get(name)
         if found is None:
             raise not_found("layer")
         return views.layer(name, found)
@@ -65,31 +65,33 @@ def router(shell: Shell, tending: Tending) -> APIRouter:
         summary="Remove a layer",
     )
     async def remove(name: Name) -> Response:
-        await _write(shell, tending, name, None)
+        await _write(context, reconciler, name, None)
         return Response(status_code=204)
 
     return routes
 
 
-async def _write(shell: Shell, tending: Tending, name: str, settings: Settings | None) -> None:
+async def _write(
+    context: ServiceContext, reconciler: Reconciler, name: str, settings: LayerSettings | None
+) -> None:
     """Store it; every station that it shapes is looked at, soon rather than at once."""
     _check(name)
 
     async def work(session: Session) -> None:
-        if settings is None and name not in await shell.store.layers([name], session):
+        if settings is None and name not in await context.store.load_layers([name], session):
             raise not_found("layer")
-        await shell.store.put_layer(name, settings, session)
+        await context.store.put_layer(name, settings, session)
         await mark(session)
 
     async def mark(session: Session | None = None) -> None:
-        affected = await shell.store.stations_of_layer(name, session)
-        await shell.store.due.mark(dict.fromkeys(affected, shell.now()), session)
+        affected = await context.store.find_stations_of_layer(name, session)
+        await context.store.schedule.mark_due(dict.fromkeys(affected, context.now()), session)
 
-    await shell.store.transact(work)
+    await context.store.transact(work)
     # Behind the commit too: a station that joined meanwhile was not among them.
-    with shell.store.reachable.watching():
+    with context.store.reachable.watching():
         await mark()
-    tending.wake()
+    reconciler.wake()
 
 
 def _check(name: str) -> None:

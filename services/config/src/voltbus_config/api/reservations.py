@@ -16,23 +16,23 @@ from voltbus_backbone.rest.conventions import SortedPaging
 from voltbus_config.api import views
 from voltbus_config.api.bodies import NewReservation
 from voltbus_config.api.commands import token_unknown
-from voltbus_config.domain import commands as command_life
-from voltbus_config.domain import reservations as life
+from voltbus_config.domain import commands as command_rules
+from voltbus_config.domain import reservations as reservation_rules
 from voltbus_config.domain import shapes
 from voltbus_config.domain.commands import Command, Purpose
-from voltbus_config.domain.emissions import changed, reservation_changed
+from voltbus_config.domain.outgoing import build_command_changed, build_reservation_changed
 from voltbus_config.domain.reservations import Reservation, State
 from voltbus_config.domain.shapes import UNREGISTERED
-from voltbus_config.handlers.records import Shell
+from voltbus_config.handlers.context import ServiceContext
+from voltbus_config.handlers.reconciler import Reconciler
 from voltbus_config.handlers.reservations import Reservations
-from voltbus_config.handlers.tending import Tending
 from voltbus_config.store import Session
 
 
-def router(shell: Shell, tending: Tending) -> APIRouter:
+def router(context: ServiceContext, reconciler: Reconciler) -> APIRouter:
     """The routes of reservations."""
     routes = Router(prefix="/v1/reservations", tags=["reservations"])
-    desk = Desk(shell, tending)
+    desk = Desk(context, reconciler)
 
     @routes.post(
         "",
@@ -54,8 +54,8 @@ def router(shell: Shell, tending: Tending) -> APIRouter:
     ) -> dict[str, Any]:
         filters = {"station_id": station_id, "token_ref": token_ref, "state": state}
         query = {name: str(value) for name, value in filters.items() if value is not None}
-        with shell.store.reachable.watching():
-            found, more = await shell.store.reservations.page(query, paging)
+        with context.store.reachable.watching():
+            found, more = await context.store.reservations.page(query, paging)
         return rest.page([views.reservation(each) for each in found], has_more=more)
 
     @routes.get(
@@ -86,10 +86,10 @@ class _Token(msgspec.Struct, frozen=True):
 class Desk:
     """What the routes do."""
 
-    def __init__(self, shell: Shell, tending: Tending) -> None:
-        self._shell = shell
-        self._tending = tending
-        self._reservations = Reservations(shell)
+    def __init__(self, context: ServiceContext, reconciler: Reconciler) -> None:
+        self._context = context
+        self._reconciler = reconciler
+        self._reservations = Reservations(context)
 
     async def find(self, body: NewReservation) -> _Token:
         """Whom it is for, by auth's reference.
@@ -97,12 +97,12 @@ class Desk:
         Raises:
             Problem: 422 for what no station can be told, 503 while nobody knows tokens.
         """
-        mistake = shapes.reservation_problem(_payload(body, 0, body.type))
+        mistake = shapes.find_reservation_problem(_payload(body, 0, body.type))
         if mistake is not None:
             field = mistake.field.removeprefix("payload").removeprefix(".")
             errors = [{"field": field or "body", "message": mistake.message}]
             raise Problem(422, "invalid-request", "No station can be told so.", errors=errors)
-        tokens = self._shell.tokens
+        tokens = self._context.tokens
         found = await tokens.find(body.station_id, body.id_token, body.type)
         if found is not None and found.type is None and body.type is None:
             # What nobody registered goes out as this, and is known by it from then on.
@@ -113,24 +113,27 @@ class Desk:
 
     async def create(self, body: NewReservation, token: _Token) -> Reservation:
         """Keep a place: the station is asked when it is there."""
-        shell = self._shell
+        context = self._context
         made: list[Reservation] = []
 
         async def work(session: Session) -> None:
-            now, store = shell.now(), shell.store
+            now, store = context.now(), context.store
             made.clear()
             if body.expires_at <= now:
                 errors = [{"field": "expires_at", "message": "is in the past"}]
                 raise Problem(422, "invalid-request", "The time is over.", errors=errors)
-            if await store.stations.one(body.station_id, session) is None:
+            if await store.stations.find(body.station_id, session) is None:
                 raise not_found("station")
             reservation, command = self._new(body, token, now)
             made.append(reservation)
             await store.reservations.put([reservation], session)
             await store.commands.put([command], session)
-            emissions = [reservation_changed(reservation, now), changed(command, now)]
-            await shell.tell(emissions, now, session)
-            await self._tending.tend([body.station_id], session)
+            messages = [
+                build_reservation_changed(reservation, now),
+                build_command_changed(command, now),
+            ]
+            await context.add_to_outbox(messages, now, session)
+            await self._reconciler.reconcile([body.station_id], session)
 
         await self._commit(work)
         return await self.stored(made[0].id)
@@ -138,12 +141,12 @@ class Desk:
     def _new(
         self, body: NewReservation, token: _Token, now: datetime
     ) -> tuple[Reservation, Command]:
-        command_id = self._shell.terms.new_id(now)
+        command_id = self._context.reconciler_config.new_id(now)
         name = f"rsv-{command_id.removeprefix('cmd-')}"
-        until = now + timedelta(seconds=self._shell.settings.command_ttl_s)
+        until = now + timedelta(seconds=self._context.settings.command_ttl_s)
         reservation = Reservation(
             id=name,
-            number=life.number_of(name),
+            number=reservation_rules.compute_number(name),
             station_id=body.station_id,
             state=State.PENDING,
             token_ref=token.ref,
@@ -158,7 +161,7 @@ class Desk:
         command = Command(
             id=command_id,
             station_id=body.station_id,
-            action=life.RESERVE,
+            action=reservation_rules.RESERVE,
             status=CommandStatus.QUEUED,
             purpose=Purpose.RESERVATION,
             created_at=now,
@@ -176,42 +179,42 @@ class Desk:
         """
 
         async def work(session: Session) -> None:
-            now, store = self._shell.now(), self._shell.store
-            found = await store.reservations.one(reservation_id, session)
+            now, store = self._context.now(), self._context.store
+            found = await store.reservations.find(reservation_id, session)
             if found is None:
                 raise not_found("reservation")
             if found.state is State.CANCELLED or (found.cancel_command_id and found.open):
                 return
             if not found.open:
                 raise Problem(409, "not-cancellable", f"The reservation is {found.state.value}.")
-            asked = await store.commands.one(found.command_id, session)
+            asked = await store.commands.find(found.command_id, session)
             if asked is not None and asked.status is CommandStatus.QUEUED:
-                over = command_life.ended(asked, CommandStatus.CANCELLED, now)
+                over = command_rules.end_command(asked, CommandStatus.CANCELLED, now)
                 await store.commands.put([over], session)
-                await self._shell.tell([changed(over, now)], now, session)
+                await self._context.add_to_outbox([build_command_changed(over, now)], now, session)
                 await self._reservations.apply_commands([over], now, session)
             else:
                 command = self._reservations.cancelling(found, now)
                 await self._reservations.queue([command], now, session)
-                after = life.wait_for_cancel(found, command.id, now)
+                after = reservation_rules.wait_for_cancel(found, command.id, now)
                 await self._reservations.write({found.id: found}, {found.id: after}, now, session)
-            await self._tending.tend([found.station_id], session)
+            await self._reconciler.reconcile([found.station_id], session)
 
         await self._commit(work)
         return await self.stored(reservation_id)
 
     async def stored(self, reservation_id: str) -> Reservation:
         """The reservation; 404 when there is none."""
-        with self._shell.store.reachable.watching():
-            found = await self._shell.store.reservations.one(reservation_id)
+        with self._context.store.reachable.watching():
+            found = await self._context.store.reservations.find(reservation_id)
         if found is None:
             raise not_found("reservation")
         return found
 
     async def _commit(self, work: Any) -> None:
-        await self._shell.store.transact(work)
-        self._shell.outbox.wake()
-        self._tending.wake()
+        await self._context.store.transact(work)
+        self._context.outbox.wake()
+        self._reconciler.wake()
 
 
 def _payload(body: NewReservation, number: int, kind: str | None) -> dict[str, Any]:

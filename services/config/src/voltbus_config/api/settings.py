@@ -13,13 +13,13 @@ from voltbus_backbone.rest.bodies import LARGER_BODY_BYTES
 from voltbus_config.api import views
 from voltbus_config.api.bodies import SettingsBody
 from voltbus_config.domain.desired import Desired
-from voltbus_config.domain.layers import Settings
-from voltbus_config.handlers.records import Shell
-from voltbus_config.handlers.tending import Tending
+from voltbus_config.domain.layers import LayerSettings
+from voltbus_config.handlers.context import ServiceContext
+from voltbus_config.handlers.reconciler import Reconciler
 from voltbus_config.store import Session
 
 
-def router(shell: Shell, tending: Tending) -> APIRouter:
+def router(context: ServiceContext, reconciler: Reconciler) -> APIRouter:
     """The routes of settings."""
     routes = Router(prefix="/v1/stations", tags=["settings"])
 
@@ -32,15 +32,15 @@ def router(shell: Shell, tending: Tending) -> APIRouter:
         settings = as_layer(body)
 
         async def work(session: Session) -> None:
-            if await shell.store.stations.one(station_id, session) is None:
+            if await context.store.stations.find(station_id, session) is None:
                 raise not_found("station")
-            await shell.store.put_layer(f"station:{station_id}", settings, session)
-            await tending.tend([station_id], session)
+            await context.store.put_layer(f"station:{station_id}", settings, session)
+            await reconciler.reconcile([station_id], session)
 
-        await shell.store.transact(work)
-        shell.outbox.wake()
-        tending.wake()
-        return await _shown(shell, station_id)
+        await context.store.transact(work)
+        context.outbox.wake()
+        reconciler.wake()
+        return await _shown(context, station_id)
 
     @routes.get(
         "/{station_id}/settings",
@@ -48,28 +48,28 @@ def router(shell: Shell, tending: Tending) -> APIRouter:
         summary="See each setting: wanted, reported and state",
     )
     async def get(station_id: str) -> dict[str, Any]:
-        with shell.store.reachable.watching():
-            if await shell.store.stations.one(station_id) is None:
+        with context.store.reachable.watching():
+            if await context.store.stations.find(station_id) is None:
                 raise not_found("station")
-        return await _shown(shell, station_id)
+        return await _shown(context, station_id)
 
     return routes
 
 
-async def _shown(shell: Shell, station_id: str) -> dict[str, Any]:
-    with shell.store.reachable.watching():
-        desired = await shell.store.desired.one(station_id)
+async def _shown(context: ServiceContext, station_id: str) -> dict[str, Any]:
+    with context.store.reachable.watching():
+        desired = await context.store.desired.find(station_id)
     return views.settings(station_id, desired or Desired(id=station_id))
 
 
-def as_layer(body: SettingsBody) -> Settings:
+def as_layer(body: SettingsBody) -> LayerSettings:
     """The body as a layer.
 
     Raises:
         Problem: 422 for opening hours that cannot be understood.
     """
     speed, opening = body.charging_speed, body.opening_hours
-    return Settings(
+    return LayerSettings(
         charging_speed=None if speed is None else ChargingSpeed(limit=speed.limit, unit=speed.unit),
         payment_methods=None if body.payment_methods is None else tuple(body.payment_methods),
         opening_hours=None if opening is None else opening.as_contract(),

@@ -17,20 +17,20 @@ from voltbus_backbone.rest.conventions import Paging, SortedPaging
 from voltbus_backbone.rest.validation import checked
 from voltbus_config.api import views
 from voltbus_config.api.bodies import NewStation, StationChange
-from voltbus_config.domain.emissions import Emission, registration_changed
-from voltbus_config.domain.stations import Registration, Station, standing
-from voltbus_config.handlers.records import Shell
+from voltbus_config.domain.outgoing import OutgoingMessage, build_registration_changed
+from voltbus_config.domain.stations import RegisteredStation, Registration, effective_registration
+from voltbus_config.handlers.context import ServiceContext
+from voltbus_config.handlers.reconciler import Reconciler
 from voltbus_config.handlers.reservations import Reservations
-from voltbus_config.handlers.tending import Tending
 from voltbus_config.store import Session
 
 Patch = dict[str, Any]
 
 
-def router(shell: Shell, tending: Tending) -> APIRouter:
+def router(context: ServiceContext, reconciler: Reconciler) -> APIRouter:
     """The routes of stations."""
     routes = Router(prefix="/v1/stations", tags=["stations"])
-    stations = Stations(shell, tending)
+    stations = Stations(context, reconciler)
 
     @routes.post(
         "",
@@ -95,14 +95,14 @@ def router(shell: Shell, tending: Tending) -> APIRouter:
 class Stations:
     """What the routes do."""
 
-    def __init__(self, shell: Shell, tending: Tending) -> None:
-        self._shell = shell
-        self._tending = tending
+    def __init__(self, context: ServiceContext, reconciler: Reconciler) -> None:
+        self._context = context
+        self._reconciler = reconciler
 
     async def create(self, body: NewStation) -> None:
         """Register; 409 for an id that is taken."""
-        now = self._shell.now()
-        station = Station(
+        now = self._context.now()
+        station = RegisteredStation(
             id=body.id,
             registration=body.registration,
             revision=1,
@@ -115,22 +115,22 @@ class Stations:
         )
 
         async def work(session: Session) -> None:
-            if await self._shell.store.stations.one(body.id, session) is not None:
+            if await self._context.store.stations.find(body.id, session) is not None:
                 raise Problem(409, "already-exists", "There is a station with this id already.")
             await self._write(None, station, session)
 
         await self._commit(work)
         await self._look_again(body.id)
 
-    async def see(self, station_id: str) -> tuple[Station, dict[str, Any]]:
+    async def see(self, station_id: str) -> tuple[RegisteredStation, dict[str, Any]]:
         """One station; 404 when there is none."""
-        store = self._shell.store
+        store = self._context.store
         with store.reachable.watching():
-            found = await store.stations.one(station_id)
+            found = await store.stations.find(station_id)
             if found is None:
                 raise not_found("station")
-            presence = await store.presence.one(station_id)
-            return found, views.station(found, presence, await store.desired.one(station_id))
+            presence = await store.presence.find(station_id)
+            return found, views.station(found, presence, await store.desired.find(station_id))
 
     async def page(
         self,
@@ -139,9 +139,9 @@ class Stations:
         paging: Paging,
     ) -> dict[str, Any]:
         """A page of stations, by when they were registered."""
-        store = self._shell.store
+        store = self._context.store
         with store.reachable.watching():
-            found, more = await store.page_of_stations(query, connected, paging)
+            found, more = await store.page_stations(query, connected, paging)
             ids = [station.id for station in found]
             presence = await store.presence.get(ids)
             desired = await store.desired.get(ids)
@@ -177,42 +177,48 @@ class Stations:
 
     async def remove(self, station_id: str, if_match: str | None) -> None:
         """Forget a station, its settings layer and its queue."""
-        shell = self._shell
+        context = self._context
 
         async def work(session: Session) -> None:
             before = await self._found(station_id, if_match, session)
-            await shell.store.stations.remove([station_id], session)
-            await shell.store.put_layer(f"station:{station_id}", None, session)
+            await context.store.stations.remove([station_id], session)
+            await context.store.put_layer(f"station:{station_id}", None, session)
             await self._tell(before, None, session)
-            await Reservations(shell).remove_station(station_id, shell.now(), session)
-            await self._tending.tend([station_id], session)
+            await Reservations(context).remove_station(station_id, context.now(), session)
+            await self._reconciler.reconcile([station_id], session)
 
         await self._commit(work)
 
-    async def _found(self, station_id: str, if_match: str | None, session: Session) -> Station:
-        found = await self._shell.store.stations.one(station_id, session)
+    async def _found(
+        self, station_id: str, if_match: str | None, session: Session
+    ) -> RegisteredStation:
+        found = await self._context.store.stations.find(station_id, session)
         if found is None:
             raise not_found("station")
         rest.require_match(if_match, found.revision, required=False)
         return found
 
-    async def _write(self, before: Station | None, after: Station, session: Session) -> None:
+    async def _write(
+        self, before: RegisteredStation | None, after: RegisteredStation, session: Session
+    ) -> None:
         if before is not None:
             after = msgspec.structs.replace(
-                after, revision=before.revision + 1, updated_at=self._shell.now()
+                after, revision=before.revision + 1, updated_at=self._context.now()
             )
-        await self._shell.store.stations.put([after], session)
+        await self._context.store.stations.put([after], session)
         await self._tell(before, after, session)
-        await self._tending.tend([after.id], session)
+        await self._reconciler.reconcile([after.id], session)
 
-    async def _tell(self, before: Station | None, after: Station | None, session: Session) -> None:
+    async def _tell(
+        self, before: RegisteredStation | None, after: RegisteredStation | None, session: Session
+    ) -> None:
         """An event for everyone, and the gateway that holds the station learns how it stands."""
-        shell, now = self._shell, self._shell.now()
+        context, now = self._context, self._context.now()
         known = after or before
         assert known is not None  # noqa: S101 - one of them is given
         revision = known.revision + (1 if after is None else 0)
-        policy = shell.settings.unknown_station
-        status = standing(after, policy).ocpp
+        policy = context.settings.unknown_station
+        status = effective_registration(after, policy).ocpp
         event = StationRegistered(
             station_id=known.id,
             status=(policy if after is None else after.registration).ocpp,
@@ -220,20 +226,24 @@ class Stations:
             removed=after is None,
         )
         ident = f"registered:{known.id}:{int(known.created_at.timestamp() * 1000)}:{revision}"
-        emissions = [Emission(STATION_REGISTERED, event, ident)]
-        presence = await shell.store.presence.one(known.id, session)
+        messages = [OutgoingMessage(STATION_REGISTERED, event, ident)]
+        presence = await context.store.presence.find(known.id, session)
         connection = None if presence is None else presence.connection
-        if connection is not None and connection.open and standing(before, policy).ocpp != status:
-            emissions.append(registration_changed(known.id, status, connection, revision))
-        await shell.tell(emissions, now, session)
+        if (
+            connection is not None
+            and connection.open
+            and effective_registration(before, policy).ocpp != status
+        ):
+            messages.append(build_registration_changed(known.id, status, connection, revision))
+        await context.add_to_outbox(messages, now, session)
 
     async def _look_again(self, station_id: str) -> None:
         """Behind the commit: a layer or an agreement that came meanwhile was seen by neither."""
-        with self._shell.store.reachable.watching():
-            await self._shell.store.due.mark({station_id: self._shell.now()})
-        self._tending.wake()
+        with self._context.store.reachable.watching():
+            await self._context.store.schedule.mark_due({station_id: self._context.now()})
+        self._reconciler.wake()
 
     async def _commit(self, work: Any) -> None:
-        await self._shell.store.transact(work)
-        self._shell.outbox.wake()
-        self._tending.wake()
+        await self._context.store.transact(work)
+        self._context.outbox.wake()
+        self._reconciler.wake()

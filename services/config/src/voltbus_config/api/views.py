@@ -11,16 +11,18 @@ if TYPE_CHECKING:
 
     from voltbus_config.domain.boot_requests import BootRequest
     from voltbus_config.domain.commands import Command
-    from voltbus_config.domain.connections import Contest, LastRefusal, Presence
-    from voltbus_config.domain.desired import Desired, Item
-    from voltbus_config.domain.layers import Settings
+    from voltbus_config.domain.connections import IdentityConflict, LastRefusal, Presence
+    from voltbus_config.domain.desired import Desired, StationSetting
+    from voltbus_config.domain.layers import LayerSettings
     from voltbus_config.domain.reservations import Reservation
-    from voltbus_config.domain.stations import Station
+    from voltbus_config.domain.stations import RegisteredStation
 
 HIDDEN = "(secret)"
 
 
-def station(found: Station, presence: Presence | None, desired: Desired | None) -> dict[str, Any]:
+def station(
+    found: RegisteredStation, presence: Presence | None, desired: Desired | None
+) -> dict[str, Any]:
     """A station with its connection, its connectors, and what keeps it from them."""
     connection = None if presence is None else presence.connection
     protocol = found.protocol if connection is None else connection.protocol
@@ -106,7 +108,7 @@ def _last_refusal(refusal: LastRefusal | None) -> dict[str, Any] | None:
     }
 
 
-def _contest(contest: Contest | None) -> dict[str, Any] | None:
+def _contest(contest: IdentityConflict | None) -> dict[str, Any] | None:
     if contest is None:
         return None
     return {
@@ -122,7 +124,7 @@ def settings(station_id: str, desired: Desired) -> dict[str, Any]:
     return {"station_id": station_id, "generation": desired.generation, "settings": shown}
 
 
-def _item(item: Item) -> dict[str, Any]:
+def _item(item: StationSetting) -> dict[str, Any]:
     secret = is_secret(item.key)
     return {
         "wanted": HIDDEN if secret and item.wanted is not None else item.wanted,
@@ -139,7 +141,7 @@ def _item(item: Item) -> dict[str, Any]:
     }
 
 
-def layer(name: str, found: Settings) -> dict[str, Any]:
+def layer(name: str, found: LayerSettings) -> dict[str, Any]:
     """What a layer says."""
     return {
         "name": name,

@@ -14,7 +14,7 @@ import msgspec
 from voltbus_backbone.contract.config import CommandStatus
 from voltbus_backbone.contract.values import Message, Protocol
 from voltbus_config.domain.commands import Command, Purpose
-from voltbus_config.domain.stations import Registration, Station
+from voltbus_config.domain.stations import RegisteredStation, Registration
 
 _FIRST_PAUSE = timedelta(minutes=1)
 _LONGEST_PAUSE = timedelta(hours=1)
@@ -44,8 +44,8 @@ class BootRequest(Message, frozen=True):
     detail: str | None = None
 
 
-def owes_boot(station: Station | None, policy: Registration) -> bool:
-    """Whether a station has to send a BootNotification before it stands as registered.
+def owes_boot(station: RegisteredStation | None, policy: Registration) -> bool:
+    """Return whether a station has to send a BootNotification before its registration holds.
 
     Who was answered Rejected comes again by itself, and is sent nothing (B03.FR.03).
     """
@@ -69,7 +69,7 @@ def brings_boot(action: str, payload: dict[str, Any]) -> bool:
 def next_at(
     request: BootRequest | None, connection_id: str, registration: Registration, now: datetime
 ) -> datetime | None:
-    """When the station is to be asked, which may be past; None: not on this connection."""
+    """Return when the station is to be asked, which may be past; None: not on this connection."""
     if request is None or request.registration is not registration:
         return now
     if request.connection_id != connection_id:
@@ -78,14 +78,14 @@ def next_at(
     return request.next_at
 
 
-def asked(
+def record_attempt(
     request: BootRequest | None,
     command: Command,
     connection_id: str,
     registration: Registration,
     now: datetime,
 ) -> BootRequest:
-    """The station is being asked by this command."""
+    """Record that this command asks the station; pauses double up to an hour."""
     again = (
         request is not None
         and request.connection_id == connection_id
@@ -104,8 +104,10 @@ def asked(
     )
 
 
-def request_command(command_id: str, station_id: str, now: datetime, timeout_s: float) -> Command:
-    """The command that asks."""
+def build_request_command(
+    command_id: str, station_id: str, now: datetime, timeout_s: float
+) -> Command:
+    """Build the command that asks for a BootNotification; ``timeout_s`` in seconds."""
     return Command(
         id=command_id,
         station_id=station_id,
@@ -119,8 +121,8 @@ def request_command(command_id: str, station_id: str, now: datetime, timeout_s: 
     )
 
 
-def answered(request: BootRequest, command: Command) -> BootRequest:
-    """The request after its command has ended."""
+def apply_answer(request: BootRequest, command: Command) -> BootRequest:
+    """Apply the end of the command that asked to the request."""
     if command.id != request.command_id:
         return request
     word = command.answer_status or command.error_code

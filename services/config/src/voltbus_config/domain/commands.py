@@ -24,8 +24,8 @@ from voltbus_backbone.contract.config import (
 from voltbus_backbone.contract.values import Message, Protocol
 from voltbus_config.domain import secrecy
 from voltbus_config.domain.connections import Connection
+from voltbus_config.domain.public_numbers import extract_numbers
 from voltbus_config.domain.stations import Registration
-from voltbus_config.domain.told import numbers
 
 QUEUED, SENT = CommandStatus.QUEUED, CommandStatus.SENT
 OPEN = frozenset({QUEUED, SENT})
@@ -140,13 +140,13 @@ class WrongMoveError(ValueError):
     """A change of state that the life of a command does not have."""
 
 
-def created(
+def create_command(
     command_id: str,
     request: CommandRequested,
     now: datetime,
     time_to_live: timedelta,
 ) -> Command:
-    """A command as an operator, or another system, asks for it."""
+    """Create the command that an operator, or another system, asked for."""
     key = request.idempotency_key
     return Command(
         id=command_id,
@@ -157,15 +157,17 @@ def created(
         created_at=now,
         payload=request.payload,
         idempotency_key=key,
-        fingerprint=None if key is None else fingerprint(key, request.action, request.payload),
+        fingerprint=None
+        if key is None
+        else compute_fingerprint(key, request.action, request.payload),
         expires_at=request.expires_at or now + time_to_live,
         timeout_s=request.timeout_s,
         cause=request.cause,
     )
 
 
-def problem(request: CommandRequested) -> str | None:
-    """What is wrong with the times of a request, or None."""
+def find_problem(request: CommandRequested) -> str | None:
+    """Return what is wrong with the times of a request, or None."""
     if not 0 < request.timeout_s <= LONGEST_TIMEOUT_S:
         return f"timeout_s must be above 0 and at most {LONGEST_TIMEOUT_S:g} seconds"
     if request.expires_at is not None and request.expires_at.tzinfo is None:
@@ -173,8 +175,8 @@ def problem(request: CommandRequested) -> str | None:
     return None
 
 
-def fingerprint(key: str, action: str, payload: dict[str, Any]) -> str:
-    """Tells whether a repeated idempotency key comes with the same request.
+def compute_fingerprint(key: str, action: str, payload: dict[str, Any]) -> str:
+    """Compute what tells whether a repeated idempotency key comes with the same request.
 
     It outlives the payload, which may have held a card's number. Two bytes find a mistake in all
     but one of 65,536 cases; of the numbers that a card may have, millions fit.
@@ -183,9 +185,11 @@ def fingerprint(key: str, action: str, payload: dict[str, Any]) -> str:
     return hashlib.blake2b(text, key=key.encode()[:64], digest_size=2).hexdigest()
 
 
-def sent(command: Command, connection: Connection, now: datetime, margin: timedelta) -> Command:
-    """The command as it goes out on this connection."""
-    return _moved(
+def mark_sent(
+    command: Command, connection: Connection, now: datetime, margin: timedelta
+) -> Command:
+    """Mark the command as sent on this connection; ``margin`` is time for its way and report."""
+    return _move(
         command,
         SENT,
         attempt=command.attempt + 1,
@@ -196,9 +200,9 @@ def sent(command: Command, connection: Connection, now: datetime, margin: timede
     )
 
 
-def requeued(command: Command) -> Command:
-    """It was not sent: the command waits again, in its old place."""
-    return _moved(
+def requeue(command: Command) -> Command:
+    """Return a command that was not sent to the queue, in its old place."""
+    return _move(
         command,
         QUEUED,
         connection_id=None,
@@ -208,7 +212,7 @@ def requeued(command: Command) -> Command:
     )
 
 
-def ended(
+def end_command(
     command: Command,
     status: CommandStatus,
     now: datetime,
@@ -220,19 +224,22 @@ def ended(
     unsent: bool = False,
     repairs: tuple[str, ...] = (),
 ) -> Command:
-    """The command in a final state, without its payload. ``unsent``: it never left its gateway."""
+    """Move the command to a final state and drop its payload.
+
+    ``unsent``: it never left its gateway. Answers are redacted (ocpp-rules A6).
+    """
     status_of_answer = _status_of(answer)
     secret = secrecy.carries_secret(command.action, command.payload)
     if secret:
         if rejected_by is RejectedBy.STATION:
             error_description = None  # stations repeat what they do not like
         status_of_answer = status_of_answer if secrecy.is_word(status_of_answer) else None
-    return _moved(
+    return _move(
         command,
         status,
         payload=None,
         ended_at=now,
-        answer=secrecy.kept(answer, secret=secret),
+        answer=secrecy.redact_answer(answer, secret=secret),
         answer_status=status_of_answer,
         error_code=error_code,
         error_description=error_description,
@@ -242,18 +249,18 @@ def ended(
     )
 
 
-def told(command: Command) -> dict[str, int]:
-    """Those numbers in the station's answer that anyone may know."""
-    return numbers(command.action, command.answer or {})
+def extract_public_numbers(command: Command) -> dict[str, int]:
+    """Extract the numbers of the station's answer that events may repeat."""
+    return extract_numbers(command.action, command.answer or {})
 
 
-def heard(command: Command, end: CallEnded, now: datetime) -> Command | None:
-    """The command after its gateway's report; None when it is over already (late, or repeated)."""
+def apply_result(command: Command, end: CallEnded, now: datetime) -> Command | None:
+    """Apply its gateway's report; None when the command has ended already (late, or repeated)."""
     if command.status is not SENT:
         return None
     match end.outcome:
         case CallOutcome.ANSWERED:
-            return ended(
+            return end_command(
                 command,
                 CommandStatus.ANSWERED,
                 now,
@@ -261,16 +268,16 @@ def heard(command: Command, end: CallEnded, now: datetime) -> Command | None:
                 repairs=end.repairs,
             )
         case CallOutcome.NOT_CONNECTED:
-            if _of_earlier(command, end):
+            if _is_earlier_attempt(command, end):
                 return None
-            return _late(command, now) if end.late else requeued(command)
+            return _retry_late(command, now) if end.late else requeue(command)
         case CallOutcome.TIMED_OUT:
-            why = end.error_description or _unanswered(command)
-            return ended(command, CommandStatus.TIMED_OUT, now, error_description=why)
+            why = end.error_description or _describe_timeout(command)
+            return end_command(command, CommandStatus.TIMED_OUT, now, error_description=why)
         case _:
             invalid = end.outcome is CallOutcome.INVALID
             code = end.error_code or ("InvalidPayload" if invalid else "GenericError")
-            return ended(
+            return end_command(
                 command,
                 CommandStatus.REJECTED,
                 now,
@@ -282,63 +289,63 @@ def heard(command: Command, end: CallEnded, now: datetime) -> Command | None:
             )
 
 
-def _unanswered(command: Command) -> str:
+def _describe_timeout(command: Command) -> str:
     return f"The station did not answer within {command.timeout_s:g} s"
 
 
-def _of_earlier(command: Command, end: CallEnded) -> bool:
-    """Whether the report is of an earlier attempt, delivered again."""
+def _is_earlier_attempt(command: Command, end: CallEnded) -> bool:
+    """Return whether the report is of an earlier attempt, delivered again."""
     return end.attempt not in {0, command.attempt}
 
 
-def _late(command: Command, now: datetime) -> Command:
-    """It reached its gateway too late: once more, but not for ever."""
+def _retry_late(command: Command, now: datetime) -> Command:
+    """Requeue a command that reached its gateway too late, a limited number of times."""
     late = command.late + 1
     if late < _MOST_LATE:
-        return msgspec.structs.replace(requeued(command), late=late)
+        return msgspec.structs.replace(requeue(command), late=late)
     why = f"Never sent: it reached its gateway too late {late} times. Are the clocks apart?"
-    return ended(command, CommandStatus.TIMED_OUT, now, error_description=why, unsent=True)
+    return end_command(command, CommandStatus.TIMED_OUT, now, error_description=why, unsent=True)
 
 
-def overdue(command: Command, now: datetime) -> Command | None:
-    """The command ended by the clock: expired in the queue, or unanswered for too long."""
+def end_if_overdue(command: Command, now: datetime) -> Command | None:
+    """End a command that expired in the queue or had no report in time; else None."""
     if command.status is QUEUED and command.expires_at is not None and command.expires_at <= now:
         why = "The station could not be sent it in time"
-        return ended(command, CommandStatus.EXPIRED, now, error_description=why)
+        return end_command(command, CommandStatus.EXPIRED, now, error_description=why)
     if command.status is SENT and command.give_up_at is not None and command.give_up_at <= now:
         why = "Its gateway did not report what became of it"
-        return ended(command, CommandStatus.TIMED_OUT, now, error_description=why)
+        return end_command(command, CommandStatus.TIMED_OUT, now, error_description=why)
     return None
 
 
 def deadline(command: Command) -> datetime | None:
-    """When ``overdue`` will have something to say, if nothing else happens."""
+    """Return when ``end_if_overdue`` ends the command, if nothing else happens."""
     return command.expires_at if command.status is QUEUED else command.give_up_at
 
 
-def allowed(action: str, reach: Registration) -> bool:
-    """Whether a station within this reach may be sent this OCPP action (2.x B02, B03.FR.03)."""
+def is_allowed(action: str, reach: Registration) -> bool:
+    """Return whether this OCPP action may be sent (2.x B02, B03.FR.03)."""
     if reach is Registration.ACCEPTED:
         return True
     return reach is Registration.PENDING and action in WHILE_PENDING
 
 
-def queue(commands: Iterable[Command]) -> list[Command]:
-    """What may go out next, in order; nothing while a command is out (ocpp-rules A13)."""
+def select_sendable(commands: Iterable[Command]) -> list[Command]:
+    """Select what may be sent next, in order; none while a command is out (ocpp-rules A13)."""
     ordered = sorted(commands, key=lambda command: command.id)
     if any(command.status is SENT for command in ordered):
         return []
     return [command for command in ordered if command.status is QUEUED]
 
 
-def _moved(command: Command, to: CommandStatus, **changes: Any) -> Command:
+def _move(command: Command, to: CommandStatus, **changes: Any) -> Command:
     if to not in MOVES.get(command.status, frozenset()):
         raise WrongMoveError(f"a command does not go from {command.status} to {to}")
     return msgspec.structs.replace(command, status=to, revision=command.revision + 1, **changes)
 
 
 def _status_of(answer: dict[str, Any] | None) -> str | None:
-    """The answer's one status; that of SetVariables when it was about a single variable."""
+    """Return the answer's status; of SetVariables only when it set a single variable."""
     found = answer or {}
     status = found.get("status")
     match found.get("setVariableResult"):

@@ -29,7 +29,7 @@ LOST = "gateway fell silent"
 MOST_CONNECTORS = 200
 
 
-class Replaced(Message, frozen=True):
+class ReplacedConnection(Message, frozen=True):
     """The connection on another gateway that this one took over from, while it was still open."""
 
     connection_id: str
@@ -55,7 +55,7 @@ class Connection(Message, frozen=True):
     closed_at: datetime | None = None
     close_code: int | None = None
     close_reason: str = ""
-    replaced: Replaced | None = None
+    replaced: ReplacedConnection | None = None
     address: str = ""
 
     @property
@@ -64,8 +64,8 @@ class Connection(Message, frozen=True):
         return not self.open and self.close_reason == LOST
 
 
-class Booted(Message, frozen=True):
-    """The newest Boot that was answered, or first word that was none.
+class BootMarker(Message, frozen=True):
+    """Marks on which connection calls may follow a Boot, or the first message that was none.
 
     ``ready_at``: from then on calls may follow it. It comes by another topic than the connection
     that it was sent on, and may be heard of first.
@@ -103,8 +103,8 @@ class LastRefusal(Message, frozen=True):
     count: int
 
 
-class Contest(Message, frozen=True):
-    """Two connections that pushed each other out, the last time (DuplicateIdentity)."""
+class IdentityConflict(Message, frozen=True):
+    """The last time that two connections replaced each other (DuplicateIdentity)."""
 
     at: datetime
     address: str
@@ -112,8 +112,8 @@ class Contest(Message, frozen=True):
     count: int
 
 
-class Repaired(Message, frozen=True):
-    """What was last mended at one place in the station's messages of one action."""
+class Repair(Message, frozen=True):
+    """The last repair at one place in the station's messages of one action."""
 
     action: str
     repair: str
@@ -130,14 +130,14 @@ class Presence(Message, frozen=True, rename={"id": "_id"}):
     id: str
     revision: int = 0
     connection: Connection | None = None
-    booted: Booted | None = None
+    booted: BootMarker | None = None
     log_offset: int = -1
     log_at: datetime | None = None
     last_seen: datetime | None = None
     connectors: dict[str, Connector] = msgspec.field(default_factory=dict)
     last_refusal: LastRefusal | None = None
-    duplicate_identity: Contest | None = None
-    repairs: tuple[Repaired, ...] = ()
+    duplicate_identity: IdentityConflict | None = None
+    repairs: tuple[Repair, ...] = ()
 
     def ready(self, now: datetime) -> bool:
         """Whether a call may be sent now."""
@@ -145,7 +145,7 @@ class Presence(Message, frozen=True, rename={"id": "_id"}):
         return found is not None and found.open and found.ready_at <= now
 
 
-class Folded(Message, frozen=True):
+class PresenceUpdate(Message, frozen=True):
     """A station's presence after some events, and what they cause.
 
     ``takeovers``: connections on other gateways to be closed. ``arrived``: it connected or is back.
@@ -153,12 +153,12 @@ class Folded(Message, frozen=True):
     """
 
     presence: Presence
-    takeovers: tuple[Replaced, ...] = ()
+    takeovers: tuple[ReplacedConnection, ...] = ()
     arrived: bool = False
     dropped: int = 0
 
 
-Reported = (
+StationLogEvent = (
     StationConnected
     | StationDisconnected
     | StationRefused
@@ -174,49 +174,59 @@ MOST_REPAIRS = 20
 class LogEntry(NamedTuple):
     """An event in a station's log: its place there, and when a gateway (or config) wrote it."""
 
-    event: Reported
+    event: StationLogEvent
     offset: int
     received_at: datetime
 
 
-def fold(
+def apply_log(
     presence: Presence,
     entries: Iterable[LogEntry],
     now: datetime,
     settle: timedelta,
-) -> Folded:
-    """Apply a station's events in the order of its log."""
-    takeovers: list[Replaced] = []
+) -> PresenceUpdate:
+    """Apply a station's events in the order of its log.
+
+    Args:
+        presence: What is stored of the station.
+        entries: Its new log entries, in order.
+        now: The time of this call; no sign of life is later.
+        settle: How long calls wait for a Boot on a new connection.
+    """
+    takeovers: list[ReplacedConnection] = []
     arrived = False
     dropped = 0
     for event, offset, received_at in entries:
         if isinstance(event, StationRefused | DuplicateIdentity):
-            presence = _noted(presence, event)  # it may be somebody else who was refused: not seen
+            # No sign of life: another client may have used this identity.
+            presence = _apply_refusal(presence, event)
             continue
-        presence = _seen(presence, event, min(received_at, now))
+        presence = _record_sign_of_life(presence, event, min(received_at, now))
         if isinstance(event, StationConnected):
-            presence = _connected(presence, event, offset, now + settle)
+            presence = _apply_connected(presence, event, offset, now + settle)
             current = presence.connection
             if current is not None and current.connection_id == event.connection_id:
                 arrived = True
                 if current.replaced is not None:
                     takeovers.append(current.replaced)
         elif isinstance(event, StationDisconnected):
-            presence = _disconnected(presence, event, offset)
+            presence = _apply_disconnected(presence, event, offset)
         elif isinstance(event, StationSeen):
-            back = _revived(presence, event)
+            back = _revive(presence, event)
             arrived = arrived or back is not presence
             presence = back
         elif isinstance(event, StationRepaired):
-            presence = _repaired(presence, event)
+            presence = _apply_repairs(presence, event)
         elif _has_room(presence, event):
-            presence = _reported(presence, event, offset, received_at)
+            presence = _apply_status(presence, event, offset, received_at)
         else:
             dropped += 1
-    return Folded(presence=presence, takeovers=tuple(takeovers), arrived=arrived, dropped=dropped)
+    return PresenceUpdate(
+        presence=presence, takeovers=tuple(takeovers), arrived=arrived, dropped=dropped
+    )
 
 
-def _noted(presence: Presence, event: StationRefused | DuplicateIdentity) -> Presence:
+def _apply_refusal(presence: Presence, event: StationRefused | DuplicateIdentity) -> Presence:
     if isinstance(event, StationRefused):
         refusal = LastRefusal(
             at=event.at,
@@ -227,7 +237,7 @@ def _noted(presence: Presence, event: StationRefused | DuplicateIdentity) -> Pre
             count=event.count,
         )
         return msgspec.structs.replace(presence, last_refusal=refusal)
-    contest = Contest(
+    contest = IdentityConflict(
         at=event.at, address=event.address, other_address=event.other_address, count=event.count
     )
     return msgspec.structs.replace(presence, duplicate_identity=contest)
@@ -238,8 +248,8 @@ def _is_old(presence: Presence, offset: int, at: datetime) -> bool:
     return offset <= presence.log_offset and presence.log_at is not None and at <= presence.log_at
 
 
-def _seen(presence: Presence, event: Reported, at: datetime) -> Presence:
-    """The station gave a sign of life; to be declared lost is none."""
+def _record_sign_of_life(presence: Presence, event: StationLogEvent, at: datetime) -> Presence:
+    """Record that the station was seen; its own loss is no sign of life."""
     if isinstance(event, StationDisconnected) and event.reason == LOST:
         return presence
     if presence.last_seen is not None and presence.last_seen >= at:
@@ -247,7 +257,7 @@ def _seen(presence: Presence, event: Reported, at: datetime) -> Presence:
     return msgspec.structs.replace(presence, last_seen=at)
 
 
-def _connected(
+def _apply_connected(
     presence: Presence, event: StationConnected, offset: int, ready_at: datetime
 ) -> Presence:
     before = presence.connection
@@ -261,7 +271,7 @@ def _connected(
         and before.gateway_id != event.gateway_id
         and (before.open or before.lost)
     ):
-        replaced = Replaced(
+        replaced = ReplacedConnection(
             connection_id=before.connection_id,
             gateway_id=before.gateway_id,
             gateway_partition=before.gateway_partition,
@@ -283,7 +293,7 @@ def _connected(
     )
 
 
-def _disconnected(presence: Presence, event: StationDisconnected, offset: int) -> Presence:
+def _apply_disconnected(presence: Presence, event: StationDisconnected, offset: int) -> Presence:
     connection = presence.connection
     if connection is None or connection.connection_id != event.connection_id:
         return presence
@@ -303,7 +313,7 @@ def _disconnected(presence: Presence, event: StationDisconnected, offset: int) -
     )
 
 
-def _revived(presence: Presence, event: StationSeen) -> Presence:
+def _revive(presence: Presence, event: StationSeen) -> Presence:
     connection = presence.connection
     if (
         connection is None
@@ -321,18 +331,18 @@ def _revived(presence: Presence, event: StationSeen) -> Presence:
 
 
 def _has_room(presence: Presence, event: StatusReported) -> bool:
-    """Whether this connector is kept: a station that thinks up numbers harms nobody else."""
+    """Return whether this connector is kept: invented numbers must not fill the store."""
     if len(presence.connectors) < MOST_CONNECTORS:
         return True
     return connector_name(event.evse_id, event.connector_id) in presence.connectors
 
 
-def _reported(
+def _apply_status(
     presence: Presence, event: StatusReported, offset: int, received_at: datetime
 ) -> Presence:
     place = connector_name(event.evse_id, event.connector_id)
     known = presence.connectors.get(place)
-    if known is not None and _precedes(known, offset, received_at):
+    if known is not None and _is_delivered_again(known, offset, received_at):
         return presence
     connector = Connector(
         status=event.status,
@@ -347,8 +357,8 @@ def _reported(
     return msgspec.structs.replace(presence, connectors={**presence.connectors, place: connector})
 
 
-def _precedes(known: Connector, offset: int, received_at: datetime) -> bool:
-    """Whether this was delivered before what is known, as ``_is_old`` tells of connections."""
+def _is_delivered_again(known: Connector, offset: int, received_at: datetime) -> bool:
+    """Return whether this precedes what is known, as ``_is_old`` does for connections."""
     return (
         offset <= known.offset
         and known.received_at is not None
@@ -356,16 +366,16 @@ def _precedes(known: Connector, offset: int, received_at: datetime) -> bool:
     )
 
 
-def _repaired(presence: Presence, event: StationRepaired) -> Presence:
-    """The latest repairs first, each one once."""
-    told = [Repaired(action=event.action, repair=what, at=event.at) for what in event.repairs]
+def _apply_repairs(presence: Presence, event: StationRepaired) -> Presence:
+    """Put the latest repairs first, each of them once."""
+    told = [Repair(action=event.action, repair=what, at=event.at) for what in event.repairs]
     again = {(event.action, what) for what in event.repairs}
     kept = [each for each in presence.repairs if (each.action, each.repair) not in again]
     return msgspec.structs.replace(presence, repairs=(*told, *kept)[:MOST_REPAIRS])
 
 
 def connector_name(evse_id: int | None, connector_id: int | None) -> str:
-    """The key of a connector: "2" in 1.6, "1-2" (EVSE and connector) in 2.x."""
+    """Return the key of a connector: "2" in 1.6, "1-2" (EVSE and connector) in 2.x."""
     if evse_id is None:
         return str(connector_id or 0)
     return f"{evse_id}-{connector_id or 0}"

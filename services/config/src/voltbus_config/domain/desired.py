@@ -14,13 +14,13 @@ import msgspec
 
 from voltbus_backbone.contract.values import Message, Protocol
 from voltbus_config.domain.boot_requests import BootRequest
-from voltbus_config.domain.layers import Wanted
+from voltbus_config.domain.layers import WantedValue
 
 _FIRST_RETRY_S = 10.0
 _LONGEST_RETRY_S = 3600.0
 
 
-class State(StrEnum):
+class SettingState(StrEnum):
     """Where a setting stands; the words of the contract's SettingChanged."""
 
     PENDING = "pending"
@@ -32,14 +32,14 @@ class State(StrEnum):
     UNKNOWN = "unknown"
 
 
-REFUSED = frozenset({State.REJECTED, State.UNSUPPORTED})
+REFUSED = frozenset({SettingState.REJECTED, SettingState.UNSUPPORTED})
 
 
 # What has to be taken away at the station too, when the operator no longer wants it.
 TAKEN_AWAY = frozenset({"charging_speed", "opening_hours"})
 
 
-class Item(Message, frozen=True):
+class StationSetting(Message, frozen=True):
     """One setting of one station.
 
     ``wanted`` is the operator's value, None once it was taken away. ``reported`` is what the
@@ -53,7 +53,7 @@ class Item(Message, frozen=True):
     wanted: Any
     layer: str
     generation: int
-    state: State
+    state: SettingState
     since: datetime
     reported: Any = None
     reported_at: datetime | None = None
@@ -75,20 +75,20 @@ class Desired(Message, frozen=True, rename={"id": "_id"}):
     id: str
     revision: int = 0
     generation: int = 0
-    items: tuple[Item, ...] = ()
+    items: tuple[StationSetting, ...] = ()
     published_revision: int = 0
     published: str = ""
     boot_request: BootRequest | None = None
 
-    def item(self, key: str) -> Item | None:
-        """One setting."""
+    def item(self, key: str) -> StationSetting | None:
+        """Return a setting by its key, or None."""
         return next((item for item in self.items if item.key == key), None)
 
 
-def wanting(desired: Desired, wanted: Mapping[str, Wanted], now: datetime) -> Desired:
-    """The desired state after the layers were laid anew; the same values change nothing."""
+def apply_wanted(desired: Desired, wanted: Mapping[str, WantedValue], now: datetime) -> Desired:
+    """Apply newly resolved layers to the desired state; the same values change nothing."""
     generation = desired.generation + 1
-    items: list[Item] = []
+    items: list[StationSetting] = []
     changed = False
     for item in desired.items:
         want = wanted.get(item.key)
@@ -98,7 +98,7 @@ def wanting(desired: Desired, wanted: Mapping[str, Wanted], now: datetime) -> De
             items.append(msgspec.structs.replace(item, layer=layer))
             continue
         changed = True
-        if want is None and (item.key not in TAKEN_AWAY or _never_there(item)):
+        if want is None and (item.key not in TAKEN_AWAY or _was_never_sent(item)):
             continue
         items.append(
             msgspec.structs.replace(
@@ -108,7 +108,7 @@ def wanting(desired: Desired, wanted: Mapping[str, Wanted], now: datetime) -> De
                 wanted=value,
                 layer=item.layer if want is None else want.layer,
                 generation=generation,
-                state=State.PENDING,
+                state=SettingState.PENDING,
                 since=now,
                 detail=None,
                 command_id=None,
@@ -121,12 +121,12 @@ def wanting(desired: Desired, wanted: Mapping[str, Wanted], now: datetime) -> De
         if key not in known:
             changed = True
             items.append(
-                Item(
+                StationSetting(
                     key=key,
                     wanted=want.value,
                     layer=want.layer,
                     generation=generation,
-                    state=State.PENDING,
+                    state=SettingState.PENDING,
                     since=now,
                 )
             )
@@ -137,12 +137,14 @@ def wanting(desired: Desired, wanted: Mapping[str, Wanted], now: datetime) -> De
     )
 
 
-def _never_there(item: Item) -> bool:
+def _was_never_sent(item: StationSetting) -> bool:
     return item.reported is None and item.command_id is None
 
 
-def acknowledged(item: Item, state: State, target: Any, detail: str | None, now: datetime) -> Item:
-    """The item after the station said yes; ``target`` is what it has now."""
+def acknowledge(
+    item: StationSetting, state: SettingState, target: Any, detail: str | None, now: datetime
+) -> StationSetting:
+    """Record that the station accepted; ``target`` is the value that it has now."""
     return msgspec.structs.replace(
         item,
         state=state,
@@ -155,28 +157,30 @@ def acknowledged(item: Item, state: State, target: Any, detail: str | None, now:
     )
 
 
-def refused(item: Item, state: State, detail: str | None) -> Item:
-    """The item after the station said no: final for this generation."""
+def refuse(item: StationSetting, state: SettingState, detail: str | None) -> StationSetting:
+    """Record that the station refused: final for this generation."""
     return msgspec.structs.replace(item, state=state, detail=detail, command_id=None, retry_at=None)
 
 
-def retried(item: Item, detail: str, station_id: str, now: datetime) -> Item:
-    """The item after silence: pending, and due again after a while that grows."""
+def schedule_retry(
+    item: StationSetting, detail: str, station_id: str, now: datetime
+) -> StationSetting:
+    """Schedule another try after no answer, with growing pauses."""
     attempts = item.attempts + 1
     return msgspec.structs.replace(
         item,
-        state=State.PENDING,
+        state=SettingState.PENDING,
         detail=detail,
         command_id=None,
         attempts=attempts,
-        retry_at=now + backoff(attempts, f"{station_id}/{item.key}"),
+        retry_at=now + compute_backoff(attempts, f"{station_id}/{item.key}"),
     )
 
 
-def backoff(attempts: int, salt: str) -> timedelta:
-    """Doubling from ten seconds up to an hour, moved by up to a fifth, the same for the same salt.
+def compute_backoff(attempts: int, salt: str) -> timedelta:
+    """Compute a pause: doubles from ten seconds to an hour, moved by up to a fifth by the salt.
 
-    Stations that failed together so do not come back together.
+    So stations that failed together do not come back together.
     """
     base = min(_FIRST_RETRY_S * 2 ** (attempts - 1), _LONGEST_RETRY_S)
     part = zlib.crc32(f"{salt}/{attempts}".encode()) % 1001 / 1000

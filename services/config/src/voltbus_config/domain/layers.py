@@ -1,4 +1,4 @@
-"""Which setting a station should have: layers laid over each other, the last one wins per key.
+"""Which setting a station should have: layers in order, the last one wins per key.
 
 default < model < group < site < agreement < station. Where several agreements shape a station, the
 one that began last wins.
@@ -15,7 +15,7 @@ import msgspec
 from voltbus_backbone.contract.agreements import AgreementSnapshot, AgreementStatus
 from voltbus_backbone.contract.values import ChargingSpeed, Message, OpeningHours
 from voltbus_backbone.values import hidden
-from voltbus_config.domain.stations import Station
+from voltbus_config.domain.stations import RegisteredStation
 
 CHARGING_SPEED = "charging_speed"
 PAYMENT_METHODS = "payment_methods"
@@ -34,7 +34,7 @@ class LayerKind(StrEnum):
     STATION = "station"
 
 
-class Settings(Message, frozen=True):
+class LayerSettings(Message, frozen=True):
     """What one layer says. ``None`` leaves a setting to the layers below.
 
     ``keys``: the station's own configuration keys (1.6) or variables (2.x) and their values.
@@ -65,7 +65,7 @@ class Layer:
 
     kind: LayerKind
     name: str
-    settings: Settings
+    settings: LayerSettings
 
 
 class StationAgreement(Message, frozen=True, rename={"id": "_id"}):
@@ -80,9 +80,9 @@ class StationAgreement(Message, frozen=True, rename={"id": "_id"}):
     groups: tuple[str, ...] = ()
     locations: tuple[str, ...] = ()
     everywhere: bool = False
-    terms: Settings = Settings()
+    terms: LayerSettings = LayerSettings()
 
-    def covers(self, station: Station) -> bool:
+    def covers(self, station: RegisteredStation) -> bool:
         """Whether the station is in its scope."""
         return (
             self.everywhere
@@ -108,33 +108,33 @@ class StationAgreement(Message, frozen=True, rename={"id": "_id"}):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedValue:
     """The value that won for one setting, and the layer it came from."""
 
     value: Any
     layer: str
 
 
-def resolve(layers: Iterable[Layer]) -> dict[str, Wanted]:
-    """Lay the layers over each other, in any order of arrival."""
+def resolve(layers: Iterable[Layer]) -> dict[str, WantedValue]:
+    """Resolve layers, given in any order, to the value that wins for each key."""
     order = list(LayerKind)
-    result: dict[str, Wanted] = {}
+    result: dict[str, WantedValue] = {}
     for layer in sorted(layers, key=lambda layer: order.index(layer.kind)):  # a stable sort
         for key, value in layer.settings.items():
-            result[key] = Wanted(value, layer.name)
+            result[key] = WantedValue(value, layer.name)
     return result
 
 
-def layers_of(
-    station: Station,
-    stored: Mapping[str, Settings],
+def select_layers(
+    station: RegisteredStation,
+    stored: Mapping[str, LayerSettings],
     agreements: Iterable[StationAgreement],
     now: datetime,
 ) -> list[Layer]:
-    """The layers that shape a station. ``stored`` by name, see ``names_for``."""
+    """Select the layers that apply to a station. ``stored``: by name, see ``list_layer_names``."""
     result = [
         Layer(LayerKind(name.partition(":")[0]), name, stored[name])
-        for name in names_for(station)
+        for name in list_layer_names(station)
         if name in stored
     ]
     in_force = [each for each in agreements if each.covers(station) and each.holds(now)]
@@ -145,8 +145,8 @@ def layers_of(
     return result
 
 
-def names_for(station: Station) -> list[str]:
-    """The names of the stored layers that may hold something for this station."""
+def list_layer_names(station: RegisteredStation) -> list[str]:
+    """List the names of the stored layers that may apply to this station."""
     names = ["default"]
     if station.model:
         names.append(f"model:{station.vendor}/{station.model}")
@@ -158,8 +158,8 @@ def names_for(station: Station) -> list[str]:
     return names
 
 
-def projected(snapshot: AgreementSnapshot) -> StationAgreement | None:
-    """What config keeps of an agreement; None for one that shapes no station."""
+def project_agreement(snapshot: AgreementSnapshot) -> StationAgreement | None:
+    """Project an agreement to what config keeps; None when it has no terms for stations."""
     terms = snapshot.station_terms
     if terms is None:
         return None
@@ -176,7 +176,7 @@ def projected(snapshot: AgreementSnapshot) -> StationAgreement | None:
         groups=scope.groups,
         locations=scope.locations,
         everywhere=not (stations or scope.groups or scope.locations),
-        terms=Settings(
+        terms=LayerSettings(
             charging_speed=terms.charging_speed,
             payment_methods=terms.payment_methods or None,
             opening_hours=terms.opening_hours,
@@ -185,5 +185,5 @@ def projected(snapshot: AgreementSnapshot) -> StationAgreement | None:
 
 
 def is_secret(key: str) -> bool:
-    """Whether the value of a setting must never be shown (ocpp-rules C)."""
+    """Return whether the value of a setting must never be shown (ocpp-rules C)."""
     return key.startswith(KEY_PREFIX) and hidden.is_secret(key.removeprefix(KEY_PREFIX))

@@ -75,34 +75,34 @@ class Reservation(Message, frozen=True, rename={"id": "_id"}):
         return self.state in OPEN
 
 
-def number_of(reservation_id: str) -> int:
-    """The id at the station: 31 bits, which every version takes, never 0."""
+def compute_number(reservation_id: str) -> int:
+    """Compute the id at the station: 31 bits, which every version takes, never 0."""
     return (zlib.crc32(reservation_id.encode()) & 0x7FFFFFFF) or 1
 
 
 def apply_command(reservation: Reservation, command: Command, now: datetime) -> Reservation | None:
-    """The reservation after one of its calls ended; None when it changes nothing."""
+    """Apply the end of one of its calls; None when it changes nothing."""
     if command.id == reservation.command_id:
-        return _reserved(reservation, command, now)
+        return _apply_reserve_result(reservation, command, now)
     if command.id == reservation.cancel_command_id and reservation.open:
-        return _cancelled(reservation, command, now)
+        return _apply_cancel_result(reservation, command, now)
     return None
 
 
 def is_uncertain(command: Command) -> bool:
-    """Whether the station may hold a reservation that we believe it does not."""
+    """Return whether the station may hold a reservation that we count as ended."""
     return command.action == RESERVE and command.status is CommandStatus.TIMED_OUT
 
 
 def use(reservation: Reservation, transaction_ref: str, now: datetime) -> Reservation | None:
-    """A transaction began with it (1.6 §4.8, 2.x H03)."""
+    """Mark it used by a transaction (1.6 §4.8, 2.x H03); None when it was already."""
     if reservation.state is State.USED:
         return None
     return _end(reservation, State.USED, now, None, transaction_ref=transaction_ref)
 
 
 def apply_status(reservation: Reservation, said: object, now: datetime) -> Reservation | None:
-    """The station's ReservationStatusUpdate (2.x)."""
+    """Apply the station's ReservationStatusUpdate (2.x); None when it changes nothing."""
     known = _TOLD.get(said) if isinstance(said, str) else None
     if known is None or not reservation.open:
         return None
@@ -110,25 +110,27 @@ def apply_status(reservation: Reservation, said: object, now: datetime) -> Reser
 
 
 def expire(reservation: Reservation, now: datetime) -> Reservation | None:
-    """Its time is over."""
+    """Expire it when its time is over; else None."""
     if not reservation.open or now < reservation.expires_at:
         return None
     return _end(reservation, State.EXPIRED, now, None)
 
 
 def withdraw(reservation: Reservation, now: datetime) -> Reservation | None:
-    """Its station is registered no more."""
+    """End it because its station was removed; None when it has ended."""
     if not reservation.open:
         return None
     return _end(reservation, State.REMOVED, now, "the station is registered no more")
 
 
 def wait_for_cancel(reservation: Reservation, command_id: str, now: datetime) -> Reservation:
-    """The station is asked to give it up."""
+    """Record the command that cancels it at the station."""
     return _change(reservation, now, cancel_command_id=command_id, reason=None)
 
 
-def _reserved(reservation: Reservation, command: Command, now: datetime) -> Reservation | None:
+def _apply_reserve_result(
+    reservation: Reservation, command: Command, now: datetime
+) -> Reservation | None:
     if reservation.state is not State.PENDING:
         return None
     match command.status:
@@ -142,10 +144,10 @@ def _reserved(reservation: Reservation, command: Command, now: datetime) -> Rese
         case CommandStatus.CANCELLED:
             return _end(reservation, State.CANCELLED, now, None)
         case _:
-            return _end(reservation, State.REJECTED, now, _failure(command))
+            return _end(reservation, State.REJECTED, now, _describe_failure(command))
 
 
-def _cancelled(reservation: Reservation, command: Command, now: datetime) -> Reservation:
+def _apply_cancel_result(reservation: Reservation, command: Command, now: datetime) -> Reservation:
     match command.status:
         case CommandStatus.ANSWERED if command.answer_status == ACCEPTED:
             return _end(reservation, State.CANCELLED, now, None)
@@ -153,11 +155,11 @@ def _cancelled(reservation: Reservation, command: Command, now: datetime) -> Res
             # Rejected means that there is no such reservation (1.6 §5.2, 2.x H02.FR.01).
             return _end(reservation, State.REMOVED, now, "the station knew it no more")
         case _:
-            why = f"not cancelled: {_failure(command)}"
+            why = f"not cancelled: {_describe_failure(command)}"
             return _change(reservation, now, cancel_command_id=None, reason=why)
 
 
-def _failure(command: Command) -> str:
+def _describe_failure(command: Command) -> str:
     if command.status is CommandStatus.REJECTED:
         return f"rejected by {command.rejected_by or 'the station'}: {command.error_code}"
     return command.error_description or command.status.value

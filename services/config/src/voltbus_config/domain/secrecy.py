@@ -23,11 +23,11 @@ _WORD = re.compile(r"[A-Za-z]{1,40}")
 
 
 def carries_secret(action: str, payload: Any) -> bool:
-    """Whether a call holds a secret, by the names in it."""
+    """Return whether a call holds a secret, by the names in it."""
     if action in _SECRET_ACTIONS:
         return True
     if isinstance(payload, dict):
-        if _named_secret(payload) is not None:
+        if _find_secret_member(payload) is not None:
             return True
         return any(
             (is_secret(name) and isinstance(value, str)) or carries_secret("", value)
@@ -36,18 +36,20 @@ def carries_secret(action: str, payload: Any) -> bool:
     return isinstance(payload, list) and any(carries_secret("", each) for each in payload)
 
 
-def kept(answer: dict[str, Any] | None, *, secret: bool) -> dict[str, Any] | None:
-    """What is stored of an answer; ``secret``: its call carried one, so that only statuses stay."""
+def redact_answer(answer: dict[str, Any] | None, *, secret: bool) -> dict[str, Any] | None:
+    """Redact an answer before it is stored; ``secret``: its call carried one."""
     if answer is None:
         return None
     if not secret:
-        found = _hidden(answer)
+        found = _redact(answer)
         return found if isinstance(found, dict) else None
     status = answer.get("status")
     result: dict[str, Any] = {"status": status} if is_word(status) else {}
     results = answer.get("setVariableResult")
     if isinstance(results, list):
-        result["setVariableResult"] = [_result(each) for each in results if isinstance(each, dict)]
+        result["setVariableResult"] = [
+            _redact_result(each) for each in results if isinstance(each, dict)
+        ]
     return result or None
 
 
@@ -56,23 +58,23 @@ def is_word(status: object) -> bool:
     return isinstance(status, str) and _WORD.fullmatch(status) is not None
 
 
-def _result(result: dict[str, Any]) -> dict[str, Any]:
-    """What SetVariables says of one variable: which it is, and what became of it."""
+def _redact_result(result: dict[str, Any]) -> dict[str, Any]:
+    """Keep which variable a SetVariables result is about, and its status."""
     found = {name: result[name] for name in _OF_A_RESULT if name in result}
     if not is_word(found.get("attributeStatus")):
         found.pop("attributeStatus", None)
     return found
 
 
-def _hidden(value: Any) -> Any:
-    """The same without the values of secrets: GetConfiguration's, and GetVariables'."""
+def _redact(value: Any) -> Any:
+    """Hide the values of secrets in answers to GetConfiguration and GetVariables."""
     if isinstance(value, list):
-        return [_hidden(each) for each in value]
+        return [_redact(each) for each in value]
     if not isinstance(value, dict):
         return value
     secret = _is_of_secret(value)
     return {
-        name: HIDDEN if _holds_secret(name, each, secret=secret) else _hidden(each)
+        name: HIDDEN if _holds_secret(name, each, secret=secret) else _redact(each)
         for name, each in value.items()
     }
 
@@ -94,8 +96,8 @@ def _holds_secret(name: str, value: Any, *, secret: bool) -> bool:
     return (secret and name not in _ABOUT_A_SECRET) or (is_secret(name) and isinstance(value, str))
 
 
-def _named_secret(item: dict[str, Any]) -> str | None:
-    """Which member holds the secret of a 1.6 key or a 2.x variable; None: it is of no secret."""
+def _find_secret_member(item: dict[str, Any]) -> str | None:
+    """Find the member that holds the secret of a 1.6 key or a 2.x variable; None: no secret."""
     match item:
         case {"key": str(name), "value": _} if is_secret(name):
             return "value"

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from voltbus_backbone.contract.config import CommandRequested
 
 
-def problem(request: CommandRequested) -> Mistake | None:
-    """What of a request is too large to be carried to a station, or None."""
+def find_problem(request: CommandRequested) -> Mistake | None:
+    """Return what of a request is too large to be carried to a station, or None."""
     names = {
         "action": request.action,
         "idempotency_key": request.idempotency_key,
@@ -30,7 +30,7 @@ def problem(request: CommandRequested) -> Mistake | None:
 
 
 def json_bytes(value: Any) -> int:
-    """How many bytes a value takes in a record; 0 for what can be no text, which others refuse."""
+    """Count the bytes of a value in a record; 0 for invalid text, which other checks refuse."""
     try:
         return len(msgspec.json.encode(value))
     except UnicodeEncodeError:

@@ -38,7 +38,7 @@ class LastBoot(Message, frozen=True):
     reason: str | None = None
 
 
-class Station(Message, frozen=True, rename={"id": "_id"}):
+class RegisteredStation(Message, frozen=True, rename={"id": "_id"}):
     """A station. ``revision`` grows with each change of what the REST interface shows of it.
 
     ``evse_kinds`` maps an EVSE's number, as text, to the operator's word for its kind.
@@ -70,8 +70,8 @@ class Intervals(Message, frozen=True):
     retry_s: int = 60
 
 
-def id_problem(station_id: str) -> str | None:
-    """Why this can't be a station's id, or None (OCPP 2.x Part 4 §3.1.1; ocpp-rules A1)."""
+def find_id_problem(station_id: str) -> str | None:
+    """Return why this can't be a station's id, or None (OCPP 2.x Part 4 §3.1.1; ocpp-rules A1)."""
     if len(station_id) > LONGEST_ID:
         return f"a station id has at most {LONGEST_ID} characters"
     if station_id in {"", ".", ".."} or _ID.fullmatch(station_id) is None:
@@ -81,10 +81,10 @@ def id_problem(station_id: str) -> str | None:
     return None
 
 
-def jittered(base_s: int, station_id: str) -> int:
-    """The interval moved by up to a tenth either way, always the same for a station.
+def add_jitter(base_s: int, station_id: str) -> int:
+    """Move an interval (seconds) by up to a tenth either way, always the same for a station.
 
-    Stations that a reconnect storm started in the same second so drift apart again.
+    So stations that a reconnect storm started in the same second drift apart again.
     """
     spread = base_s // 5
     if spread == 0:
@@ -92,44 +92,44 @@ def jittered(base_s: int, station_id: str) -> int:
     return base_s - spread // 2 + zlib.crc32(station_id.encode()) % (spread + 1)
 
 
-def interval(status: Registration, station_id: str, intervals: Intervals) -> int:
-    """Heartbeat interval when accepted, else the wait before the next Boot (ocpp-rules C)."""
+def choose_interval(status: Registration, station_id: str, intervals: Intervals) -> int:
+    """Choose the heartbeat interval, or the wait before the next Boot, in seconds (rules C)."""
     base = intervals.heartbeat_s if status is Registration.ACCEPTED else intervals.retry_s
-    return jittered(base, station_id)
+    return add_jitter(base, station_id)
 
 
-def standing(station: Station | None, policy: Registration) -> Registration:
-    """How a station stands that has sent no Boot on this connection (ocpp-rules A20, A21).
+def effective_registration(station: RegisteredStation | None, policy: Registration) -> Registration:
+    """Return the registration of a station without a Boot on this connection (rules A20, A21).
 
-    Accepted is only who was told so by an answer to a Boot, once; a station that was registered but
-    has never booted still has to.
+    A station is accepted only after a Boot was answered so; a registered station that never booted
+    still has to.
     """
     if station is None:
         return policy
     told = Registration.PENDING if station.boot is None else station.boot.status
-    return _lower(station.registration, told)
+    return _choose_lower(station.registration, told)
 
 
-def reach(station: Station | None) -> Registration:
-    """What may be sent to a station.
+def sendable_registration(station: RegisteredStation | None) -> Registration:
+    """Return the registration that limits what may be sent to a station.
 
     Nothing before its first Boot was answered, nor after a refusal until it boots again
     (B03.FR.03); little while Pending (B02); then everything.
     """
     if station is None or station.boot is None:
         return Registration.REJECTED
-    return _lower(station.registration, station.boot.status)
+    return _choose_lower(station.registration, station.boot.status)
 
 
-def _lower(one: Registration, other: Registration) -> Registration:
+def _choose_lower(first: Registration, second: Registration) -> Registration:
     order = [Registration.REJECTED, Registration.PENDING, Registration.ACCEPTED]
-    return min(one, other, key=order.index)
+    return min(first, second, key=order.index)
 
 
-def accepted_without_boot(
-    station: Station, event_id: str, connection_id: str, now: datetime
-) -> Station:
-    """The station after it said that it holds itself accepted (2.x F06.FR.17)."""
+def accept_without_boot(
+    station: RegisteredStation, event_id: str, connection_id: str, now: datetime
+) -> RegisteredStation:
+    """Accept a station whose answer implies that it was accepted before (2.x F06.FR.17)."""
     return msgspec.structs.replace(
         station,
         revision=station.revision + 1,
@@ -144,10 +144,14 @@ def accepted_without_boot(
     )
 
 
-def booted(
-    station: Station | None, boot: Boot, event_id: str, policy: Registration, now: datetime
-) -> Station | None:
-    """The station after this Boot; None for an unknown one that the policy rejects.
+def apply_boot(
+    station: RegisteredStation | None,
+    boot: Boot,
+    event_id: str,
+    policy: Registration,
+    now: datetime,
+) -> RegisteredStation | None:
+    """Apply a Boot to a station; None for an unknown one that the policy rejects.
 
     A duplicate (same ``event_id``) leaves the station as it is.
     """
@@ -156,7 +160,7 @@ def booted(
     if station is None:
         if policy is Registration.REJECTED:
             return None
-        station = Station(
+        station = RegisteredStation(
             id=boot.station_id, registration=policy, revision=0, created_at=now, updated_at=now
         )
     return msgspec.structs.replace(

@@ -8,15 +8,15 @@ import structlog
 
 from voltbus_backbone.contract import registry
 from voltbus_backbone.values import hours
-from voltbus_config.domain.layers import StationAgreement, projected
+from voltbus_config.domain.layers import StationAgreement, project_agreement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from voltbus_backbone.bus.envelope import Event, Record
     from voltbus_backbone.contract.agreements import AgreementSnapshot
-    from voltbus_config.handlers.records import Shell
-    from voltbus_config.handlers.tending import Tending
+    from voltbus_config.handlers.context import ServiceContext
+    from voltbus_config.handlers.reconciler import Reconciler
 
 log = structlog.get_logger(__name__)
 
@@ -28,13 +28,13 @@ TYPES = frozenset(
 class Agreements:
     """The consumer of `agreements.events`."""
 
-    def __init__(self, shell: Shell, tending: Tending) -> None:
-        self._shell = shell
-        self._tending = tending
+    def __init__(self, context: ServiceContext, reconciler: Reconciler) -> None:
+        self._context = context
+        self._reconciler = reconciler
 
     async def handle(self, events: Sequence[Event]) -> list[Record]:
         """Take over the newest revision of each; every station that it shaped or shapes is due."""
-        store = self._shell.store
+        store = self._context.store
         newest: dict[str, AgreementSnapshot] = {}
         for event in events:
             snapshot: AgreementSnapshot = event.message
@@ -53,9 +53,9 @@ class Agreements:
                 writes.append(new)
                 touched.extend(each for each in (old, new) if each is not None)
             await store.agreements.put(writes)
-            affected = await store.covered(touched)
-            await store.due.mark(dict.fromkeys(affected, self._shell.now()))
-        self._tending.wake()
+            affected = await store.find_stations_covered_by(touched)
+            await store.schedule.mark_due(dict.fromkeys(affected, self._context.now()))
+        self._reconciler.wake()
         return []
 
 
@@ -72,7 +72,7 @@ def _emptied(old: StationAgreement | None, snapshot: AgreementSnapshot) -> Stati
 
 
 def _usable(snapshot: AgreementSnapshot) -> StationAgreement | None:
-    kept = projected(snapshot)
+    kept = project_agreement(snapshot)
     if kept is None:
         return None
     opening = kept.terms.opening_hours

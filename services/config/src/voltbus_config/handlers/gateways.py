@@ -16,13 +16,13 @@ from voltbus_backbone.contract.registry import STATION_DISCONNECTED, STATION_SEE
 from voltbus_backbone.contract.stations import StationDisconnected, StationSeen
 from voltbus_backbone.lookout import Lookout
 from voltbus_config.domain.connections import LOST
-from voltbus_config.domain.emissions import Emission
+from voltbus_config.domain.outgoing import OutgoingMessage
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from voltbus_config.domain.connections import Presence
-    from voltbus_config.handlers.records import Shell
+    from voltbus_config.handlers.context import ServiceContext
 
 log = structlog.get_logger(__name__)
 
@@ -33,9 +33,9 @@ _LEASE = timedelta(seconds=30)
 class Silence:
     """Watches for gateways that stopped beating."""
 
-    def __init__(self, shell: Shell) -> None:
-        self._shell = shell
-        patience_s = shell.settings.gateway_silence_s
+    def __init__(self, context: ServiceContext) -> None:
+        self._context = context
+        patience_s = context.settings.gateway_silence_s
         self._patience = timedelta(seconds=patience_s)
         self._lookout = Lookout(
             "silence", self.sweep, every_s=patience_s / 5, first_after_s=patience_s
@@ -50,19 +50,19 @@ class Silence:
 
     async def sweep(self) -> bool:
         """Deal with one gateway that restarted, is back or is silent; False when there is none."""
-        store, now = self._shell.store, self._shell.now()
+        store, now = self._context.store, self._context.now()
         restarted = await store.gateways.take_restarted(now, _LEASE)
         if restarted is not None:
             gateway_id, stale_before = restarted
             count = await self._lose(gateway_id, now, before=stale_before)
-            await store.gateways.renewed(gateway_id, stale_before)
+            await store.gateways.finish_restart(gateway_id, stale_before)
             log.info("gateway.restarted", gateway_id=gateway_id, connections=count)
             return True
-        back = await store.gateways.take_back(now, _LEASE)
+        back = await store.gateways.take_returned(now, _LEASE)
         if back is not None:
             gateway_id, started_at = back
             count = await self._welcome(gateway_id, started_at, now)
-            await store.gateways.welcomed(gateway_id)
+            await store.gateways.finish_return(gateway_id)
             log.info("gateway.back", gateway_id=gateway_id, connections=count)
             return True
         since = now - self._patience
@@ -70,7 +70,7 @@ class Silence:
         if silent is None:
             return False
         count = await self._lose(silent, now)
-        await store.gateways.swept(silent, since)
+        await store.gateways.finish_silence(silent, since)
         if count:
             log.warning("gateway.silent", gateway_id=silent, connections=count)
         return True
@@ -78,7 +78,7 @@ class Silence:
     async def _lose(self, gateway_id: str, now: datetime, before: datetime | None = None) -> int:
         """Declare its connections lost, all or those from before a time; how many there were."""
         count, after = 0, ""
-        while found := await self._shell.store.connected_to(gateway_id, after, _MOST, before):
+        while found := await self._context.store.load_connections(gateway_id, after, _MOST, before):
             await self._declare(found, gateway_id, now)
             count += len(found)
             after = found[-1].id
@@ -87,15 +87,17 @@ class Silence:
     async def _welcome(self, gateway_id: str, started_at: datetime | None, now: datetime) -> int:
         """Tell of its connections that were declared lost while it ran; how many there were."""
         count, after = 0, ""
-        while found := await self._shell.store.lost_on(gateway_id, after, _MOST, started_at):
+        while found := await self._context.store.load_lost_connections(
+            gateway_id, after, _MOST, started_at
+        ):
             await self._tell([_seen(presence, now) for presence in found], now)
             count += len(found)
             after = found[-1].id
         return count
 
     async def _declare(self, found: list[Presence], gateway_id: str, now: datetime) -> None:
-        emissions = [
-            Emission(
+        messages = [
+            OutgoingMessage(
                 STATION_DISCONNECTED,
                 StationDisconnected(
                     station_id=presence.id,
@@ -109,18 +111,20 @@ class Silence:
             for presence in found
             if presence.connection is not None
         ]
-        await self._tell(emissions, now)
+        await self._tell(messages, now)
 
-    async def _tell(self, emissions: list[Emission], now: datetime) -> None:
-        await self._shell.store.transact(lambda session: self._shell.tell(emissions, now, session))
-        self._shell.outbox.wake()
+    async def _tell(self, messages: list[OutgoingMessage], now: datetime) -> None:
+        await self._context.store.transact(
+            lambda session: self._context.add_to_outbox(messages, now, session)
+        )
+        self._context.outbox.wake()
 
 
-def _seen(presence: Presence, now: datetime) -> Emission:
+def _seen(presence: Presence, now: datetime) -> OutgoingMessage:
     """The station's connection was there when its gateway beat."""
     connection = presence.connection
     assert connection is not None  # noqa: S101 - it was asked for by its connection
-    return Emission(
+    return OutgoingMessage(
         STATION_SEEN,
         StationSeen(station_id=presence.id, connection_id=connection.connection_id, at=now),
         f"back:{connection.connection_id}:{now.timestamp()}",

@@ -36,12 +36,12 @@ from voltbus_backbone.contract.registry import (
 )
 from voltbus_backbone.contract.stations import StationBooted
 from voltbus_config.domain import boot_requests, shapes, sizes
-from voltbus_config.domain import commands as life
+from voltbus_config.domain import commands as command_rules
 from voltbus_config.domain import stations as station_rules
-from voltbus_config.domain.commands import Command, fingerprint
-from voltbus_config.domain.emissions import Emission, changed
-from voltbus_config.domain.stations import Intervals, Station
-from voltbus_config.domain.tending import ended, setting_events
+from voltbus_config.domain.commands import Command, compute_fingerprint
+from voltbus_config.domain.outgoing import OutgoingMessage, build_command_changed
+from voltbus_config.domain.reconciliation import apply_command_result, build_setting_events
+from voltbus_config.domain.stations import Intervals, RegisteredStation
 from voltbus_config.handlers.acceptance import accept
 from voltbus_config.handlers.reservations import Reservations
 from voltbus_config.handlers.tokens import wants_type, with_type
@@ -53,8 +53,8 @@ if TYPE_CHECKING:
     from voltbus_backbone.bus.envelope import Event, Record
     from voltbus_backbone.contract.registry import MessageType
     from voltbus_backbone.contract.values import Message
-    from voltbus_config.handlers.records import Shell
-    from voltbus_config.handlers.tending import Tending
+    from voltbus_config.handlers.context import ServiceContext
+    from voltbus_config.handlers.reconciler import Reconciler
     from voltbus_config.store import Session
 
 TYPES = frozenset(row.name for row in (BOOT, REGISTRATION, COMMAND, CALL_ENDED))
@@ -65,19 +65,19 @@ class _Batch:
     """What the handling of one batch gathers. ``answers`` belong to events by their place."""
 
     answers: dict[int, Message] = field(default_factory=dict)
-    emissions: list[Emission] = field(default_factory=list)
-    tend: list[str] = field(default_factory=list)
+    messages: list[OutgoingMessage] = field(default_factory=list)
+    to_reconcile: list[str] = field(default_factory=list)
     booted: dict[str, str] = field(default_factory=dict)
 
 
 class Requests:
     """The consumer of `config.requests`."""
 
-    def __init__(self, shell: Shell, tending: Tending) -> None:
-        self._shell = shell
-        self._tending = tending
-        self._reservations = Reservations(shell)
-        settings = shell.settings
+    def __init__(self, context: ServiceContext, reconciler: Reconciler) -> None:
+        self._context = context
+        self._reconciler = reconciler
+        self._reservations = Reservations(context)
+        settings = context.settings
         self._policy = settings.unknown_station
         self._intervals = Intervals(heartbeat_s=settings.heartbeat_s, retry_s=settings.boot_retry_s)
 
@@ -87,20 +87,20 @@ class Requests:
             batch = await self._only_read(events)
         else:
             typed = await self._typed(events)
-            batch = await self._shell.store.transact(
+            batch = await self._context.store.transact(
                 lambda session: self._work(events, typed, session)
             )
             await self._calls_may_follow_words(events)
             await self._calls_may_follow(batch)
-            self._shell.outbox.wake()
-            self._tending.wake()
+            self._context.outbox.wake()
+            self._reconciler.wake()
         return self._replies(events, batch)
 
     async def _only_read(self, events: Sequence[Event]) -> _Batch:
         """Stations that reconnect without Boot: the most frequent batch after an outage."""
         batch = _Batch()
-        with self._shell.store.reachable.watching():
-            stations = await self._shell.store.stations.get(_station_ids(events))
+        with self._context.store.reachable.watching():
+            stations = await self._context.store.stations.get(_station_ids(events))
         for place, event in enumerate(events):
             batch.answers[place] = self._standing(event.message, stations)
         await self._calls_may_follow_words(events)
@@ -116,10 +116,10 @@ class Requests:
             for place, event in enumerate(events)
             if isinstance(event.message, CommandRequested)
             and wants_type(event.message)
-            and sizes.problem(event.message) is None
-            and shapes.problem(event.message.action, event.message.payload) is None
+            and sizes.find_problem(event.message) is None
+            and shapes.find_problem(event.message.action, event.message.payload) is None
         }
-        find = self._shell.tokens.find
+        find = self._context.tokens.find
         found = await asyncio.gather(
             *(find(each.station_id, each.payload["id_token"], None) for each in asked.values())
         )
@@ -131,9 +131,9 @@ class Requests:
     async def _work(
         self, events: Sequence[Event], typed: dict[int, CommandRequested], session: Session
     ) -> _Batch:
-        batch, now, store = _Batch(), self._shell.now(), self._shell.store
+        batch, now, store = _Batch(), self._context.now(), self._context.store
         stations = await store.stations.get(_station_ids(events), session)
-        touched: dict[str, Station] = {}
+        touched: dict[str, RegisteredStation] = {}
         for place, event in enumerate(events):
             if isinstance(event.message, Boot):
                 batch.answers[place] = self._boot(event, stations, touched, batch, now)
@@ -142,12 +142,12 @@ class Requests:
         await store.stations.put(touched.values(), session)
         await self._calls_ended(events, stations, batch, now, session)
         await self._commands(events, typed, stations, batch, session)
-        await self._shell.tell(batch.emissions, now, session)
-        await self._tending.tend(batch.tend, session)
+        await self._context.add_to_outbox(batch.messages, now, session)
+        await self._reconciler.reconcile(batch.to_reconcile, session)
         # A booted station is looked at after its answer had the time to reach it.
-        soon = now + timedelta(seconds=self._shell.settings.boot_lag_s)
-        booted = [station_id for station_id in batch.booted if station_id not in batch.tend]
-        await store.due.mark(dict.fromkeys(booted, soon), session)
+        soon = now + timedelta(seconds=self._context.settings.boot_lag_s)
+        booted = [station_id for station_id in batch.booted if station_id not in batch.to_reconcile]
+        await store.schedule.mark_due(dict.fromkeys(booted, soon), session)
         return batch
 
     # Boot and registration.
@@ -155,33 +155,33 @@ class Requests:
     def _boot(
         self,
         event: Event,
-        stations: dict[str, Station],
-        touched: dict[str, Station],
+        stations: dict[str, RegisteredStation],
+        touched: dict[str, RegisteredStation],
         batch: _Batch,
         now: datetime,
     ) -> BootAnswer:
         boot: Boot = event.message
         before = stations.get(boot.station_id)
-        after = station_rules.booted(before, boot, event.id, self._policy, now)
+        after = station_rules.apply_boot(before, boot, event.id, self._policy, now)
         status = self._policy if after is None else after.registration
         if after is None or after is not before:
-            batch.emissions.append(_booted_event(event, boot, status.ocpp))
+            batch.messages.append(_booted_event(event, boot, status.ocpp))
         if after is not None:
             stations[boot.station_id] = after
             if after is not before:
                 touched[boot.station_id] = after
             batch.booted[boot.station_id] = boot.connection_id
-        interval = station_rules.interval(status, boot.station_id, self._intervals)
+        interval = station_rules.choose_interval(status, boot.station_id, self._intervals)
         return BootAnswer(status=status.ocpp, interval=interval)
 
-    def _standing(self, asked: Registration, stations: dict[str, Station]) -> BootAnswer:
-        status = station_rules.standing(stations.get(asked.station_id), self._policy)
-        interval = station_rules.interval(status, asked.station_id, self._intervals)
+    def _standing(self, asked: Registration, stations: dict[str, RegisteredStation]) -> BootAnswer:
+        status = station_rules.effective_registration(stations.get(asked.station_id), self._policy)
+        interval = station_rules.choose_interval(status, asked.station_id, self._intervals)
         return BootAnswer(status=status.ocpp, interval=interval)
 
     async def _calls_may_follow(self, batch: _Batch) -> None:
         if batch.booted:
-            lag = timedelta(seconds=self._shell.settings.boot_lag_s)
+            lag = timedelta(seconds=self._context.settings.boot_lag_s)
             await self._ready(batch.booted, lag)
 
     async def _calls_may_follow_words(self, events: Sequence[Event]) -> None:
@@ -192,23 +192,23 @@ class Requests:
             if isinstance(event.message, Registration) and event.message.connection_id
         }
         if said:
-            await self._ready(said, timedelta(seconds=self._shell.settings.settle_s))
+            await self._ready(said, timedelta(seconds=self._context.settings.settle_s))
 
     async def _ready(self, connections: dict[str, str], lag: timedelta) -> None:
         """Calls may follow on these connections, by station, after so long."""
-        store, at = self._shell.store, self._shell.now() + lag
-        await store.ready(connections, at)
+        store, at = self._context.store, self._context.now() + lag
+        await store.mark_ready(connections, at)
         # Again, behind its cause: who looked in between has set the time for a silent station.
         with store.reachable.watching():
-            await store.due.mark(dict.fromkeys(connections, at))
-        self._tending.wake(lag.total_seconds())
+            await store.schedule.mark_due(dict.fromkeys(connections, at))
+        self._reconciler.wake(lag.total_seconds())
 
     # Calls that ended.
 
     async def _calls_ended(
         self,
         events: Sequence[Event],
-        stations: dict[str, Station],
+        stations: dict[str, RegisteredStation],
         batch: _Batch,
         now: datetime,
         session: Session,
@@ -216,28 +216,28 @@ class Requests:
         ends = [event.message for event in events if isinstance(event.message, CallEnded)]
         if not ends:
             return
-        store = self._shell.store
+        store = self._context.store
         commands = await store.commands.get([end.command_id for end in ends], session)
         over: dict[str, Command] = {}
         absent: dict[str, str] = {}
         refused: list[Command] = []
         for end in ends:
             command = commands.get(end.command_id)
-            after = None if command is None else life.heard(command, end, now)
+            after = None if command is None else command_rules.apply_result(command, end, now)
             if command is None or after is None:
                 continue
             commands[end.command_id] = over[end.command_id] = after
-            batch.emissions.append(changed(after, now))
+            batch.messages.append(build_command_changed(after, now))
             if end.outcome is CallOutcome.NOT_CONNECTED and not end.late:
                 absent[command.station_id] = end.connection_id
             if after.answer_status == boot_requests.REFUSED:
                 refused.append(command)
         await store.commands.put(over.values(), session)
         await self._reservations.apply_commands(over.values(), now, session)
-        await store.absent(absent, now, session)
+        await store.close_connections(absent, now, session)
         await self._brought(over.values(), batch, now, session)
-        batch.emissions += await accept(refused, stations, self._shell, now, session)
-        batch.tend.extend(command.station_id for command in over.values())
+        batch.messages += await accept(refused, stations, self._context, now, session)
+        batch.to_reconcile.extend(command.station_id for command in over.values())
 
     async def _brought(
         self, over: Iterable[Command], batch: _Batch, now: datetime, session: Session
@@ -246,24 +246,24 @@ class Requests:
         done = [
             each
             for each in over
-            if each.status in life.FINAL
-            and (each.settings or each.purpose is life.Purpose.REGISTRATION)
+            if each.status in command_rules.FINAL
+            and (each.settings or each.purpose is command_rules.Purpose.REGISTRATION)
         ]
         if not done:
             return
-        store = self._shell.store
+        store = self._context.store
         known = await store.desired.get([command.station_id for command in done], session)
         before = dict(known)
         for command in done:
             desired = known.get(command.station_id)
             if desired is not None:
-                known[command.station_id] = ended(desired, command, now)
+                known[command.station_id] = apply_command_result(desired, command, now)
         written = []
         for name, old in before.items():
             if known[name] != old:
                 new = msgspec.structs.replace(known[name], revision=old.revision + 1)
                 written.append(new)
-                batch.emissions.extend(setting_events(old, new, now))
+                batch.messages.extend(build_setting_events(old, new, now))
         await store.desired.put(written, session)
 
     # Commands.
@@ -272,7 +272,7 @@ class Requests:
         self,
         events: Sequence[Event],
         typed: dict[int, CommandRequested],
-        stations: dict[str, Station],
+        stations: dict[str, RegisteredStation],
         batch: _Batch,
         session: Session,
     ) -> None:
@@ -283,9 +283,9 @@ class Requests:
         ]
         if not asked:
             return
-        store, now = self._shell.store, self._shell.now()
+        store, now = self._context.store, self._context.now()
         keyed = [(place, _keyed(request, event)) for place, event, request in asked]
-        earlier = await store.commands_by_key(
+        earlier = await store.find_commands_by_key(
             [(request.station_id, request.idempotency_key or "") for _, request in keyed], session
         )
         new: list[Command] = []
@@ -296,9 +296,9 @@ class Requests:
                 batch.answers[place] = Fault(code="UnknownStation", detail="no such station")
                 continue
             mistake = (
-                sizes.problem(request)
-                or life.problem(request)
-                or shapes.problem(request.action, request.payload)
+                sizes.find_problem(request)
+                or command_rules.find_problem(request)
+                or shapes.find_problem(request.action, request.payload)
             )
             if mistake is not None:
                 batch.answers[place] = Fault(code="InvalidCommand", detail=str(mistake))
@@ -312,30 +312,30 @@ class Requests:
                 )
                 earlier[request.station_id, key] = known
                 new.append(known)
-            elif known.fingerprint != fingerprint(key, request.action, request.payload):
+            elif known.fingerprint != compute_fingerprint(key, request.action, request.payload):
                 batch.answers[place] = Fault(
                     code="IdempotencyKeyReused", detail="the key was used for another command"
                 )
                 continue
             batch.answers[place] = CommandAccepted(command_id=known.id, status=known.status.value)
         await store.commands.put(new, session)
-        batch.emissions.extend(changed(command, now) for command in new)
-        batch.tend.extend(command.station_id for command in new)
+        batch.messages.extend(build_command_changed(command, now) for command in new)
+        batch.to_reconcile.extend(command.station_id for command in new)
 
     def _new_command(self, request: CommandRequested, now: datetime) -> Command:
-        return life.created(
-            self._shell.terms.new_id(now),
+        return command_rules.create_command(
+            self._context.reconciler_config.new_id(now),
             request,
             now,
-            timedelta(seconds=self._shell.settings.command_ttl_s),
+            timedelta(seconds=self._context.settings.command_ttl_s),
         )
 
     def _replies(self, events: Sequence[Event], batch: _Batch) -> list[Record]:
-        now = self._shell.now()
+        now = self._context.now()
         result = []
         for place, message in sorted(batch.answers.items()):
             row = _ANSWERS[type(message)]
-            record = reply(events[place], row, message, source=self._shell.source, now=now)
+            record = reply(events[place], row, message, source=self._context.source, now=now)
             if record is not None:
                 result.append(record)
         return result
@@ -359,7 +359,7 @@ def _keyed(request: CommandRequested, event: Event) -> CommandRequested:
     return msgspec.structs.replace(request, idempotency_key=f"{event.source}:{event.id}")
 
 
-def _booted_event(event: Event, boot: Boot, status: str) -> Emission:
+def _booted_event(event: Event, boot: Boot, status: str) -> OutgoingMessage:
     message = StationBooted(
         station_id=boot.station_id,
         protocol=boot.protocol,
@@ -373,4 +373,4 @@ def _booted_event(event: Event, boot: Boot, status: str) -> Emission:
         meter_type=boot.meter_type,
         meter_serial_number=boot.meter_serial_number,
     )
-    return Emission(STATION_BOOTED, message, f"booted:{event.id}")
+    return OutgoingMessage(STATION_BOOTED, message, f"booted:{event.id}")

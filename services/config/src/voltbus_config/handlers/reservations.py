@@ -16,9 +16,9 @@ from voltbus_backbone.contract.registry import (
 )
 from voltbus_backbone.contract.stations import StationReported
 from voltbus_backbone.lookout import Lookout
-from voltbus_config.domain import reservations as life
+from voltbus_config.domain import reservations as reservation_rules
 from voltbus_config.domain.commands import FINAL, Command, Purpose
-from voltbus_config.domain.emissions import changed, reservation_changed
+from voltbus_config.domain.outgoing import build_command_changed, build_reservation_changed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from voltbus_backbone.bus.envelope import Event, Record
     from voltbus_config.domain.reservations import Reservation
-    from voltbus_config.handlers.records import Shell
+    from voltbus_config.handlers.context import ServiceContext
     from voltbus_config.store import Session
 
 TYPES = frozenset(
@@ -48,8 +48,8 @@ _MOST = 200
 class Reservations:
     """Moves reservations, within the transaction of their cause."""
 
-    def __init__(self, shell: Shell) -> None:
-        self._shell = shell
+    def __init__(self, context: ServiceContext) -> None:
+        self._context = context
         self._lookout = Lookout("reservations", self.expire_due, every_s=_LOOK_EVERY_S)
 
     # The ends of their calls.
@@ -61,7 +61,7 @@ class Reservations:
         ended = [each for each in commands if each.reservation_id and each.status in FINAL]
         if not ended:
             return
-        store = self._shell.store
+        store = self._context.store
         known = await store.reservations.get([each.reservation_id or "" for each in ended], session)
         before = dict(known)
         for command in ended:
@@ -69,17 +69,17 @@ class Reservations:
             found = known.get(name)
             if found is None:
                 continue
-            known[name] = life.apply_command(found, command, now) or found
-            if life.is_uncertain(command):
+            known[name] = reservation_rules.apply_command(found, command, now) or found
+            if reservation_rules.is_uncertain(command):
                 await self.queue([self.cancelling(found, now)], now, session)
         await self.write(before, known, now, session)
 
     def cancelling(self, reservation: Reservation, now: datetime) -> Command:
         """The call that takes a reservation back; useless once its time is over."""
         return Command(
-            id=self._shell.terms.new_id(now),
+            id=self._context.reconciler_config.new_id(now),
             station_id=reservation.station_id,
-            action=life.CANCEL,
+            action=reservation_rules.CANCEL,
             status=CommandStatus.QUEUED,
             purpose=Purpose.RESERVATION,
             created_at=now,
@@ -90,10 +90,12 @@ class Reservations:
 
     async def queue(self, commands: Sequence[Command], now: datetime, session: Session) -> None:
         """Queue calls of reservations; their stations are looked at next."""
-        store = self._shell.store
+        store = self._context.store
         await store.commands.put(commands, session)
-        await self._shell.tell([changed(each, now) for each in commands], now, session)
-        await store.due.mark({each.station_id: now for each in commands}, session)
+        await self._context.add_to_outbox(
+            [build_command_changed(each, now) for each in commands], now, session
+        )
+        await store.schedule.mark_due({each.station_id: now for each in commands}, session)
 
     async def write(
         self,
@@ -104,13 +106,17 @@ class Reservations:
     ) -> None:
         """Store and tell those that changed."""
         moved = [each for name, each in after.items() if before.get(name) != each]
-        await self._shell.store.reservations.put(moved, session)
-        await self._shell.tell([reservation_changed(each, now) for each in moved], now, session)
+        await self._context.store.reservations.put(moved, session)
+        await self._context.add_to_outbox(
+            [build_reservation_changed(each, now) for each in moved], now, session
+        )
 
     async def remove_station(self, station_id: str, now: datetime, session: Session) -> None:
         """A station is registered no more: what it held is let go."""
-        found = await self._shell.store.reservations.open_of(station_id, session)
-        after = {name: life.withdraw(each, now) or each for name, each in found.items()}
+        found = await self._context.store.reservations.load_open_of(station_id, session)
+        after = {
+            name: reservation_rules.withdraw(each, now) or each for name, each in found.items()
+        }
         await self.write(found, after, now, session)
 
     # Stations' facts.
@@ -119,26 +125,28 @@ class Reservations:
         """Transactions that began with a reservation, 2.x's status updates, erased tokens."""
         erased = [each.message.token_ref for each in events if each.type == TOKEN_ERASED.name]
         if erased:
-            await self._shell.store.reservations.forget_tokens(erased)
+            await self._context.store.reservations.forget_tokens(erased)
         facts = [fact for fact in map(_fact, events) if fact is not None]
         if facts:
-            await self._shell.store.transact(lambda session: self._apply(facts, session))
-            self._shell.outbox.wake()
+            await self._context.store.transact(lambda session: self._apply(facts, session))
+            self._context.outbox.wake()
         return []
 
     async def _apply(self, facts: Sequence[_Fact], session: Session) -> None:
-        now = self._shell.now()
+        now = self._context.now()
         places = {(station_id, number) for station_id, number, _ in facts}
-        found = await self._shell.store.reservations.at(places, session)
+        found = await self._context.store.reservations.find_by_number(places, session)
         known = {(each.station_id, each.number): each for each in found.values()}
         for station_id, number, fact in facts:
             before = known.get((station_id, number))
             if before is None:
                 continue
             if isinstance(fact, TransactionChanged):
-                after = life.use(before, fact.transaction_ref, now)
+                after = reservation_rules.use(before, fact.transaction_ref, now)
             else:
-                after = life.apply_status(before, fact.payload.get("reservationUpdateStatus"), now)
+                after = reservation_rules.apply_status(
+                    before, fact.payload.get("reservationUpdateStatus"), now
+                )
             known[station_id, number] = after or before
         await self.write(found, {each.id: each for each in known.values()}, now, session)
 
@@ -150,16 +158,16 @@ class Reservations:
 
     async def expire_due(self) -> int:
         """Expire some of those whose time is over; how many there were."""
-        store, now = self._shell.store, self._shell.now()
-        due = await store.reservations.due(now, _MOST)
+        store, now = self._context.store, self._context.now()
+        due = await store.reservations.find_due(now, _MOST)
         if due:
             await store.transact(lambda session: self._expire(due, now, session))
-            self._shell.outbox.wake()
+            self._context.outbox.wake()
         return len(due)
 
     async def _expire(self, due: Sequence[str], now: datetime, session: Session) -> None:
-        before = await self._shell.store.reservations.get(due, session)
-        after = {name: life.expire(each, now) or each for name, each in before.items()}
+        before = await self._context.store.reservations.get(due, session)
+        after = {name: reservation_rules.expire(each, now) or each for name, each in before.items()}
         await self.write(before, after, now, session)
 
 

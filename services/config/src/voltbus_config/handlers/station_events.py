@@ -24,20 +24,20 @@ from voltbus_backbone.contract.stations import GatewayBeat
 from voltbus_backbone.errors import Unavailable
 from voltbus_config.domain.connections import (
     MOST_CONNECTORS,
-    Folded,
     LogEntry,
     Presence,
-    fold,
+    PresenceUpdate,
+    apply_log,
 )
-from voltbus_config.domain.emissions import close
-from voltbus_config.handlers.records import stored_time
+from voltbus_config.domain.outgoing import build_close_connection
+from voltbus_config.handlers.context import to_stored_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from voltbus_backbone.bus.envelope import Event, Record
-    from voltbus_config.handlers.records import Shell
-    from voltbus_config.handlers.tending import Tending
+    from voltbus_config.handlers.context import ServiceContext
+    from voltbus_config.handlers.reconciler import Reconciler
 
 _ROWS = (
     DUPLICATE_IDENTITY,
@@ -66,15 +66,15 @@ CONNECTORS_DROPPED = Counter(
 class StationEvents:
     """The consumer of `stations.events`: one query and one bulk write a batch."""
 
-    def __init__(self, shell: Shell, tending: Tending) -> None:
-        self._shell = shell
-        self._tending = tending
-        self._boot_wait = timedelta(seconds=shell.settings.boot_wait_s)
+    def __init__(self, context: ServiceContext, reconciler: Reconciler) -> None:
+        self._context = context
+        self._reconciler = reconciler
+        self._boot_wait = timedelta(seconds=context.settings.boot_wait_s)
         self._logged: OrderedDict[str, None] = OrderedDict()
 
     async def handle(self, events: Sequence[Event]) -> list[Record]:
         """Handle a batch."""
-        now, store = self._shell.now(), self._shell.store
+        now, store = self._context.now(), self._context.store
         beats: dict[str, GatewayBeat] = {}
         told: dict[str, list[LogEntry]] = {}
         for event in events:
@@ -82,42 +82,44 @@ class StationEvents:
             if isinstance(message, GatewayBeat):
                 beats[message.gateway_id] = message
             else:
-                timed = msgspec.structs.replace(message, at=stored_time(message.at))
+                timed = msgspec.structs.replace(message, at=to_stored_time(message.at))
                 entry = LogEntry(timed, event.offset, _received_at(event, now))
                 told.setdefault(message.station_id, []).append(entry)
         with store.reachable.watching():
-            await store.gateways.heard(beats.values(), now)
+            await store.gateways.record_beats(beats.values(), now)
             folded = await self._fold(told, now) if told else []
             arrived = {
                 each.presence.id: max(now, each.presence.connection.ready_at)
                 for each in folded
                 if each.arrived and each.presence.connection is not None
             }
-            await store.due.mark(arrived)
+            await store.schedule.mark_due(arrived)
         if arrived:
-            self._tending.wake(self._boot_wait.total_seconds())
+            self._reconciler.wake(self._boot_wait.total_seconds())
         self._report_dropped(folded)
-        takeovers = [close(each.presence, old) for each in folded for old in each.takeovers]
-        return self._shell.records(takeovers, now)
+        takeovers = [
+            build_close_connection(each.presence, old) for each in folded for old in each.takeovers
+        ]
+        return self._context.build_records(takeovers, now)
 
-    async def _fold(self, told: dict[str, list[LogEntry]], now: datetime) -> list[Folded]:
+    async def _fold(self, told: dict[str, list[LogEntry]], now: datetime) -> list[PresenceUpdate]:
         """Read, fold, write; again if someone else wrote one of them in between."""
-        shelf = self._shell.store.presence
+        presence_repository = self._context.store.presence
         for _ in range(_TRIES):
-            known = await shelf.get(told)
+            known = await presence_repository.get(told)
             result, writes = [], []
             for station_id, events in told.items():
                 before = known.get(station_id) or Presence(id=station_id)
-                folded = fold(before, events, now, self._boot_wait)
+                folded = apply_log(before, events, now, self._boot_wait)
                 result.append(folded)
                 if folded.presence != before:
                     after = msgspec.structs.replace(folded.presence, revision=before.revision + 1)
                     writes.append((after, before.revision))
-            if await shelf.put_if_unchanged(writes):
+            if await presence_repository.put_if_unchanged(writes):
                 return result
         raise Unavailable("too many changes of the same connections at once")
 
-    def _report_dropped(self, folded: Iterable[Folded]) -> None:
+    def _report_dropped(self, folded: Iterable[PresenceUpdate]) -> None:
         """Count what was beyond the bound of connectors; name each station once."""
         for each in folded:
             if not each.dropped:
@@ -135,6 +137,6 @@ class StationEvents:
 def _received_at(event: Event, now: datetime) -> datetime:
     """When its writer had it, by ``ce_time``; now, where that is no time or is yet to come."""
     try:
-        return min(stored_time(datetime.fromisoformat(event.time)), now)
+        return min(to_stored_time(datetime.fromisoformat(event.time)), now)
     except (ValueError, OverflowError):
         return now

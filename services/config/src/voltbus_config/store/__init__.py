@@ -1,6 +1,6 @@
 """The database of config: the only package that knows MongoDB."""
 
 from voltbus_config.store.database import Session, Store
-from voltbus_config.store.shelf import Shelf
+from voltbus_config.store.repository import Repository
 
-__all__ = ["Session", "Shelf", "Store"]
+__all__ = ["Repository", "Session", "Store"]

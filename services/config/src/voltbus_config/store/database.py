@@ -8,7 +8,7 @@ agreements the projection of site-host agreements
 commands   with their life; at most one per station is out (a partial unique index sees to it)
 reservations, with their life
 gateways   when each was heard of
-due        when each station has to be looked at again
+due        when each station has to be reconciled again
 outbox, idempotency keys
 """
 
@@ -27,12 +27,12 @@ from voltbus_backbone.mongo.store import Reachable
 from voltbus_config.domain.commands import OPEN, Command
 from voltbus_config.domain.connections import LOST, Presence
 from voltbus_config.domain.desired import Desired
-from voltbus_config.domain.layers import Settings, StationAgreement
-from voltbus_config.domain.stations import Station
-from voltbus_config.store.due import Due
-from voltbus_config.store.gateways import Gateways
-from voltbus_config.store.reservations import ReservationStore
-from voltbus_config.store.shelf import Shelf
+from voltbus_config.domain.layers import LayerSettings, StationAgreement
+from voltbus_config.domain.stations import RegisteredStation
+from voltbus_config.store.gateways import GatewayRepository
+from voltbus_config.store.repository import Repository
+from voltbus_config.store.reservations import ReservationRepository
+from voltbus_config.store.schedule import Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
@@ -58,7 +58,7 @@ class StoredLayer(msgspec.Struct, frozen=True, rename={"id": "_id"}):
     """A layer by its name, such as "station:CS-1"."""
 
     id: str
-    settings: Settings
+    settings: LayerSettings
 
 
 class Store:
@@ -67,15 +67,15 @@ class Store:
     def __init__(self, database: Database, *, audit_days: int = 365) -> None:
         self._database = database
         self.reachable = Reachable()
-        self.stations = Shelf(database["stations"], Station)
-        self.presence = Shelf(database["presence"], Presence)
-        self.desired = Shelf(database["desired"], Desired)
-        self.commands = Shelf(database["commands"], Command)
-        self.agreements = Shelf(database["agreements"], StationAgreement)
-        self.reservations = ReservationStore(database["reservations"], self.reachable)
-        self._layers = Shelf(database["layers"], StoredLayer)
-        self.gateways = Gateways(database["gateways"], self.reachable)
-        self.due = Due(database["due"], self.reachable)
+        self.stations = Repository(database["stations"], RegisteredStation)
+        self.presence = Repository(database["presence"], Presence)
+        self.desired = Repository(database["desired"], Desired)
+        self.commands = Repository(database["commands"], Command)
+        self.agreements = Repository(database["agreements"], StationAgreement)
+        self.reservations = ReservationRepository(database["reservations"], self.reachable)
+        self._layers = Repository(database["layers"], StoredLayer)
+        self.gateways = GatewayRepository(database["gateways"], self.reachable)
+        self.schedule = Schedule(database["due"], self.reachable)
         self.outbox = database["outbox"]
         self.rest = RestStore(database, audit_days=audit_days)
 
@@ -100,7 +100,7 @@ class Store:
                 "ended_at", expireAfterSeconds=int(commands_kept.total_seconds())
             )
             await self.reservations.prepare(commands_kept)
-            await self.due.prepare()
+            await self.schedule.prepare()
             await self.gateways.prepare()
             stations = self.stations.collection
             await stations.create_index([("created_at", -1), ("_id", -1)])
@@ -113,11 +113,11 @@ class Store:
                 await self.agreements.collection.create_index(scope)
 
     async def close(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
         self._database.client.close()
 
     async def transact(self, work: Callable[[Session], Awaitable[T]]) -> T:
-        """Run ``work`` in a transaction, again from its reads when another one was faster.
+        """Run ``work`` in a transaction; run it again when it conflicts with another one.
 
         Raises:
             Unavailable: MongoDB is away, or the contention does not end.
@@ -131,7 +131,7 @@ class Store:
                     ):
                         return await work(session)
             except (PyMongoError, Unavailable) as error:
-                if not _lost_a_race(error):
+                if not _is_conflict(error):
                     raise
                 if attempt == _TRIES:
                     raise Unavailable("too many changes of the same stations at once") from error
@@ -140,26 +140,28 @@ class Store:
 
     # Layers.
 
-    async def layers(self, names: Iterable[str], session: Session | None) -> dict[str, Settings]:
-        """Stored layers by name."""
+    async def load_layers(
+        self, names: Iterable[str], session: Session | None
+    ) -> dict[str, LayerSettings]:
+        """Return stored layers by name."""
         found = await self._layers.get(names, session)
         return {name: layer.settings for name, layer in found.items()}
 
-    async def put_layer(self, name: str, settings: Settings | None, session: Session) -> None:
+    async def put_layer(self, name: str, settings: LayerSettings | None, session: Session) -> None:
         """Replace a layer; None removes it."""
         if settings is None:
             await self._layers.collection.delete_one({"_id": name}, session=session)
         else:
             await self._layers.put([StoredLayer(name, settings)], session)
 
-    async def page_of_layers(self, paging: Paging) -> tuple[list[tuple[str, Settings]], bool]:
-        """The layers that several stations share, in the order of their names."""
+    async def page_layers(self, paging: Paging) -> tuple[list[tuple[str, LayerSettings]], bool]:
+        """Return a page of the layers that stations share, in the order of their names."""
         query = {"_id": {"$not": {"$regex": "^station:"}}}
         found, more = await self._layers.page(query, paging, by="_id")
         return [(layer.id, layer.settings) for layer in found], more
 
-    async def stations_of_layer(self, name: str, session: Session | None) -> list[str]:
-        """The ids of the stations that a shared layer shapes."""
+    async def find_stations_of_layer(self, name: str, session: Session | None) -> list[str]:
+        """Return the ids of the stations that a shared layer applies to."""
         kind, _, value = name.partition(":")
         vendor, _, model = value.partition("/")
         query: dict[str, Any] = {
@@ -171,10 +173,10 @@ class Store:
         cursor = self.stations.collection.find(query, {"_id": 1}, session=session)
         return [found["_id"] for found in await cursor.to_list(None)]
 
-    async def agreements_for(
-        self, stations: Iterable[Station], session: Session | None
+    async def load_agreements_for(
+        self, stations: Iterable[RegisteredStation], session: Session | None
     ) -> list[StationAgreement]:
-        """Agreements that may shape any of these stations."""
+        """Return agreements that may apply to any of these stations."""
         known = list(stations)
         groups = {station.group_id for station in known if station.group_id}
         sites = {station.site_id for station in known if station.site_id}
@@ -186,10 +188,10 @@ class Store:
             query.append({"groups": {"$in": list(groups)}})
         if sites:
             query.append({"locations": {"$in": list(sites)}})
-        return list((await self.agreements.where({"$or": query}, session)).values())
+        return list((await self.agreements.find_matching({"$or": query}, session)).values())
 
-    async def covered(self, agreements: Sequence[StationAgreement]) -> list[str]:
-        """The ids of the stations in the scope of any of these."""
+    async def find_stations_covered_by(self, agreements: Sequence[StationAgreement]) -> list[str]:
+        """Return the ids of the stations in the scope of any of these."""
         if not agreements:
             return []
         query: dict[str, Any] = {}
@@ -204,35 +206,35 @@ class Store:
 
     # Commands.
 
-    async def open_commands(
+    async def load_open_commands(
         self, station_ids: Sequence[str], session: Session | None
     ) -> dict[str, list[Command]]:
-        """Commands that have not ended, by station, in their order."""
+        """Return commands that have not ended, by station, in their order."""
         query = {
             "station_id": {"$in": list(station_ids)},
             "status": {"$in": sorted(status.value for status in OPEN)},
         }
         result: dict[str, list[Command]] = {}
-        for command in (await self.commands.where(query, session)).values():
+        for command in (await self.commands.find_matching(query, session)).values():
             result.setdefault(command.station_id, []).append(command)
         return result
 
-    async def commands_by_key(
+    async def find_commands_by_key(
         self, keys: Sequence[tuple[str, str]], session: Session | None
     ) -> dict[tuple[str, str], Command]:
-        """Commands by station and idempotency key."""
+        """Return commands by station and idempotency key."""
         if not keys:
             return {}
         query = {"$or": [{"station_id": station, "idempotency_key": key} for station, key in keys]}
-        found = (await self.commands.where(query, session)).values()
+        found = (await self.commands.find_matching(query, session)).values()
         return {
             (command.station_id, command.idempotency_key): command
             for command in found
             if command.idempotency_key is not None
         }
 
-    async def ended_commands(self, ids: Collection[str]) -> list[str]:
-        """Which of these commands are over."""
+    async def find_ended_commands(self, ids: Collection[str]) -> list[str]:
+        """Return which of these commands have ended."""
         query = {
             "_id": {"$in": list(ids)},
             "status": {"$nin": sorted(status.value for status in OPEN)},
@@ -241,19 +243,19 @@ class Store:
             cursor = self.commands.collection.find(query, {"_id": 1})
             return [found["_id"] for found in await cursor.to_list(None)]
 
-    async def page_of_commands(
+    async def page_commands(
         self, query: dict[str, str], paging: Paging
     ) -> tuple[list[Command], bool]:
-        """Commands by their ids, which sort by time."""
+        """Return a page of commands by their ids, which sort by time."""
         return await self.commands.page(query, paging, by="_id")
 
-    async def page_of_stations(
+    async def page_stations(
         self,
         query: dict[str, str],
         connected: bool | None,  # noqa: FBT001 - a filter
         paging: Paging,
-    ) -> tuple[list[Station], bool]:
-        """Stations by when they were registered."""
+    ) -> tuple[list[RegisteredStation], bool]:
+        """Return a page of stations by when they were registered."""
         if connected is None:
             return await self.stations.page(query, paging)
         open_ones = await self.presence.collection.distinct("_id", {"connection.open": True})
@@ -262,18 +264,20 @@ class Store:
 
     # Connections.
 
-    async def ready(self, connections: Mapping[str, str], at: datetime) -> None:
-        """Calls may follow from ``at`` on these connections (by station): see ``Booted``."""
+    async def mark_ready(self, connections: Mapping[str, str], at: datetime) -> None:
+        """Allow calls from ``at`` on these connections (by station): see ``Booted``."""
         writes = [
-            UpdateOne({"_id": station_id}, [{"$set": _booted(connection_id, at)}], upsert=True)
+            UpdateOne({"_id": station_id}, [{"$set": _boot_stages(connection_id, at)}], upsert=True)
             for station_id, connection_id in connections.items()
         ]
         if writes:
             with self.reachable.watching():
                 await self.presence.collection.bulk_write(writes, ordered=False)
 
-    async def absent(self, connections: Mapping[str, str], now: datetime, session: Session) -> None:
-        """A gateway said that it has no such connection (by station)."""
+    async def close_connections(
+        self, connections: Mapping[str, str], now: datetime, session: Session
+    ) -> None:
+        """Close connections (by station) that their gateway does not have."""
         for station_id, connection_id in connections.items():
             await self.presence.collection.update_one(
                 {
@@ -292,10 +296,10 @@ class Store:
                 session=session,
             )
 
-    async def connected_to(
+    async def load_connections(
         self, gateway_id: str, after: str, most: int, before: datetime | None = None
     ) -> list[Presence]:
-        """Stations that we believe connected there (before a time), in order of their ids."""
+        """Return stations connected there (since before a time), in order of their ids."""
         query: dict[str, Any] = {
             "connection.gateway_id": gateway_id,
             "connection.open": True,
@@ -305,10 +309,10 @@ class Store:
             query["connection.connected_at"] = {"$lt": before}
         return await self._presences(query, most)
 
-    async def lost_on(
+    async def load_lost_connections(
         self, gateway_id: str, after: str, most: int, since: datetime | None
     ) -> list[Presence]:
-        """Stations whose connection there, not older than ``since``, was declared lost."""
+        """Return stations whose connection there, not older than ``since``, was declared lost."""
         query: dict[str, Any] = {
             "connection.gateway_id": gateway_id,
             "connection.open": False,
@@ -325,8 +329,8 @@ class Store:
             return [self.presence.read(found) for found in await cursor.to_list(most)]
 
 
-def _booted(connection_id: str, at: datetime) -> dict[str, Any]:
-    """The fields of a presence after a Boot, whether or not its connection is known yet."""
+def _boot_stages(connection_id: str, at: datetime) -> dict[str, Any]:
+    """Build the update of a presence after a Boot, also before its connection is known."""
     on_it = {"$eq": ["$connection.connection_id", connection_id]}
     ready = {"ready_at": {"$min": ["$connection.ready_at", at]}}
     return {
@@ -336,10 +340,10 @@ def _booted(connection_id: str, at: datetime) -> dict[str, Any]:
     }
 
 
-def _lost_a_race(error: BaseException) -> bool:
-    """Whether another transaction was faster, so that the same work can succeed anew."""
+def _is_conflict(error: BaseException) -> bool:
+    """Return whether the work lost against another transaction and may succeed again."""
     if isinstance(error, Unavailable):
-        return error.__cause__ is not None and _lost_a_race(error.__cause__)
+        return error.__cause__ is not None and _is_conflict(error.__cause__)
     if isinstance(error, DuplicateKeyError):
         return True
     if isinstance(error, BulkWriteError):

@@ -1,4 +1,4 @@
-"""When each gateway was last heard of."""
+"""When each gateway last sent a beat."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pymongo import UpdateOne
 
-from voltbus_config.store.shelf import document
+from voltbus_config.store.repository import to_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from voltbus_backbone.mongo.store import Collection, Reachable
 
 
-class Gateways:
-    """The gateways, and which of the silent ones are being dealt with."""
+class GatewayRepository:
+    """The gateways, with leases on those that are silent, restarted or back."""
 
     def __init__(self, collection: Collection, reachable: Reachable) -> None:
         self._collection = collection
@@ -27,17 +27,17 @@ class Gateways:
         """Create the index."""
         await self._collection.create_index([("swept", 1), ("heard_at", 1)])
 
-    async def heard(self, beats: Iterable[GatewayBeat], now: datetime) -> None:
-        """Gateways are alive; one that began anew since it was last heard is marked for it."""
+    async def record_beats(self, beats: Iterable[GatewayBeat], now: datetime) -> None:
+        """Store beats; a gateway that restarted since its last beat is marked as restarted."""
         writes = [
-            UpdateOne({"_id": beat.gateway_id}, [{"$set": _heard(beat, now)}], upsert=True)
+            UpdateOne({"_id": beat.gateway_id}, [{"$set": _beat_stages(beat, now)}], upsert=True)
             for beat in beats
         ]
         if writes:
             await self._collection.bulk_write(writes, ordered=True)
 
     async def take_silent(self, since: datetime, now: datetime, lease: timedelta) -> str | None:
-        """A gateway not heard of since then whose connections nobody else is declaring lost."""
+        """Lease a gateway without a beat since then whose connections are not declared lost yet."""
         with self._reachable.watching():
             found = await self._collection.find_one_and_update(
                 {
@@ -50,7 +50,7 @@ class Gateways:
         return str(found["_id"]) if found else None
 
     async def take_restarted(self, now: datetime, lease: timedelta) -> tuple[str, datetime] | None:
-        """A gateway that began anew, and when: its connections from before are gone."""
+        """Lease a gateway that restarted; returns its id and when: older connections are gone."""
         with self._reachable.watching():
             found = await self._collection.find_one_and_update(
                 {
@@ -61,18 +61,18 @@ class Gateways:
             )
         return (str(found["_id"]), found["stale_before"]) if found else None
 
-    async def renewed(self, gateway_id: str, stale_before: datetime) -> None:
-        """Its connections from before that time are declared lost."""
+    async def finish_restart(self, gateway_id: str, stale_before: datetime) -> None:
+        """Store that its connections from before that time are declared lost."""
         with self._reachable.watching():
             await self._collection.update_one({"_id": gateway_id}, {"$set": {"taken_until": None}})
             await self._collection.update_one(
                 {"_id": gateway_id, "stale_before": stale_before}, {"$unset": {"stale_before": 1}}
             )
 
-    async def take_back(
+    async def take_returned(
         self, now: datetime, lease: timedelta
     ) -> tuple[str, datetime | None] | None:
-        """A gateway that beats after its connections were declared lost, and when it began."""
+        """Lease a gateway that beats again after its connections were declared lost."""
         with self._reachable.watching():
             found = await self._collection.find_one_and_update(
                 {
@@ -83,15 +83,15 @@ class Gateways:
             )
         return (str(found["_id"]), found.get("started_at")) if found else None
 
-    async def welcomed(self, gateway_id: str) -> None:
-        """Its connections are told to be there after all."""
+    async def finish_return(self, gateway_id: str) -> None:
+        """Store that its connections are published as present again."""
         with self._reachable.watching():
             await self._collection.update_one(
                 {"_id": gateway_id}, {"$set": {"taken_until": None, "back": False}}
             )
 
-    async def swept(self, gateway_id: str, since: datetime) -> None:
-        """Its connections are declared lost, if it is still silent."""
+    async def finish_silence(self, gateway_id: str, since: datetime) -> None:
+        """Store that its connections are declared lost, if it is still silent."""
         with self._reachable.watching():
             await self._collection.update_one(
                 {"_id": gateway_id, "heard_at": {"$lt": since}},
@@ -99,10 +99,10 @@ class Gateways:
             )
 
 
-def _heard(beat: GatewayBeat, now: datetime) -> dict[str, Any]:
-    """The stages that take in a beat; values are literals, whatever a gateway calls itself."""
+def _beat_stages(beat: GatewayBeat, now: datetime) -> dict[str, Any]:
+    """Build the update that stores a beat; values are literals, so names are no expressions."""
     fields: dict[str, Any] = {
-        **{name: {"$literal": value} for name, value in document(beat).items()},
+        **{name: {"$literal": value} for name, value in to_document(beat).items()},
         "heard_at": now,
         "leaving": beat.leaving,
         "swept": False,

@@ -1,7 +1,7 @@
-"""From the operator's word to OCPP calls, and from their answers to a setting's state. Pure.
+"""Compile settings into OCPP calls, and judge the answers. Pure.
 
-``v16`` and ``v2`` know the versions; ``calls`` and ``judge`` choose. The standard's gaps are in the
-table of docs/settings.md.
+``v16`` and ``v2`` know the versions; ``compile_calls`` and ``judge_answer`` choose. The
+standard's gaps are in the table of docs/settings.md.
 """
 
 from __future__ import annotations
@@ -11,34 +11,43 @@ from typing import TYPE_CHECKING, Any
 from voltbus_backbone.contract.values import Protocol
 from voltbus_config.domain.compile import v2, v16
 from voltbus_config.domain.compile.forms import (
-    Call,
-    Options,
-    Target,
+    CompileOptions,
+    SettingCall,
+    SettingTarget,
     Unsupported,
     Verdict,
-    of_error,
+    judge_error,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Call", "Options", "Target", "Unsupported", "Verdict", "calls", "judge", "of_error"]
+__all__ = [
+    "CompileOptions",
+    "SettingCall",
+    "SettingTarget",
+    "Unsupported",
+    "Verdict",
+    "compile_calls",
+    "judge_answer",
+    "judge_error",
+]
 
 
-def calls(
-    protocol: Protocol, targets: Sequence[Target], options: Options
-) -> tuple[list[Call], dict[str, str]]:
-    """The calls that bring these settings to a station, in order, and what cannot be brought.
+def compile_calls(
+    protocol: Protocol, targets: Sequence[SettingTarget], options: CompileOptions
+) -> tuple[list[SettingCall], dict[str, str]]:
+    """Compile settings into the calls that bring them, in order, and what cannot be brought.
 
     The second value maps a setting's key to the reason why this version can't have it.
     """
-    compiled = v16.compiled if protocol is Protocol.OCPP16 else v2.compiled
-    result: list[Call] = []
+    compiled = v16.compile_setting if protocol is Protocol.OCPP16 else v2.compile_setting
+    result: list[SettingCall] = []
     unsupported: dict[str, str] = {}
     variables: list[v2.Write] = []
     for target in targets:
         try:
-            made: Sequence[Call | v2.Write] = compiled(target, protocol, options)
+            made: Sequence[SettingCall | v2.Write] = compiled(target, protocol, options)
         except Unsupported as error:
             unsupported[target.key] = str(error)
             continue
@@ -47,16 +56,16 @@ def calls(
                 variables.append(each)
             else:
                 result.append(each)
-    result.extend(v2.batched(variables, options.variables_per_call))
+    result.extend(v2.batch_writes(variables, options.variables_per_call))
     return result, unsupported
 
 
-def judge(
+def judge_answer(
     protocol: Protocol, action: str, keys: Sequence[str], payload: dict[str, Any], notes: Any
 ) -> dict[str, Verdict]:
-    """What an answer says of each setting that the call was to bring.
+    """Judge by an answer each setting that the call was to bring.
 
-    ``notes`` are the call's own (``Call.notes``), as they were stored.
+    ``notes`` are the call's own (``SettingCall.notes``), as they were stored.
     """
-    judged = v16.judged if protocol is Protocol.OCPP16 else v2.judged
+    judged = v16.judge_answer if protocol is Protocol.OCPP16 else v2.judge_answer
     return judged(action, keys, payload, notes)

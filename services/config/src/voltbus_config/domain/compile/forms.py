@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from voltbus_config.domain.desired import State
+from voltbus_config.domain.desired import SettingState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +17,7 @@ class Unsupported(Exception):  # noqa: N818 - a station's state, named as the co
 
 
 @dataclass(frozen=True)
-class Target:
+class SettingTarget:
     """What one setting is to become. ``value`` None takes it away again.
 
     ``since`` is when it was first wanted: the start of an absolute charging schedule.
@@ -29,8 +29,8 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Call:
-    """A call and the settings that it brings. ``notes`` are kept with the command for ``judge``."""
+class SettingCall:
+    """A call and the settings that it brings. ``notes`` are kept for ``judge_answer``."""
 
     action: str
     payload: dict[str, Any]
@@ -42,12 +42,12 @@ class Call:
 class Verdict:
     """What an answer makes of a setting."""
 
-    state: State
+    state: SettingState
     detail: str | None = None
 
 
 @dataclass(frozen=True)
-class Options:
+class CompileOptions:
     """What the operator configures of the compilation.
 
     ``payment_keys``: the 1.6 configuration key by vendor that takes the payment methods as a list
@@ -62,23 +62,23 @@ class Options:
 
 
 _FINAL = {
-    "NotImplemented": State.UNSUPPORTED,
-    "NotSupported": State.UNSUPPORTED,
+    "NotImplemented": SettingState.UNSUPPORTED,
+    "NotSupported": SettingState.UNSUPPORTED,
     "InternalError": None,
     "GenericError": None,
     "RpcFrameworkError": None,
 }
 
 
-def of_error(code: str | None) -> Verdict | None:
-    """What a CALLERROR says of the settings of its call; None: try again later."""
-    state = _FINAL.get(code or "GenericError", State.REJECTED)
+def judge_error(code: str | None) -> Verdict | None:
+    """Judge the settings of a call by its CALLERROR; None: try again later."""
+    state = _FINAL.get(code or "GenericError", SettingState.REJECTED)
     return None if state is None else Verdict(state, f"the station answered {code}")
 
 
-def of_status(status: object, table: Mapping[str, State]) -> Verdict:
-    """A status by its table; a word that no version knows counts as a refusal."""
+def judge_status(status: object, table: Mapping[str, SettingState]) -> Verdict:
+    """Judge a status by its table; a word that no version knows counts as a refusal."""
     word = status if isinstance(status, str) else "(no status)"
-    state = table.get(word, State.REJECTED)
-    said = state is State.IN_SYNC and word == "Accepted"
+    state = table.get(word, SettingState.REJECTED)
+    said = state is SettingState.IN_SYNC and word == "Accepted"
     return Verdict(state, None if said else f"the station answered {word[:50]}")

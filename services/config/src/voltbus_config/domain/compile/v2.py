@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 from voltbus_backbone.bounds import COMMAND_BYTES
 from voltbus_backbone.contract.values import Protocol
 from voltbus_config.domain.compile.forms import (
-    Call,
-    Options,
-    Target,
+    CompileOptions,
+    SettingCall,
+    SettingTarget,
     Unsupported,
     Verdict,
-    of_status,
+    judge_status,
 )
-from voltbus_config.domain.compile.v16 import rfc3339, whole
-from voltbus_config.domain.desired import State
+from voltbus_config.domain.compile.v16 import drop_zero_fraction, format_rfc3339
+from voltbus_config.domain.desired import SettingState
 from voltbus_config.domain.layers import (
     CHARGING_SPEED,
     KEY_PREFIX,
@@ -39,17 +39,17 @@ _LONGEST_VALUE = {Protocol.OCPP201: 1000, Protocol.OCPP21: 2500}
 
 # SetVariableStatusEnumType; 2.x B05.
 _VARIABLE_STATES = {
-    "Accepted": State.IN_SYNC,
-    "RebootRequired": State.REBOOT_REQUIRED,
-    "UnknownComponent": State.UNSUPPORTED,
-    "UnknownVariable": State.UNSUPPORTED,
-    "NotSupportedAttributeType": State.UNSUPPORTED,
+    "Accepted": SettingState.IN_SYNC,
+    "RebootRequired": SettingState.REBOOT_REQUIRED,
+    "UnknownComponent": SettingState.UNSUPPORTED,
+    "UnknownVariable": SettingState.UNSUPPORTED,
+    "NotSupportedAttributeType": SettingState.UNSUPPORTED,
 }
-_STATES: dict[str, dict[str, State]] = {
-    "SetChargingProfile": {"Accepted": State.IN_SYNC},
-    "ClearChargingProfile": {"Accepted": State.IN_SYNC, "Unknown": State.IN_SYNC},
+_STATES: dict[str, dict[str, SettingState]] = {
+    "SetChargingProfile": {"Accepted": SettingState.IN_SYNC},
+    "ClearChargingProfile": {"Accepted": SettingState.IN_SYNC, "Unknown": SettingState.IN_SYNC},
     # Scheduled: busy now, changes when the transaction ends (2.x G03.FR.05).
-    "ChangeAvailability": {"Accepted": State.IN_SYNC, "Scheduled": State.IN_SYNC},
+    "ChangeAvailability": {"Accepted": SettingState.IN_SYNC, "Scheduled": SettingState.IN_SYNC},
 }
 
 # The operator's word for a way to pay → OCPP 2.1's IdTokenEnumStringType.
@@ -81,7 +81,9 @@ class Write:
         return repr((sorted(self.component.items()), sorted(self.variable.items()))).casefold()
 
 
-def compiled(target: Target, protocol: Protocol, options: Options) -> Sequence[Call | Write]:
+def compile_setting(
+    target: SettingTarget, protocol: Protocol, options: CompileOptions
+) -> Sequence[SettingCall | Write]:
     """The calls, or the variables to be written, for one setting.
 
     Raises:
@@ -89,17 +91,17 @@ def compiled(target: Target, protocol: Protocol, options: Options) -> Sequence[C
     """
     match target.key:
         case "charging_speed":
-            return [_charging_speed(target, options)]
+            return [_compile_charging_speed(target, options)]
         case "opening_hours":
             payload = {"operationalStatus": target.value or "Operative"}
-            return [Call("ChangeAvailability", payload, (OPENING_HOURS,))]
+            return [SettingCall("ChangeAvailability", payload, (OPENING_HOURS,))]
         case "payment_methods":
-            return _payment_methods(target.value or [], protocol)
+            return _compile_payment_methods(target.value or [], protocol)
         case _:
-            return [_variable(target, protocol)]
+            return [_compile_variable(target, protocol)]
 
 
-def batched(writes: Iterable[Write], most: int) -> list[Call]:
+def batch_writes(writes: Iterable[Write], most: int) -> list[SettingCall]:
     """SetVariables with at most ``most`` variables each and none of them twice (B05.FR.11, .13).
 
     The variables of one setting stay together, so that one answer decides it. However many may go
@@ -119,24 +121,24 @@ def batched(writes: Iterable[Write], most: int) -> list[Call]:
     return [_set_variables(call) for call in calls]
 
 
-def judged(
+def judge_answer(
     action: str, keys: Sequence[str], payload: dict[str, Any], notes: Any
 ) -> dict[str, Verdict]:
     """What the answer says of each setting; of several variables the worst counts."""
     if action != "SetVariables":
-        table = _STATES.get(action, {"Accepted": State.IN_SYNC})
-        return dict.fromkeys(keys, of_status(payload.get("status"), table))
+        table = _STATES.get(action, {"Accepted": SettingState.IN_SYNC})
+        return dict.fromkeys(keys, judge_status(payload.get("status"), table))
     results = payload.get("setVariableResult")
     found: dict[str, Any] = {}
     for result in results if isinstance(results, list) else ():
         if isinstance(result, dict):
-            place = Write("", _bare(result.get("component")), _bare(result.get("variable")), "")
+            place = Write("", _strip(result.get("component")), _strip(result.get("variable")), "")
             found[place.place] = result.get("attributeStatus")
     verdicts: dict[str, Verdict] = {}
     for setting, place, off in notes or ():
-        verdict = of_status(found.get(place), _VARIABLE_STATES)
-        if off and verdict.state is State.UNSUPPORTED:
-            verdict = Verdict(State.IN_SYNC)
+        verdict = judge_status(found.get(place), _VARIABLE_STATES)
+        if off and verdict.state is SettingState.UNSUPPORTED:
+            verdict = Verdict(SettingState.IN_SYNC)
         if setting not in verdicts or _gravity(verdict) > _gravity(verdicts[setting]):
             verdicts[setting] = verdict
     return verdicts
@@ -147,25 +149,30 @@ def _size(writes: Sequence[Write]) -> int:
 
 
 def _gravity(verdict: Verdict) -> int:
-    order = [State.IN_SYNC, State.REBOOT_REQUIRED, State.UNSUPPORTED, State.REJECTED]
+    order = [
+        SettingState.IN_SYNC,
+        SettingState.REBOOT_REQUIRED,
+        SettingState.UNSUPPORTED,
+        SettingState.REJECTED,
+    ]
     return order.index(verdict.state)
 
 
-def _bare(value: Any) -> dict[str, Any]:
+def _strip(value: Any) -> dict[str, Any]:
     known = ("name", "instance", "evse")
     return {key: value[key] for key in known if key in value} if isinstance(value, dict) else {}
 
 
-def _charging_speed(target: Target, options: Options) -> Call:
+def _compile_charging_speed(target: SettingTarget, options: CompileOptions) -> SettingCall:
     if target.value is None:
         payload: dict[str, Any] = {"chargingProfileId": options.profile_id}
-        return Call("ClearChargingProfile", payload, (CHARGING_SPEED,))
+        return SettingCall("ClearChargingProfile", payload, (CHARGING_SPEED,))
     schedule = {
         "id": options.profile_id,
-        "startSchedule": rfc3339(target.since),
+        "startSchedule": format_rfc3339(target.since),
         "chargingRateUnit": target.value.get("unit", "W"),
         "chargingSchedulePeriod": [
-            {"startPeriod": 0, "limit": whole(round(float(target.value["limit"]), 1))}
+            {"startPeriod": 0, "limit": drop_zero_fraction(round(float(target.value["limit"]), 1))}
         ],
     }
     profile = {
@@ -177,10 +184,10 @@ def _charging_speed(target: Target, options: Options) -> Call:
         "chargingSchedule": [schedule],
     }
     payload = {"evseId": 0, "chargingProfile": profile}
-    return Call("SetChargingProfile", payload, (CHARGING_SPEED,))
+    return SettingCall("SetChargingProfile", payload, (CHARGING_SPEED,))
 
 
-def _payment_methods(methods: Sequence[str], protocol: Protocol) -> list[Write]:
+def _compile_payment_methods(methods: Sequence[str], protocol: Protocol) -> list[Write]:
     unknown = [method for method in methods if method not in _TOKEN_TYPES]
     if unknown:
         raise Unsupported(f"OCPP 2.x has no word for {', '.join(unknown)[:100]}")
@@ -189,25 +196,27 @@ def _payment_methods(methods: Sequence[str], protocol: Protocol) -> list[Write]:
         if paid:
             raise Unsupported("payment at the station needs OCPP 2.1")
         return [
-            _payment("AuthCtrlr", "Enabled", on=list(methods) != ["free"]),
-            _payment("ISO15118Ctrlr", "PnCEnabled", on="plug_and_charge" in methods),
+            _compile_payment_variable("AuthCtrlr", "Enabled", on=list(methods) != ["free"]),
+            _compile_payment_variable(
+                "ISO15118Ctrlr", "PnCEnabled", on="plug_and_charge" in methods
+            ),
         ]
     types = [word for method in methods for word in _TOKEN_TYPES[method]]
     accepted = ",".join(dict.fromkeys(types))
     return [
         Write(PAYMENT_METHODS, {"name": "AuthCtrlr"}, {"name": "SupportedIdTokenType"}, accepted),
-        _payment("ISO15118Ctrlr", "PnCEnabled", on="plug_and_charge" in methods),
-        _payment("PaymentCtrlr", "Enabled", on="card" in methods),
-        _payment("WebPaymentsCtrlr", "Enabled", on="web" in methods),
+        _compile_payment_variable("ISO15118Ctrlr", "PnCEnabled", on="plug_and_charge" in methods),
+        _compile_payment_variable("PaymentCtrlr", "Enabled", on="card" in methods),
+        _compile_payment_variable("WebPaymentsCtrlr", "Enabled", on="web" in methods),
     ]
 
 
-def _payment(component: str, variable: str, *, on: bool) -> Write:
+def _compile_payment_variable(component: str, variable: str, *, on: bool) -> Write:
     value = "true" if on else "false"
     return Write(PAYMENT_METHODS, {"name": component}, {"name": variable}, value, off=not on)
 
 
-def _variable(target: Target, protocol: Protocol) -> Write:
+def _compile_variable(target: SettingTarget, protocol: Protocol) -> Write:
     parts = _KEY.fullmatch(target.key.removeprefix(KEY_PREFIX))
     if parts is None:
         raise Unsupported(
@@ -227,11 +236,11 @@ def _variable(target: Target, protocol: Protocol) -> Write:
     return Write(target.key, component, variable, target.value)
 
 
-def _set_variables(writes: Sequence[Write]) -> Call:
+def _set_variables(writes: Sequence[Write]) -> SettingCall:
     data = [_variable_data(write) for write in writes]
     keys = tuple(dict.fromkeys(write.setting for write in writes))
     notes = tuple([write.setting, write.place, write.off] for write in writes)
-    return Call("SetVariables", {"setVariableData": data}, keys, notes)
+    return SettingCall("SetVariables", {"setVariableData": data}, keys, notes)
 
 
 def _variable_data(write: Write) -> dict[str, Any]:

@@ -37,9 +37,9 @@ __all__ = [
     "REMOTE_START",
     "SHAPES",
     "UNREGISTERED",
-    "as_call",
-    "problem",
-    "reservation_problem",
+    "build_call",
+    "find_problem",
+    "find_reservation_problem",
 ]
 
 REMOTE_START = "remote_start"
@@ -70,8 +70,8 @@ _PLACE = re.compile(r"(\.[a-z_0-9]+|\[[0-9]+\]|\[\.\.\.\])*")
 _QUOTED = re.compile(r" '.*'(?= - at |$)", re.DOTALL)
 
 
-def problem(action: str, payload: dict[str, Any]) -> Mistake | None:
-    """What is wrong with a command as it was asked for, or None.
+def find_problem(action: str, payload: dict[str, Any]) -> Mistake | None:
+    """Return what is wrong with a command as it was asked for, or None.
 
     The payloads of OCPP's own actions (CamelCase) are checked by the gateway, which has their
     schemas.
@@ -81,34 +81,34 @@ def problem(action: str, payload: dict[str, Any]) -> Mistake | None:
     except storable.NotStorableError as error:
         return Mistake("payload", str(error))
     shape = SHAPES.get(action)
-    return _unknown(action) if shape is None else _unfit(payload, shape)
+    return _check_ocpp_action(action) if shape is None else _find_misfit(payload, shape)
 
 
-def reservation_problem(payload: dict[str, Any]) -> Mistake | None:
-    """What no station can be told of a reservation, or None."""
+def find_reservation_problem(payload: dict[str, Any]) -> Mistake | None:
+    """Return what of a reservation can be sent to no station, or None."""
     try:
         storable.check(payload)
     except storable.NotStorableError as error:
         return Mistake("payload", str(error))
-    return _unfit(payload, Reserve)
+    return _find_misfit(payload, Reserve)
 
 
-def _unfit(payload: dict[str, Any], shape: type[Shape]) -> Mistake | None:
+def _find_misfit(payload: dict[str, Any], shape: type[Shape]) -> Mistake | None:
     try:
         wanted = msgspec.convert(payload, shape)
     except msgspec.ValidationError as error:
-        return _misfit(error)
+        return _describe_misfit(error)
     for protocol in Protocol:
         try:
-            _made(wanted, protocol, 0)
+            _build(wanted, protocol, 0)
         except OutOfRangeError as error:
             return Mistake("payload", str(error))
         except Unsupported:
-            continue  # it is told when it is certain which version the station speaks
+            continue  # refused later, when the station's version is certain
     return None
 
 
-def _unknown(action: str) -> Mistake | None:
+def _check_ocpp_action(action: str) -> Mistake | None:
     if actions.can_be_sent(action):
         return None
     if action[:1].isupper():
@@ -117,15 +117,15 @@ def _unknown(action: str) -> Mistake | None:
     return Mistake("action", f"no such action; ours are {names}, OCPP's begin with a capital")
 
 
-def _misfit(error: msgspec.ValidationError) -> Mistake:
+def _describe_misfit(error: msgspec.ValidationError) -> Mistake:
     """Read msgspec's sentence, without what it quotes, and the member that it names at its end."""
     message, _, place = _QUOTED.sub("", str(error)).partition(" - at `$")
     place = place.rstrip("`")
     return Mistake(f"payload{place}" if _PLACE.fullmatch(place) else "payload", message)
 
 
-def as_call(command: Command, protocol: Protocol) -> Call:
-    """The OCPP action and payload of a command, in the station's version.
+def build_call(command: Command, protocol: Protocol) -> Call:
+    """Build the OCPP action and payload of a command, in the station's version.
 
     Raises:
         Unsupported: this version can't do it, or what was stored makes no call.
@@ -136,13 +136,13 @@ def as_call(command: Command, protocol: Protocol) -> Call:
         return command.action, payload
     number = zlib.crc32(command.id.encode()) & 0x7FFFFFFF
     try:
-        return _made(msgspec.convert(payload, kind), protocol, number)
+        return _build(msgspec.convert(payload, kind), protocol, number)
     except msgspec.ValidationError:
         raise Unsupported("the stored payload is not this command's") from None
 
 
-def _made(shape: Shape, protocol: Protocol, number: int) -> Call:
-    """The call of a shape.
+def _build(shape: Shape, protocol: Protocol, number: int) -> Call:
+    """Build the call of a shape.
 
     A number of thousands of digits, or a moment before the year 1 in UTC, has a type that fits:
     it must end this command, and not what is behind it in the station's queue.

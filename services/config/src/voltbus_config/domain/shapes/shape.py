@@ -21,7 +21,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         """
         made = self._v16 if protocol is Protocol.OCPP16 else self._v2
         action, payload = made(number)
-        return action, _without_nones(payload)
+        return action, _drop_nones(payload)
 
     def _v16(self, number: int) -> Call:
         raise NotImplementedError
@@ -30,11 +30,11 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         raise NotImplementedError
 
 
-def _without_nones(value: Any) -> Any:
+def _drop_nones(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without_nones(each) for key, each in value.items() if each is not None}
+        return {key: _drop_nones(each) for key, each in value.items() if each is not None}
     if isinstance(value, list):
-        return [_without_nones(each) for each in value]
+        return [_drop_nones(each) for each in value]
     return value
 
 

@@ -1,4 +1,4 @@
-"""What the decision takes and what it gives."""
+"""What a reconciliation takes and what it returns."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from voltbus_config.domain.commands import Command
-    from voltbus_config.domain.compile import Options
+    from voltbus_config.domain.compile import CompileOptions
     from voltbus_config.domain.connections import Presence
     from voltbus_config.domain.desired import Desired
-    from voltbus_config.domain.emissions import Emission
-    from voltbus_config.domain.layers import Wanted
-    from voltbus_config.domain.stations import Station
+    from voltbus_config.domain.layers import WantedValue
+    from voltbus_config.domain.outgoing import OutgoingMessage
+    from voltbus_config.domain.stations import RegisteredStation
 
 
 @dataclass(frozen=True)
-class Terms:
+class ReconcilerConfig:
     """What the operator configures, and where new ids come from.
 
     ``margin``: how long after a call's own timeout its gateway is given up.
     """
 
     new_id: Callable[[datetime], str]
-    options: Callable[[Station], Options]
+    options: Callable[[RegisteredStation], CompileOptions]
     policy: Registration = Registration.REJECTED
     margin: timedelta = timedelta(seconds=10)
     setting_timeout_s: float = 30.0
 
 
 @dataclass(frozen=True)
-class Case:
+class StationSnapshot:
     """Everything that the decision depends on. ``commands`` are those that have not ended.
 
     ``station`` None: unknown, or removed. ``agreements_change``: when the layers change by the
@@ -44,9 +44,9 @@ class Case:
     """
 
     station_id: str
-    station: Station | None
+    station: RegisteredStation | None
     presence: Presence
-    wanted: Mapping[str, Wanted]
+    wanted: Mapping[str, WantedValue]
     desired: Desired
     commands: Sequence[Command]
     agreements_change: datetime | None = None
@@ -56,11 +56,11 @@ class Case:
 class Decision:
     """What is to be stored and sent. ``commands`` holds only what changed or is new.
 
-    ``due``: when to look at this station again, if nothing happens before.
+    ``due``: when to reconcile this station again, if nothing happens before.
     """
 
     desired: Desired
     desired_changed: bool = False
     commands: dict[str, Command] = field(default_factory=dict)
-    emissions: list[Emission] = field(default_factory=list)
+    messages: list[OutgoingMessage] = field(default_factory=list)
     due: datetime | None = None

@@ -11,17 +11,17 @@ from voltbus_backbone.contract.registry import SETTING_CHANGED
 from voltbus_backbone.contract.stations import SettingChanged
 from voltbus_config.domain import boot_requests
 from voltbus_config.domain.commands import Purpose
-from voltbus_config.domain.compile import Verdict, judge, of_error
+from voltbus_config.domain.compile import Verdict, judge_answer, judge_error
 from voltbus_config.domain.desired import (
     REFUSED,
     Desired,
-    Item,
-    State,
-    acknowledged,
-    refused,
-    retried,
+    SettingState,
+    StationSetting,
+    acknowledge,
+    refuse,
+    schedule_retry,
 )
-from voltbus_config.domain.emissions import Emission
+from voltbus_config.domain.outgoing import OutgoingMessage
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -29,53 +29,57 @@ if TYPE_CHECKING:
     from voltbus_config.domain.commands import Command, SettingRef
 
 
-def ended(desired: Desired, command: Command, now: datetime) -> Desired:
-    """The desired state after a command ended: answered, refused or unheard."""
+def apply_command_result(desired: Desired, command: Command, now: datetime) -> Desired:
+    """Return the desired state after a command ended: answered, refused or without an answer."""
     request = desired.boot_request
     if command.purpose is Purpose.REGISTRATION and request is not None:
-        request = boot_requests.answered(request, command)
+        request = boot_requests.apply_answer(request, command)
         return msgspec.structs.replace(desired, boot_request=request)
     if not command.settings:
         return desired
     refs = {ref.key: ref for ref in command.settings}
-    verdicts = _verdicts(command, list(refs))
+    verdicts = _judge_command(command, list(refs))
     items = [
-        _told(item, refs[item.key], verdicts.get(item.key), command, now)
+        _apply_verdict(item, refs[item.key], verdicts.get(item.key), command, now)
         if item.key in refs and item.command_id == command.id
         else item
         for item in desired.items
     ]
-    kept = tuple(item for item in items if item.wanted is not None or item.state is State.PENDING)
+    kept = tuple(
+        item for item in items if item.wanted is not None or item.state is SettingState.PENDING
+    )
     return msgspec.structs.replace(desired, items=kept)
 
 
-def _verdicts(command: Command, keys: list[str]) -> dict[str, Verdict | None]:
+def _judge_command(command: Command, keys: list[str]) -> dict[str, Verdict | None]:
     if command.status is CommandStatus.ANSWERED and command.protocol is not None:
-        found = judge(command.protocol, command.action, keys, command.answer or {}, command.notes)
-        missing = Verdict(State.REJECTED, "the station left it out of its answer")
+        found = judge_answer(
+            command.protocol, command.action, keys, command.answer or {}, command.notes
+        )
+        missing = Verdict(SettingState.REJECTED, "the station left it out of its answer")
         return {key: found.get(key, missing) for key in keys}
     if command.status is CommandStatus.REJECTED:
-        return dict.fromkeys(keys, of_error(command.error_code))
+        return dict.fromkeys(keys, judge_error(command.error_code))
     return dict.fromkeys(keys)
 
 
-def _told(
-    item: Item, ref: SettingRef, verdict: Verdict | None, command: Command, now: datetime
-) -> Item:
+def _apply_verdict(
+    item: StationSetting, ref: SettingRef, verdict: Verdict | None, command: Command, now: datetime
+) -> StationSetting:
     if verdict is None:
-        return retried(item, f"no answer: {command.status}", command.station_id, now)
+        return schedule_retry(item, f"no answer: {command.status}", command.station_id, now)
     item = msgspec.structs.replace(item, protocol=command.protocol)
     if verdict.state in REFUSED:
         if item.wanted is None:
             # It was to be taken away; the station has no such thing, or keeps it: nothing is left
             # to be done about it.
-            return refused(item, State.UNSUPPORTED, verdict.detail)
-        return refused(item, verdict.state, verdict.detail)
-    return acknowledged(item, verdict.state, ref.target, verdict.detail, now)
+            return refuse(item, SettingState.UNSUPPORTED, verdict.detail)
+        return refuse(item, verdict.state, verdict.detail)
+    return acknowledge(item, verdict.state, ref.target, verdict.detail, now)
 
 
-def setting_events(before: Desired, after: Desired, at: datetime) -> list[Emission]:
-    """Every setting whose state, or wanted generation, moved. Values stay out."""
+def build_setting_events(before: Desired, after: Desired, at: datetime) -> list[OutgoingMessage]:
+    """Build an event for each setting whose state or wanted generation changed, without values."""
     known = {item.key: item for item in before.items}
     result = []
     for item in after.items:
@@ -92,6 +96,8 @@ def setting_events(before: Desired, after: Desired, at: datetime) -> list[Emissi
             detail=item.detail,
         )
         result.append(
-            Emission(SETTING_CHANGED, message, f"setting:{after.id}:{item.key}:{after.revision}")
+            OutgoingMessage(
+                SETTING_CHANGED, message, f"setting:{after.id}:{item.key}:{after.revision}"
+            )
         )
     return result

@@ -1,4 +1,4 @@
-"""Looks at stations whenever something happened to them or one of their times has come."""
+"""Reconciles stations when something happened to them or one of their times has come."""
 
 from __future__ import annotations
 
@@ -13,60 +13,60 @@ from voltbus_config.domain import layers as layering
 from voltbus_config.domain.commands import FINAL
 from voltbus_config.domain.connections import Presence
 from voltbus_config.domain.desired import Desired
-from voltbus_config.domain.tending import Case, Decision, decide
+from voltbus_config.domain.reconciliation import Decision, StationSnapshot, reconcile
 from voltbus_config.handlers.reservations import Reservations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from voltbus_config.handlers.records import Shell
+    from voltbus_config.handlers.context import ServiceContext
     from voltbus_config.store import Session
 
 log = structlog.get_logger(__name__)
 
 _MOST = 200
 _LEASE = timedelta(seconds=30)
-_LOOK_EVERY_S = 0.5
+_CHECK_EVERY_S = 0.5
 
 
-class Tending:
-    """The shell around ``domain.tending``: loads what it needs, stores what it decides."""
+class Reconciler:
+    """Run ``domain.reconciler``: loads what it needs, stores what it decides."""
 
-    def __init__(self, shell: Shell) -> None:
-        self._shell = shell
-        self._reservations = Reservations(shell)
-        self._lookout = Lookout("tending", self._look_at_due, every_s=_LOOK_EVERY_S)
+    def __init__(self, context: ServiceContext) -> None:
+        self._context = context
+        self._reservations = Reservations(context)
+        self._lookout = Lookout("tending", self._reconcile_due, every_s=_CHECK_EVERY_S)
 
     def wake(self, after_s: float = 0.0) -> None:
-        """Something was marked due: look now, or when it is."""
+        """Reconcile what is due now, or in ``after_s`` seconds."""
         self._lookout.wake(after_s)
 
-    async def tend(self, station_ids: Iterable[str], session: Session) -> None:
-        """Look at these stations, within the caller's transaction."""
+    async def reconcile(self, station_ids: Iterable[str], session: Session) -> None:
+        """Reconcile these stations within the caller's transaction."""
         ids = list(dict.fromkeys(station_ids))
         if not ids:
             return
-        shell, now = self._shell, self._shell.now()
+        context, now = self._context, self._context.now()
         decisions = {
-            case.station_id: decide(case, now, shell.terms)
-            for case in await self._cases(ids, now, session)
+            snapshot.station_id: reconcile(snapshot, now, context.reconciler_config)
+            for snapshot in await self._load_snapshots(ids, now, session)
         }
-        await self._store(decisions, now, session)
+        await self._store_decisions(decisions, now, session)
 
     async def run(self) -> None:
-        """Look at what is due, for the life of the process."""
+        """Reconcile what is due, for the life of the process."""
         await self._lookout.run()
 
-    async def _look_at_due(self) -> int:
-        ids = await self._shell.store.due.take(self._shell.now(), _LEASE, _MOST)
+    async def _reconcile_due(self) -> int:
+        ids = await self._context.store.schedule.take_due(self._context.now(), _LEASE, _MOST)
         if ids:
-            await self._look(ids)
+            await self._reconcile_batch(ids)
         return len(ids)
 
-    async def _look(self, ids: list[str]) -> None:
+    async def _reconcile_batch(self, ids: list[str]) -> None:
         try:
-            await self._shell.store.transact(lambda session: self.tend(ids, session))
+            await self._context.store.transact(lambda session: self.reconcile(ids, session))
         except Unavailable:
             raise
         except Exception:
@@ -75,31 +75,33 @@ class Tending:
                 log.exception("tending.failed", station_id=ids[0])
                 return
             for station_id in ids:
-                await self._look([station_id])
-        self._shell.outbox.wake()
+                await self._reconcile_batch([station_id])
+        self._context.outbox.wake()
 
-    async def _cases(self, ids: list[str], now: datetime, session: Session) -> list[Case]:
-        store = self._shell.store
+    async def _load_snapshots(
+        self, ids: list[str], now: datetime, session: Session
+    ) -> list[StationSnapshot]:
+        store = self._context.store
         stations = await store.stations.get(ids, session)
         presence = await store.presence.get(ids, session)
         desired = await store.desired.get(ids, session)
-        commands = await store.open_commands(ids, session)
+        commands = await store.load_open_commands(ids, session)
         known = list(stations.values())
-        names = {name for station in known for name in layering.names_for(station)}
-        stored = await store.layers(names, session)
-        agreements = await store.agreements_for(known, session) if known else []
-        cases = []
+        names = {name for station in known for name in layering.list_layer_names(station)}
+        stored = await store.load_layers(names, session)
+        agreements = await store.load_agreements_for(known, session) if known else []
+        snapshots = []
         for station_id in ids:
             station = stations.get(station_id)
             covering = [] if station is None else [a for a in agreements if a.covers(station)]
             wanted = (
                 {}
                 if station is None
-                else layering.resolve(layering.layers_of(station, stored, covering, now))
+                else layering.resolve(layering.select_layers(station, stored, covering, now))
             )
             changes = [agreement.next_change(now) for agreement in covering]
-            cases.append(
-                Case(
+            snapshots.append(
+                StationSnapshot(
                     station_id,
                     station,
                     presence.get(station_id) or Presence(id=station_id),
@@ -109,10 +111,12 @@ class Tending:
                     min((time for time in changes if time is not None), default=None),
                 )
             )
-        return cases
+        return snapshots
 
-    async def _store(self, decisions: dict[str, Decision], now: datetime, session: Session) -> None:
-        store = self._shell.store
+    async def _store_decisions(
+        self, decisions: dict[str, Decision], now: datetime, session: Session
+    ) -> None:
+        store = self._context.store
         commands = [
             command for decision in decisions.values() for command in decision.commands.values()
         ]
@@ -122,7 +126,9 @@ class Tending:
         await store.desired.put(
             [each.desired for each in decisions.values() if each.desired_changed], session
         )
-        await store.due.set({name: each.due for name, each in decisions.items()}, session)
-        emissions = [one for decision in decisions.values() for one in decision.emissions]
-        await self._shell.tell(emissions, now, session)
+        await store.schedule.reschedule(
+            {name: each.due for name, each in decisions.items()}, session
+        )
+        messages = [message for decision in decisions.values() for message in decision.messages]
+        await self._context.add_to_outbox(messages, now, session)
         await self._reservations.apply_commands(commands, now, session)

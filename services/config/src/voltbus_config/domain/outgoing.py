@@ -1,4 +1,4 @@
-"""What a decision makes known: a contract message, its row and its CloudEvents id."""
+"""Messages that leave config: a contract message, its row and its CloudEvents id."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from voltbus_backbone.contract.registry import (
     SEND_CALL,
     MessageType,
 )
-from voltbus_config.domain.commands import told
+from voltbus_config.domain.commands import extract_public_numbers
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from voltbus_backbone.contract.values import Message
     from voltbus_config.domain.commands import Command
-    from voltbus_config.domain.connections import Connection, Presence, Replaced
+    from voltbus_config.domain.connections import Connection, Presence, ReplacedConnection
     from voltbus_config.domain.reservations import Reservation
 
 
 @dataclass(frozen=True)
-class Emission:
+class OutgoingMessage:
     """``id`` is the same for the same cause. ``partition`` and ``subject`` are a gateway's.
 
     ``message`` None takes the row's key off its compacted topic (``key``).
@@ -41,8 +41,8 @@ class Emission:
     key: str | None = None
 
 
-def changed(command: Command, at: datetime) -> Emission:
-    """The command reached another state. A command may be sent several times, hence the attempt."""
+def build_command_changed(command: Command, at: datetime) -> OutgoingMessage:
+    """Build the event of a command's new state; its id has the attempt, since it may be resent."""
     message = CommandChanged(
         command_id=command.id,
         station_id=command.station_id,
@@ -52,17 +52,17 @@ def changed(command: Command, at: datetime) -> Emission:
         answer_status=command.answer_status,
         error_code=command.error_code,
         cause=command.cause,
-        told=told(command),
+        told=extract_public_numbers(command),
         connection_id=command.connection_id,
         rejected_by=command.rejected_by,
     )
-    return Emission(
+    return OutgoingMessage(
         COMMAND_CHANGED, message, f"command:{command.id}:{command.status}:{command.attempt}"
     )
 
 
-def reservation_changed(reservation: Reservation, at: datetime) -> Emission:
-    """The reservation reached another state, or another call is behind it."""
+def build_reservation_changed(reservation: Reservation, at: datetime) -> OutgoingMessage:
+    """Build the event of a reservation's new revision."""
     message = ReservationChanged(
         id=reservation.id,
         reservation_id=reservation.number,
@@ -78,13 +78,13 @@ def reservation_changed(reservation: Reservation, at: datetime) -> Emission:
         reason=reservation.reason,
     )
     ident = f"reservation:{reservation.id}:{reservation.revision}"
-    return Emission(RESERVATION_CHANGED, message, ident)
+    return OutgoingMessage(RESERVATION_CHANGED, message, ident)
 
 
-def send(
+def build_send_call(
     command: Command, action: str, payload: dict[str, Any], connection: Connection
-) -> Emission:
-    """The call on its way to the gateway that holds the station."""
+) -> OutgoingMessage:
+    """Build the call for the gateway that holds the station."""
     message = SendCall(
         command_id=command.id,
         gateway_id=connection.gateway_id,
@@ -96,7 +96,7 @@ def send(
         not_after=command.not_after,
         attempt=command.attempt,
     )
-    return Emission(
+    return OutgoingMessage(
         SEND_CALL,
         message,
         f"send:{command.id}:{command.attempt}",
@@ -105,8 +105,8 @@ def send(
     )
 
 
-def close(presence: Presence, old: Replaced) -> Emission:
-    """The station has a newer connection elsewhere: close the old one (rule: the last one wins)."""
+def build_close_connection(presence: Presence, old: ReplacedConnection) -> OutgoingMessage:
+    """Build the order to close a connection that a newer one replaced (the last one wins)."""
     newer = presence.connection
     message = CloseConnection(
         gateway_id=old.gateway_id,
@@ -115,7 +115,7 @@ def close(presence: Presence, old: Replaced) -> Emission:
         reason="the station connected elsewhere",
         address="" if newer is None else newer.address,
     )
-    return Emission(
+    return OutgoingMessage(
         CLOSE_CONNECTION,
         message,
         f"close:{old.connection_id}",
@@ -124,17 +124,17 @@ def close(presence: Presence, old: Replaced) -> Emission:
     )
 
 
-def registration_changed(
+def build_registration_changed(
     station_id: str, status: str, connection: Connection, revision: int
-) -> Emission:
-    """Tell the gateway that holds the station how it stands now."""
+) -> OutgoingMessage:
+    """Build the news of a station's registration for the gateway that holds it."""
     message = RegistrationChanged(
         gateway_id=connection.gateway_id,
         station_id=station_id,
         connection_id=connection.connection_id,
         status=status,
     )
-    return Emission(
+    return OutgoingMessage(
         REGISTRATION_CHANGED,
         message,
         f"registration:{station_id}:{revision}",

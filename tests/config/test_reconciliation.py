@@ -25,15 +25,21 @@ from voltbus_backbone.contract.gateway import SendCall
 from voltbus_backbone.contract.stations import StationState
 from voltbus_backbone.contract.values import OpeningHours, Protocol
 from voltbus_backbone.values.hours import is_open, next_change
-from voltbus_config.domain import commands as life
+from voltbus_config.domain import commands as command_rules
 from voltbus_config.domain.boot_requests import MOST_ATTEMPTS, owes_boot
 from voltbus_config.domain.commands import Purpose
-from voltbus_config.domain.compile import Options
+from voltbus_config.domain.compile import CompileOptions
 from voltbus_config.domain.connections import Connection, Presence
-from voltbus_config.domain.desired import Desired, State
-from voltbus_config.domain.layers import Wanted
-from voltbus_config.domain.stations import LastBoot, Registration, Station
-from voltbus_config.domain.tending import Case, Decision, Terms, decide, ended
+from voltbus_config.domain.desired import Desired, SettingState
+from voltbus_config.domain.layers import WantedValue
+from voltbus_config.domain.reconciliation import (
+    Decision,
+    ReconcilerConfig,
+    StationSnapshot,
+    apply_command_result,
+    reconcile,
+)
+from voltbus_config.domain.stations import LastBoot, RegisteredStation, Registration
 
 if TYPE_CHECKING:
     from voltbus_config.domain.commands import Command
@@ -72,10 +78,10 @@ class Tended(RuleBasedStateMachine):
     @initialize(registration=st.sampled_from(list(Registration)))
     def begin(self, registration: Registration) -> None:
         self.now = NOW
-        self.terms = Terms(new_id=ids(), options=lambda _: Options())
+        self.terms = ReconcilerConfig(new_id=ids(), options=lambda _: CompileOptions())
         self.ids = ids()
         self.connections = 0
-        self.station: Station = Station(
+        self.station: RegisteredStation = RegisteredStation(
             id="CS-1",
             registration=registration,
             revision=1,
@@ -83,7 +89,7 @@ class Tended(RuleBasedStateMachine):
             updated_at=NOW,
         )
         self.presence = Presence(id="CS-1")
-        self.wanted: dict[str, Wanted] = {}
+        self.wanted: dict[str, WantedValue] = {}
         self.desired = Desired(id="CS-1")
         self.commands: dict[str, Command] = {}
         self.sent: list[SendCall] = []
@@ -92,26 +98,28 @@ class Tended(RuleBasedStateMachine):
         self.states: list[int] = []
         self.look()
 
-    # The shell around the decision.
+    # The handler around the decision.
 
-    def case(self) -> Case:
-        waiting = [each for each in self.commands.values() if each.status in life.OPEN]
-        return Case("CS-1", self.station, self.presence, self.wanted, self.desired, waiting)
+    def case(self) -> StationSnapshot:
+        waiting = [each for each in self.commands.values() if each.status in command_rules.OPEN]
+        return StationSnapshot(
+            "CS-1", self.station, self.presence, self.wanted, self.desired, waiting
+        )
 
     def look(self) -> None:
-        decision = decide(self.case(), self.now, self.terms)
+        decision = reconcile(self.case(), self.now, self.terms)
         self.take(decision)
-        again = decide(self.case(), self.now, self.terms)
+        again = reconcile(self.case(), self.now, self.terms)
         assert not again.desired_changed, "a second look changes the settings"
         assert not again.commands, "a second look changes commands"
-        assert not again.emissions, "a second look tells something"
+        assert not again.messages, "a second look tells something"
 
     def take(self, decision: Decision) -> None:
         self.desired = decision.desired
         for command in decision.commands.values():
             self.keep(command)
-        for emission in decision.emissions:
-            message = emission.message
+        for outgoing in decision.messages:
+            message = outgoing.message
             if isinstance(message, SendCall):
                 self.sent.append(message)
             elif isinstance(message, StationState):
@@ -124,8 +132,8 @@ class Tended(RuleBasedStateMachine):
         before = self.commands.get(command.id)
         if before is not None:
             assert command.revision > before.revision
-            assert command.status in life.MOVES[before.status]
-        if command.status in life.FINAL:
+            assert command.status in command_rules.MOVES[before.status]
+        if command.status in command_rules.FINAL:
             assert command.id not in self.ends, "a command ended twice"
             self.ends[command.id] = command.status
             assert command.payload is None
@@ -136,7 +144,10 @@ class Tended(RuleBasedStateMachine):
     @rule(key=st.sampled_from(sorted(WISHES)), choice=st.integers(0, 1))
     def wish(self, key: str, choice: int) -> None:
         values = WISHES[key]
-        self.wanted = {**self.wanted, key: Wanted(values[choice % len(values)], "station:CS-1")}
+        self.wanted = {
+            **self.wanted,
+            key: WantedValue(values[choice % len(values)], "station:CS-1"),
+        }
         self.look()
 
     @rule(key=st.sampled_from(sorted(WISHES)))
@@ -156,7 +167,9 @@ class Tended(RuleBasedStateMachine):
             payload=payload,
             expires_at=None if expires is None else self.now + timedelta(seconds=expires),
         )
-        command = life.created(f"op-{self.ids(self.now)}", request, self.now, timedelta(days=1))
+        command = command_rules.create_command(
+            f"op-{self.ids(self.now)}", request, self.now, timedelta(days=1)
+        )
         self.keep(command)
         self.look()
 
@@ -223,11 +236,11 @@ class Tended(RuleBasedStateMachine):
             payload=payload,
             error_code="InternalError" if outcome is CallOutcome.REJECTED else None,
         )
-        after = life.heard(self.commands[call.command_id], message, self.now)
+        after = command_rules.apply_result(self.commands[call.command_id], message, self.now)
         if after is not None:
             self.keep(after)
-            if after.status in life.FINAL:
-                self.desired = ended(self.desired, after, self.now)
+            if after.status in command_rules.FINAL:
+                self.desired = apply_command_result(self.desired, after, self.now)
         self.look()
 
     @precondition(lambda self: self.out() is not None)
@@ -267,8 +280,8 @@ class Tended(RuleBasedStateMachine):
     @invariant()
     def what_is_out_will_end(self) -> None:
         for command in self.commands.values():
-            time = life.deadline(command)
-            if command.status in life.OPEN and time is not None:
+            time = command_rules.deadline(command)
+            if command.status in command_rules.OPEN and time is not None:
                 assert time > self.now
                 assert self.due is not None
                 assert self.due <= time
@@ -290,7 +303,7 @@ class Tended(RuleBasedStateMachine):
             assert request is None
         elif connection is not None and connection.open:
             asking = any(
-                each.purpose is Purpose.REGISTRATION and each.status in life.OPEN
+                each.purpose is Purpose.REGISTRATION and each.status in command_rules.OPEN
                 for each in self.commands.values()
             )
             given_up = request is not None and request.next_at is None
@@ -305,8 +318,8 @@ class Tended(RuleBasedStateMachine):
     def settings_point_at_open_commands(self) -> None:
         for item in self.desired.items:
             if item.command_id is not None:
-                assert item.state is State.PENDING
-                assert self.commands[item.command_id].status in life.OPEN
+                assert item.state is SettingState.PENDING
+                assert self.commands[item.command_id].status in command_rules.OPEN
 
     def teardown(self) -> None:
         """In the end, a friendly station that stays gets everything that it can have."""
@@ -321,22 +334,28 @@ class Tended(RuleBasedStateMachine):
             if call is not None:
                 self.report(call, CallOutcome.ANSWERED, accepting(call))
                 continue
-            waiting = any(item.state is State.PENDING for item in self.desired.items)
-            if not waiting and all(each.status in life.FINAL for each in self.commands.values()):
+            waiting = any(item.state is SettingState.PENDING for item in self.desired.items)
+            if not waiting and all(
+                each.status in command_rules.FINAL for each in self.commands.values()
+            ):
                 break
             assert self.due is not None
             self.now = self.due
             self.look()
-        assert all(each.status in life.FINAL for each in self.commands.values())
+        assert all(each.status in command_rules.FINAL for each in self.commands.values())
         for item in self.desired.items:
-            assert item.state in {State.IN_SYNC, State.UNSUPPORTED, State.REJECTED}, item
-            if item.key == "opening_hours" and item.state is State.IN_SYNC:
+            assert item.state in {
+                SettingState.IN_SYNC,
+                SettingState.UNSUPPORTED,
+                SettingState.REJECTED,
+            }, item
+            if item.key == "opening_hours" and item.state is SettingState.IN_SYNC:
                 hours = msgspec.convert(item.wanted, OpeningHours)
                 word = "Operative" if is_open(hours, self.now) else "Inoperative"
                 assert item.reported == word
                 change = next_change(hours, self.now)
                 assert change is None or (self.due is not None and self.due <= change)
-            elif item.state is State.IN_SYNC:
+            elif item.state is SettingState.IN_SYNC:
                 assert item.reported == item.wanted
         assert {item.key for item in self.desired.items if item.wanted is not None} == set(
             self.wanted

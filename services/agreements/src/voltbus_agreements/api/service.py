@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
-    from voltbus_agreements.clock import Clock
     from voltbus_agreements.domain.agreement import Agreement, Change, Command, Policy
+    from voltbus_agreements.scheduler import LifecycleScheduler
     from voltbus_agreements.store import Store
 
 _KINDS: dict[type[refusals.Refusal], tuple[int, str]] = {
@@ -31,32 +31,32 @@ _KINDS: dict[type[refusals.Refusal], tuple[int, str]] = {
 }
 
 
-class Desk:
+class AgreementService:
     """Reads and changes agreements. ``entropy`` gives so many random bytes."""
 
     def __init__(
         self,
         store: Store,
         policy: Policy,
-        clock: Clock,
+        scheduler: LifecycleScheduler,
         *,
         now: Callable[[], datetime],
         entropy: Callable[[int], bytes],
     ) -> None:
         self.store = store
         self.policy = policy
-        self.clock = clock
+        self.scheduler = scheduler
         self.now = now
         self.entropy = entropy
 
     async def get(self, agreement_id: str) -> Agreement:
         """An agreement, or 404."""
-        return _found(await self.store.get(agreement_id))
+        return _require(await self.store.get(agreement_id))
 
     async def create(self, body: bodies.TermsBody) -> Agreement:
         """A new draft."""
         now = self.now()
-        with _refusals():
+        with _raise_refusals_as_problems():
             agreement_id = ids.new_id(now, self.entropy(ids.ENTROPY_BYTES))
             change = lifecycle.create(agreement_id, body.terms(now=now), now=now)
         await self.store.create(change)
@@ -87,7 +87,7 @@ class Desk:
 
         def decide(agreement: Agreement, used_wh: int) -> Change | None:
             require_match(if_match, agreement.revision)
-            terms = _patched(agreement, patch).terms(now=agreement.terms.valid_from)
+            terms = _apply_patch(agreement, patch).terms(now=agreement.terms.valid_from)
             return lifecycle.amend(
                 agreement, terms, now=self.now(), policy=self.policy, used_wh=used_wh
             )
@@ -107,20 +107,20 @@ class Desk:
     async def _change(
         self, agreement_id: str, decide: Callable[[Agreement, int], Change | None]
     ) -> Agreement:
-        with _refusals():
-            agreement = _found(await self.store.change(agreement_id, decide))
-        self.clock.wake()
+        with _raise_refusals_as_problems():
+            agreement = _require(await self.store.change(agreement_id, decide))
+        self.scheduler.wake()
         return agreement
 
 
-def _found(agreement: Agreement | None) -> Agreement:
+def _require(agreement: Agreement | None) -> Agreement:
     if agreement is None:
         raise not_found("agreement")
     return agreement
 
 
-def _patched(agreement: Agreement, patch: dict[str, Any]) -> bodies.TermsBody:
-    body = checked(bodies.TermsBody, merge_patch(bodies.written(agreement.terms), patch))
+def _apply_patch(agreement: Agreement, patch: dict[str, Any]) -> bodies.TermsBody:
+    body = checked(bodies.TermsBody, merge_patch(bodies.dump_terms(agreement.terms), patch))
     if body.valid_from is None:
         raise RequestValidationError(
             [{"loc": ("valid_from",), "msg": "cannot be removed", "type": "missing"}]
@@ -129,7 +129,7 @@ def _patched(agreement: Agreement, patch: dict[str, Any]) -> bodies.TermsBody:
 
 
 @contextlib.contextmanager
-def _refusals() -> Iterator[None]:
+def _raise_refusals_as_problems() -> Iterator[None]:
     try:
         yield
     except refusals.Refusal as refusal:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from voltbus_agreements.domain.usage import session_of
+from voltbus_agreements.domain.usage import to_counted_transaction
 from voltbus_backbone.bus import envelope
 from voltbus_backbone.bus.consumption import Consumption
 from voltbus_backbone.contract.agreements import RetrieveAgreementAnswer
@@ -27,19 +27,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Handlers:
+class MessageHandlers:
     """``source`` and ``now`` go into the answers."""
 
     store: Store
     source: str
     now: Callable[[], datetime]
 
-    async def usage(self, events: Sequence[Event]) -> list[Record]:
+    async def count_transactions(self, events: Sequence[Event]) -> list[Record]:
         """Count ended and corrected transactions; what follows from it leaves by the outbox."""
-        await self.store.count([session_of(event.decode()) for event in events], now=self.now())
+        await self.store.count(
+            [to_counted_transaction(event.decode()) for event in events], now=self.now()
+        )
         return []
 
-    async def erasures(self, events: Sequence[Event]) -> list[Record]:
+    async def forget_tokens(self, events: Sequence[Event]) -> list[Record]:
         """Forget tokens whose holders were forgotten. A token that was only deleted stays named:
 
         registered again it has the same reference, and its agreements hold again.
@@ -49,7 +51,7 @@ class Handlers:
         )
         return []
 
-    async def requests(self, events: Sequence[Event]) -> list[Record]:
+    async def answer_requests(self, events: Sequence[Event]) -> list[Record]:
         """Answer with the agreement as it is now, or without one."""
         found = await self.store.get_many({event.decode().id for event in events})
         answers = []
@@ -65,25 +67,25 @@ class Handlers:
             )
         return [answer for answer in answers if answer is not None]
 
-    def consumptions(self) -> list[Consumption]:
+    def list_consumptions(self) -> list[Consumption]:
         """What this service reads."""
         return [
             Consumption(
                 group="agreements",
                 topics=(Topic.AGREEMENTS_REQUESTS,),
                 types=frozenset({RETRIEVE_AGREEMENT.name}),
-                handle=self.requests,
+                handle=self.answer_requests,
             ),
             Consumption(
                 group="agreements-usage",
                 topics=(Topic.TRANSACTIONS_EVENTS,),
                 types=frozenset({TRANSACTION_ENDED.name, TRANSACTION_CORRECTED.name}),
-                handle=self.usage,
+                handle=self.count_transactions,
             ),
             Consumption(
                 group="agreements-tokens",
                 topics=(Topic.TOKENS_EVENTS,),
                 types=frozenset({TOKEN_ERASED.name}),
-                handle=self.erasures,
+                handle=self.forget_tokens,
             ),
         ]

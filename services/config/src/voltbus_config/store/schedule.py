@@ -1,4 +1,4 @@
-"""When each station has to be looked at again: a timer per station that outlives processes."""
+"""When each station has to be reconciled again: a timer per station that outlives processes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from voltbus_backbone.mongo.store import Collection, Reachable
 
 
-class Due:
+class Schedule:
     """The timers of all stations, shared by the replicas."""
 
     def __init__(self, collection: Collection, reachable: Reachable) -> None:
@@ -26,19 +26,19 @@ class Due:
         """Create the index."""
         await self._collection.create_index("at")
 
-    async def mark(self, times: Mapping[str, datetime], session: Session | None = None) -> None:
-        """Look at these stations at these times at the latest.
+    async def mark_due(self, times: Mapping[str, datetime], session: Session | None = None) -> None:
+        """Mark stations due at these times at the latest.
 
-        A mark is always a write, also where an earlier time stands: whoever looks at the station
-        from a snapshot of before must meet a conflict, or the mark would be lost with its cause.
+        Marking always writes, even where an earlier time is stored: a transaction that reconciles
+        the station from an older snapshot must conflict, or this mark would be lost.
         """
         await self._write({name: {"$min": {"at": at}} for name, at in times.items()}, session)
 
-    async def set(self, times: Mapping[str, datetime | None], session: Session) -> None:
-        """These stations were looked at: the next times, or None for none.
+    async def reschedule(self, times: Mapping[str, datetime | None], session: Session) -> None:
+        """Set the next times of stations that were reconciled; None for no next time.
 
-        It is always a write too, so that of two looks at a station at the same time one begins
-        again: neither has seen what the other one's transaction brought.
+        This always writes too: of two concurrent transactions that reconcile a station, one
+        conflicts and runs again, since neither saw the changes of the other.
         """
         steps: dict[str, dict[str, Any]] = {
             name: {"$unset": {"at": ""}} if at is None else {"$set": {"at": at}}
@@ -54,10 +54,11 @@ class Due:
         if writes:
             await self._collection.bulk_write(writes, ordered=False, session=session)
 
-    async def take(self, now: datetime, lease: timedelta, most: int) -> list[str]:
-        """Stations to be looked at now. Whoever takes them and dies leaves them to the next.
+    async def take_due(self, now: datetime, lease: timedelta, most: int) -> list[str]:
+        """Take stations that are due, at most ``most``, and lease them until ``now + lease``.
 
-        Two replicas may take the same one: looking twice changes nothing.
+        The lease expires when a process dies. Two replicas may take the same station:
+        reconciling twice changes nothing.
         """
         with self._reachable.watching():
             cursor = (

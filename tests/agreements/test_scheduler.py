@@ -33,7 +33,7 @@ async def test_the_clock_begins_and_ends(replica: Replica) -> None:
         (end + timedelta(days=1), 0, "expired"),
     ):
         replica.hands.time = time
-        assert await replica.clock.tick() == count
+        assert await replica.scheduler.tick() == count
         assert (await replica.read(made["id"]))["status"] == status
     assert [event.type.split(".")[2] for event in await replica.told()] == [
         "created",
@@ -50,7 +50,7 @@ async def test_a_period_that_passed_unseen_is_told_in_full(replica: Replica) -> 
         valid_to=(NOW + timedelta(hours=2)).isoformat(),
     )
     replica.hands.time = NOW + timedelta(hours=3)
-    assert await replica.clock.tick() == 2
+    assert await replica.scheduler.tick() == 2
     assert [event.type.split(".")[2] for event in (await replica.told())[-2:]] == [
         "activated",
         "expired",
@@ -63,7 +63,7 @@ async def test_a_suspended_agreement_expires(replica: Replica) -> None:
     made = await replica.made(valid_to=(NOW + timedelta(hours=1)).isoformat())
     await replica.client.post(f"/v1/agreements/{made['id']}/suspend")
     replica.hands.time = NOW + timedelta(hours=1)
-    await replica.clock.tick()
+    await replica.scheduler.tick()
     assert (await replica.read(made["id"]))["status"] == "expired"
 
 
@@ -75,7 +75,7 @@ async def test_clocks_of_several_replicas_do_each_thing_once(
     begin = (NOW + timedelta(hours=1)).isoformat()
     made = [await replicas[0].made(valid_from=begin) for _ in range(10)]
     replicas[0].hands.time = NOW + timedelta(hours=1)
-    done = await asyncio.gather(*(replica.clock.tick() for replica in replicas))
+    done = await asyncio.gather(*(replica.scheduler.tick() for replica in replicas))
     assert sum(done) == 10
     for replica in replicas:
         await replica.told()
@@ -106,17 +106,17 @@ async def test_an_unreadable_agreement_does_not_stop_the_clock(replica: Replica)
         {"_id": broken["id"]}, {"$set": {"terms.kind": "unheard-of"}}
     )
     replica.hands.time = NOW + timedelta(hours=1)
-    assert await replica.clock.tick() == 1
+    assert await replica.scheduler.tick() == 1
     assert (await replica.read(fine["id"]))["status"] == "active"
 
 
 async def test_the_running_clock_wakes_for_a_new_agreement(replica: Replica) -> None:
     """A change over REST wakes the clock, so it does not oversleep what became due."""
-    running = asyncio.create_task(replica.clock.run())
+    running = asyncio.create_task(replica.scheduler.run())
     try:
         made = await replica.made(valid_from=(NOW + timedelta(hours=1)).isoformat())
         replica.hands.time = NOW + timedelta(hours=1)
-        replica.clock.wake()
+        replica.scheduler.wake()
         async with asyncio.timeout(60):
             while (await replica.read(made["id"]))["status"] != "active":
                 pass  # each look is a round trip

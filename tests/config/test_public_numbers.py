@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from voltbus_config.domain.told import numbers
+from voltbus_config.domain.public_numbers import extract_numbers
 
 
 def variable(name: str, value: str | None, kind: str | None = None, **more: Any) -> dict[str, Any]:
@@ -33,14 +33,14 @@ def test_an_answer_that_leaves_names_out() -> None:
         {"component": {}},
         {"component": {"name": "LocalAuthListCtrlr"}},
     ]
-    assert numbers("GetVariables", {"getVariableResult": odd}) == {}
-    assert numbers("GetConfiguration", {"configurationKey": [{}]}) == {}
+    assert extract_numbers("GetVariables", {"getVariableResult": odd}) == {}
+    assert extract_numbers("GetConfiguration", {"configurationKey": [{}]}) == {}
 
 
 def test_the_version_of_a_local_list() -> None:
     """1.6 and 2.x name it differently; -1 (1.6 5.10: not supported) is a number like others."""
-    assert numbers("GetLocalListVersion", {"listVersion": -1}) == {"listVersion": -1}
-    assert numbers("GetLocalListVersion", {"versionNumber": 7}) == {"versionNumber": 7}
+    assert extract_numbers("GetLocalListVersion", {"listVersion": -1}) == {"listVersion": -1}
+    assert extract_numbers("GetLocalListVersion", {"versionNumber": 7}) == {"versionNumber": 7}
 
 
 def test_of_configuration_keys_only_the_limits() -> None:
@@ -51,7 +51,7 @@ def test_of_configuration_keys_only_the_limits() -> None:
         {"key": "SendLocalListMaxLength", "readonly": True, "value": " 20 "},
         {"key": "HeartbeatInterval", "readonly": False, "value": "300"},
     ]
-    assert numbers("GetConfiguration", {"configurationKey": keys}) == {
+    assert extract_numbers("GetConfiguration", {"configurationKey": keys}) == {
         "LocalAuthListMaxLength": 500,
         "SendLocalListMaxLength": 20,
     }
@@ -68,7 +68,7 @@ def test_of_variables_only_the_limits() -> None:
         variable("ItemsPerMessage", "99", component={"name": "DeviceDataCtrlr"}),
         variable("BasicAuthPassword", "12345678", component={"name": "SecurityCtrlr"}),
     ]
-    assert numbers("GetVariables", {"getVariableResult": result}) == {
+    assert extract_numbers("GetVariables", {"getVariableResult": result}) == {
         "LocalAuthListCtrlr.ItemsPerMessage": 10,
         "LocalAuthListCtrlr.BytesPerMessage": 5000,
         "LocalAuthListCtrlr.Entries": 3,
@@ -79,7 +79,9 @@ def test_of_variables_only_the_limits() -> None:
 @pytest.mark.parametrize("value", ["", "many", "-5", "1.5", "٣", "9" * 40, None])
 def test_what_is_no_whole_number_is_left_out(value: str | None) -> None:
     """A station that writes something else has told nothing."""
-    assert numbers("GetVariables", {"getVariableResult": [variable("Entries", value)]}) == {}
+    assert (
+        extract_numbers("GetVariables", {"getVariableResult": [variable("Entries", value)]}) == {}
+    )
 
 
 @settings(deadline=None)  # the machine may be busy
@@ -87,4 +89,4 @@ def test_what_is_no_whole_number_is_left_out(value: str | None) -> None:
 def test_any_other_answer_tells_nothing(action: str, answer: dict[str, Any]) -> None:
     """What the table does not name stays with config."""
     if action not in {"GetLocalListVersion", "GetConfiguration", "GetVariables"}:
-        assert numbers(action, answer) == {}
+        assert extract_numbers(action, answer) == {}

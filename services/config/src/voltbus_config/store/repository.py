@@ -1,4 +1,4 @@
-"""A collection of one kind of value, found by id."""
+"""Repositories: a collection of one kind of value, found by id."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _DUPLICATE = 11000
 
 
-class Identified(Protocol):
-    """What has an id, stored as ``_id``."""
+class HasId(Protocol):
+    """A value with an id, stored as ``_id``."""
 
     @property
     def id(self) -> str:
@@ -31,8 +31,8 @@ class Identified(Protocol):
         ...
 
 
-class Revised(Identified, Protocol):
-    """What counts its writes."""
+class HasRevision(HasId, Protocol):
+    """A value that counts its writes."""
 
     @property
     def revision(self) -> int:
@@ -40,17 +40,17 @@ class Revised(Identified, Protocol):
         ...
 
 
-T = TypeVar("T", bound=Identified)
-R = TypeVar("R", bound=Revised)
+T = TypeVar("T", bound=HasId)
+R = TypeVar("R", bound=HasRevision)
 
 
-def document(value: Any) -> dict[str, Any]:
-    """The value as MongoDB keeps it; its times stay times."""
+def to_document(value: Any) -> dict[str, Any]:
+    """Convert a value to a MongoDB document; its times stay times."""
     result: dict[str, Any] = msgspec.to_builtins(value, builtin_types=(datetime, bytes))
     return result
 
 
-class Shelf(Generic[T]):
+class Repository(Generic[T]):
     """Values of one type in one collection."""
 
     def __init__(self, collection: Collection, kind: type[T]) -> None:
@@ -58,36 +58,38 @@ class Shelf(Generic[T]):
         self._kind = kind
 
     def read(self, found: Mapping[str, Any]) -> T:
-        """A document as a value."""
+        """Convert a document to a value."""
         return msgspec.convert(found, self._kind)
 
     async def get(
         self, ids: Iterable[str], session: AsyncIOMotorClientSession | None = None
     ) -> dict[str, T]:
-        """Those that exist, by id, in one query."""
+        """Return those that exist, by id, in one query."""
         wanted = list(set(ids))
         if not wanted:
             return {}
         if len(wanted) == 1:
-            return await self.where({"_id": wanted[0]}, session)
-        return await self.where({"_id": {"$in": wanted}}, session)
+            return await self.find_matching({"_id": wanted[0]}, session)
+        return await self.find_matching({"_id": {"$in": wanted}}, session)
 
-    async def one(self, id: str, session: AsyncIOMotorClientSession | None = None) -> T | None:  # noqa: A002 - its name everywhere
-        """One of them."""
+    async def find(self, id: str, session: AsyncIOMotorClientSession | None = None) -> T | None:  # noqa: A002 - its name everywhere
+        """Return the value with this id, or None."""
         return (await self.get([id], session)).get(id)
 
-    async def where(
+    async def find_matching(
         self, query: dict[str, Any], session: AsyncIOMotorClientSession | None = None
     ) -> dict[str, T]:
-        """All that match, by id."""
+        """Return all that match a MongoDB query, by id."""
         cursor = self.collection.find(query, session=session)
         return {found["_id"]: self.read(found) for found in await cursor.to_list(None)}
 
     async def put(
         self, values: Iterable[T], session: AsyncIOMotorClientSession | None = None
     ) -> None:
-        """Write them whole, in one bulk and in this order."""
-        writes = [ReplaceOne({"_id": value.id}, document(value), upsert=True) for value in values]
+        """Replace or insert them, in one bulk write and in this order."""
+        writes = [
+            ReplaceOne({"_id": value.id}, to_document(value), upsert=True) for value in values
+        ]
         if writes:
             await self.collection.bulk_write(writes, ordered=True, session=session)
 
@@ -100,7 +102,7 @@ class Shelf(Generic[T]):
     async def page(
         self, query: dict[str, Any], paging: Paging, *, by: str = "created_at"
     ) -> tuple[list[T], bool]:
-        """A page of what matches, in the order of a field; and whether there is more."""
+        """Return a page of what matches, in the order of a field; and whether there is more."""
         found, more = await find_page(self.collection, query, paging, by=by)
         return [self.read(each) for each in found], more
 
@@ -114,7 +116,7 @@ class Shelf(Generic[T]):
         writes = [
             ReplaceOne(
                 {"_id": value.id, "revision": revision or {"$exists": False}},
-                document(value),
+                to_document(value),
                 upsert=revision == 0,
             )
             for value, revision in values

@@ -1,4 +1,4 @@
-"""What others keep of a station (`stations.state`), told when it changed."""
+"""The published state of a station (`stations.state`)."""
 
 from __future__ import annotations
 
@@ -10,41 +10,47 @@ import msgspec
 from voltbus_backbone.contract.registry import STATION_STATE
 from voltbus_backbone.contract.stations import StationState
 from voltbus_backbone.contract.values import OpeningHours
-from voltbus_config.domain.emissions import Emission
 from voltbus_config.domain.layers import OPENING_HOURS, PAYMENT_METHODS
+from voltbus_config.domain.outgoing import OutgoingMessage
 
 if TYPE_CHECKING:
     from voltbus_config.domain.desired import Desired
-    from voltbus_config.domain.stations import Registration, Station
-    from voltbus_config.domain.tending.case import Case
+    from voltbus_config.domain.reconciliation.inputs import StationSnapshot
+    from voltbus_config.domain.stations import RegisteredStation, Registration
 
 
-def publish(
-    case: Case, standing: Registration, desired: Desired, now: datetime
-) -> tuple[Desired, Emission | None]:
-    """What was published, and the snapshot to be told where it differs from the last one."""
-    if case.station is None:
+def publish_state(
+    snapshot: StationSnapshot, standing: Registration, desired: Desired, now: datetime
+) -> tuple[Desired, OutgoingMessage | None]:
+    """Build the station's state message where it differs from the last one published.
+
+    Returns:
+        The desired state, which remembers what was published, and the message or None.
+    """
+    if snapshot.station is None:
         return desired, None
-    snapshot = _snapshot(case, case.station, standing)
-    text = msgspec.json.encode(snapshot, order="deterministic").decode()
+    state = _build_state(snapshot, snapshot.station, standing)
+    text = msgspec.json.encode(state, order="deterministic").decode()
     if text == desired.published:
         return desired, None
     revision = desired.published_revision + 1
-    emission = Emission(
+    outgoing = OutgoingMessage(
         STATION_STATE,
-        msgspec.structs.replace(snapshot, revision=revision, at=now),
-        f"state:{case.station_id}:{revision}",
+        msgspec.structs.replace(state, revision=revision, at=now),
+        f"state:{snapshot.station_id}:{revision}",
     )
     return (
         msgspec.structs.replace(desired, published=text, published_revision=revision),
-        emission,
+        outgoing,
     )
 
 
-def _snapshot(case: Case, station: Station, standing: Registration) -> StationState:
-    hours = case.wanted.get(OPENING_HOURS)
-    methods = case.wanted.get(PAYMENT_METHODS)
-    connection = case.presence.connection
+def _build_state(
+    snapshot: StationSnapshot, station: RegisteredStation, standing: Registration
+) -> StationState:
+    hours = snapshot.wanted.get(OPENING_HOURS)
+    methods = snapshot.wanted.get(PAYMENT_METHODS)
+    connection = snapshot.presence.connection
     return StationState(
         station_id=station.id,
         revision=0,

@@ -26,33 +26,33 @@ _VARIABLES = {
 _LONGEST = 9
 
 
-def numbers(action: str, answer: dict[str, Any]) -> dict[str, int]:
-    """Those numbers in an answer to ``action`` that anyone may know, by OCPP's names."""
+def extract_numbers(action: str, answer: dict[str, Any]) -> dict[str, int]:
+    """Extract the numbers of an answer to ``action`` that events may repeat, by OCPP's names."""
     match action:
         case "GetConfiguration":
-            found = dict(_of_keys(answer))
+            found = dict(_read_keys(answer))
         case "GetVariables":
-            found = dict(_of_variables(answer))
+            found = dict(_read_variables(answer))
         case _:
             found = {name: answer.get(name) for name in _FIELDS.get(action, ())}
     return {name: value for name, value in found.items() if isinstance(value, int)}
 
 
-def _of_keys(answer: dict[str, Any]) -> Iterator[tuple[str, int | None]]:
+def _read_keys(answer: dict[str, Any]) -> Iterator[tuple[str, int | None]]:
     for item in answer.get("configurationKey") or ():
         name = item.get("key")
         if name in _KEYS:
-            yield name, _whole(item.get("value"))
+            yield name, _parse_whole(item.get("value"))
 
 
-def _of_variables(answer: dict[str, Any]) -> Iterator[tuple[str, int | None]]:
+def _read_variables(answer: dict[str, Any]) -> Iterator[tuple[str, int | None]]:
     for item in answer.get("getVariableResult") or ():
         if _name_of(item, "component") != _LIST:
             continue
         attribute = item.get("attributeType", "Actual").casefold()
         name = _VARIABLES.get((_name_of(item, "variable"), attribute))
         if name is not None:
-            yield name, _whole(item.get("attributeValue"))
+            yield name, _parse_whole(item.get("attributeValue"))
 
 
 def _name_of(item: dict[str, Any], what: str) -> str:
@@ -61,7 +61,7 @@ def _name_of(item: dict[str, Any], what: str) -> str:
     return str(name).casefold()
 
 
-def _whole(value: object) -> int | None:
-    """A number that stations write as text; None where it is something else."""
+def _parse_whole(value: object) -> int | None:
+    """Parse a number that stations write as text; None where it is something else."""
     text = value.strip() if isinstance(value, str) else ""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= _LONGEST else None

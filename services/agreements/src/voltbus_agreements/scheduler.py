@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from voltbus_agreements.domain import lifecycle
-from voltbus_agreements.domain.terms import instant
+from voltbus_agreements.domain.terms import to_instant
 from voltbus_backbone.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 _MOST = 100
 
 
-class Clock:
+class LifecycleScheduler:
     """Does what is due. ``longest_s`` bounds how long it sleeps; ``wake`` makes it look again."""
 
     def __init__(
@@ -62,7 +62,7 @@ class Clock:
 
     async def tick(self) -> int:
         """Carry out everything that is due now; returns how many transitions there were."""
-        now = instant(self._now())
+        now = to_instant(self._now())
         done = 0
         passing: set[str] = set()
         while ids := await self._store.due(now, passing=passing, most=_MOST):
@@ -86,7 +86,7 @@ class Clock:
 
         def decide(agreement: Agreement, used_wh: int) -> Change | None:
             changes.clear()
-            command = lifecycle.due(agreement, now)
+            command = lifecycle.choose_due_command(agreement, now)
             if command is None:
                 return None
             change = lifecycle.act(

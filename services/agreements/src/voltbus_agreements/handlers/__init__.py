@@ -1,0 +1,1 @@
+"""What the service does about Kafka messages, about changes, and about time."""
