@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fuzz.records_made import DEEP, seeds, varied
+from fuzz.records_made import DEEP, seeds, vary
 from operating import until
 from raw_batches import CODECS, HEAD, batch, compress, packed, squeezed_zeros, store, zeros
 from voltbus.embedded.services import SERVICES
@@ -252,7 +252,7 @@ async def test_mutated_records_on_every_topic_stop_nobody(
     for topic in (*REQUESTS, *INBOXES):
         sound = [case for case in known if case.topic.endswith(topic)] or known
         for partition in range(PARTITIONS):
-            cases = [varied(chance.choice(sound), chance, known) for _ in range(60)]
+            cases = [vary(chance.choice(sound), chance, known) for _ in range(60)]
             records = [(case.value, case.headers) for case in cases]
             made = batch(records, at_ms=now_ms())
             await store(settings, fragile.topic_prefix + topic, partition, made)
