@@ -19,13 +19,18 @@ from auth.auth_examples import CARD, KEY, MINUTE, NOW, POLICY
 from auth.memory_store import MemoryStore
 from voltbus.embedded.keys import make_keys, operator_token
 from voltbus_auth.credentials.api.credentials import credentials_router
-from voltbus_auth.credentials.handlers.ports import Doors
+from voltbus_auth.credentials.handlers.ports import CredentialReader
 from voltbus_auth.database import Store
 from voltbus_auth.decisions.api import authorizations_router
 from voltbus_auth.decisions.handlers.knowledge import Library
-from voltbus_auth.decisions.handlers.ports import Journal, Knowing, Occupancy, Remembering
-from voltbus_auth.dispatch import Requests
-from voltbus_auth.erasure.api import erased, erasures_router
+from voltbus_auth.decisions.handlers.ports import (
+    DecisionInputReader,
+    Journal,
+    Occupancy,
+    Remembering,
+)
+from voltbus_auth.dispatch import RequestDispatcher
+from voltbus_auth.erasure.api import erase_token, erasures_router
 from voltbus_auth.projections.handlers.ports import Projections, RegisteredStations
 from voltbus_auth.roaming.handlers.external import Asking, External
 from voltbus_auth.settings import Settings, Way
@@ -62,7 +67,9 @@ if TYPE_CHECKING:
     from voltbus_backbone.mongo.store import Database
 
 
-class Shelf(Knowing, Doors, RegisteredStations, Projections, Remembering, Protocol):
+class Shelf(
+    DecisionInputReader, CredentialReader, RegisteredStations, Projections, Remembering, Protocol
+):
     """What tests need of a store, whichever it is."""
 
     async def add_token(self, token: Token, refs: Sequence[str]) -> None: ...
@@ -152,7 +159,7 @@ class Replica:
             now=clock,
             kept=kept,
         )
-        self._requests = Requests(
+        self._dispatcher = RequestDispatcher(
             credentials=shelf,
             stations=shelf,
             library=library,
@@ -181,11 +188,11 @@ class Replica:
 
     async def handle(self, *events: Event) -> Told:
         """A batch of requests."""
-        return told(await self._requests.handle(events))
+        return told(await self._dispatcher.handle(events))
 
     async def pass_on(self, *events: Event) -> list[Event]:
         """What a batch of requests sends on to the external authorizer's topic, as consumed."""
-        records = await self._requests.handle(events)
+        records = await self._dispatcher.handle(events)
         return [
             msgspec.structs.replace(
                 event, type=dict(record.headers)["ce_type"].decode(), topic=record.topic
@@ -234,8 +241,8 @@ class MongoShelf(Store):
         """Delete all of them."""
         await self._database["transactions"].delete_many({})
 
-    async def everything(self, refs: Any, token_refs: Any, station_ids: Any) -> Any:
-        return await self.knowledge.everything(refs, token_refs, station_ids)
+    async def load_decision_inputs(self, refs: Any, token_refs: Any, station_ids: Any) -> Any:
+        return await self.knowledge.load_decision_inputs(refs, token_refs, station_ids)
 
     async def tokens(self, refs: Any) -> Any:
         return await self.knowledge.tokens(refs)
@@ -338,7 +345,7 @@ async def served(
     routers = [
         credentials_router(store.credential, clock),
         bulk_router(store.token, KEY, clock),
-        tokens_router(store.token, KEY, clock, partial(erased, store.erasure)),
+        tokens_router(store.token, KEY, clock, partial(erase_token, store.erasure)),
         erasures_router(store.token, store.erasure, clock),
         transactions_router(store.transaction, store.projection, closer_on(store, clock), clock),
         station_certificates_router(store.application),

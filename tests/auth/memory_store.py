@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from voltbus_auth.credentials.domain.credentials import Credentials
     from voltbus_auth.decisions.domain.external import Answer
     from voltbus_auth.decisions.domain.journal import Decided
-    from voltbus_auth.decisions.handlers.ports import Everything
+    from voltbus_auth.decisions.handlers.ports import DecisionInputs
     from voltbus_auth.transactions.domain.record import Record
     from voltbus_auth.transactions.domain.samples import SampleSet
     from voltbus_backbone.contract.agreements import AgreementSnapshot
@@ -62,9 +62,9 @@ class MemoryStore:
         found = {ref: likeliest(self.by_ref.get(ref, ())) for ref in refs}
         return {ref: token for ref, token in found.items() if token is not None}
 
-    async def everything(
+    async def load_decision_inputs(
         self, refs: Collection[str], token_refs: Collection[str], station_ids: Collection[str]
-    ) -> Everything:
+    ) -> DecisionInputs:
         return (
             await self.tokens(refs),
             await self.coverages(token_refs),

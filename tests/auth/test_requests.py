@@ -182,6 +182,6 @@ async def test_answers_never_hold_the_token(replica: Replica, kind: str) -> None
     """No answer and no event carries the readable value (privacy, rules B)."""
     await replica.token(group_id="FLEET")
     message = started16(id_token=card(CARD, kind))
-    records = await replica._requests.handle([asked(message), asked(authorize(card(CARD, kind)))])
+    records = await replica._dispatcher.handle([asked(message), asked(authorize(card(CARD, kind)))])
     assert all(CARD.encode() not in (record.value or b"") for record in records)
     assert KEY.ref("ISO14443", CARD).encode() in b"".join(one.value or b"" for one in records)

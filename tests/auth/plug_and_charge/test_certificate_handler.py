@@ -264,7 +264,7 @@ async def test_what_waits_for_others_is_passed_on(desk: Desk) -> None:
         exi_request="AAAA",
     )
     events = [asked(contract()), asked(authorize(card())), wish]
-    records = await desk.replica._requests.handle(events)
+    records = await desk.replica._dispatcher.handle(events)
     by_type = {dict(record.headers)["ce_type"].decode(): record for record in records}
     for row, event in ((CONTRACT_AUTHORIZE, events[0]), (EXTERNAL_EV_CERTIFICATE, wish)):
         record = by_type[row.name]

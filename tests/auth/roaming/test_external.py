@@ -54,7 +54,7 @@ async def test_an_unknown_token_is_passed_on_and_decided(
 
 async def test_a_question_that_is_passed_on_keeps_its_asker(roaming: Replica) -> None:
     """The answer goes to whoever asked first, by the deadline that it set."""
-    (record,) = await roaming._requests.handle([asked(authorize(), offset=77)])
+    (record,) = await roaming._dispatcher.handle([asked(authorize(), offset=77)])
     headers = dict(record.headers)
     assert record.topic == Topic.AUTH_EXTERNAL_REQUESTS
     assert headers["correlation-id"] == b"g-1/77"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from voltbus_auth import dispatch as requests
+from voltbus_auth import dispatch
 from voltbus_auth.credentials.api.changes import changes_router
 from voltbus_auth.credentials.api.credentials import credentials_router
 from voltbus_auth.credentials.api.fleets import fleets_router
@@ -22,7 +22,7 @@ from voltbus_auth.database import Store
 from voltbus_auth.decisions.api import authorizations_router
 from voltbus_auth.decisions.domain.verdict import Policy
 from voltbus_auth.decisions.handlers.knowledge import Library
-from voltbus_auth.erasure.api import erased, erasures_router
+from voltbus_auth.erasure.api import erase_token, erasures_router
 from voltbus_auth.local_lists.api.lists import local_lists_router
 from voltbus_auth.local_lists.handlers import events as list_events
 from voltbus_auth.local_lists.handlers.lists import LocalLists
@@ -35,8 +35,7 @@ from voltbus_auth.projections.handlers import projections
 from voltbus_auth.settings import Settings, Way, token_key
 from voltbus_auth.signing import signer
 from voltbus_auth.station_certificates.api import station_certificates_router
-from voltbus_auth.station_certificates.handlers import applications as station_certificates
-from voltbus_auth.station_certificates.handlers import following
+from voltbus_auth.station_certificates.handlers import applications, following
 from voltbus_auth.station_certificates.handlers.renewing import Renewing
 from voltbus_auth.tokens.api.bulk import bulk_router
 from voltbus_auth.tokens.api.tokens import tokens_router
@@ -68,7 +67,7 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
     library = Library(store.knowledge, policy(settings), now=now)
     bookkeeping = bookkeeping_of(runtime, store, library, key)
     closing = closer_of(runtime, store)
-    asked = requests.Requests(
+    dispatcher = dispatch.RequestDispatcher(
         credentials=store.credential,
         stations=store.projection,
         library=library,
@@ -81,7 +80,7 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
     )
     credential_changes = changing(runtime, store, key)
     others = await other_systems(runtime, store, library, bookkeeping, key)
-    signing = station_certificates.StationCertificates(
+    signing = applications.StationCertificates(
         signer(settings), store.application, source=runtime.source, now=now
     )
     trust = Trust(store.root, every_s=settings.roots_refresh_s)
@@ -99,7 +98,7 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
         ],
         rest=store.rest,
         consumptions=[
-            Consumption("auth", (Topic.AUTH_REQUESTS,), requests.TYPES, asked.handle),
+            Consumption("auth", (Topic.AUTH_REQUESTS,), dispatch.TYPES, dispatcher.handle),
             # Groups of their own: a flood of one kind never stands before another.
             *listening(store, bookkeeping, contracts, signing, lists=lists, source=runtime.source),
             *others.consumptions,
@@ -262,7 +261,7 @@ def routers(
     return [
         credentials_router(store.credential, now),
         bulk_router(store.token, key, now),
-        tokens_router(store.token, key, now, partial(erased, store.erasure)),
+        tokens_router(store.token, key, now, partial(erase_token, store.erasure)),
         erasures_router(store.token, store.erasure, now),
         roots_router(store.root, trust, now),
         transactions_router(store.transaction, store.projection, closing, now),
@@ -275,7 +274,7 @@ def listening(
     store: Store,
     bookkeeping: Bookkeeping,
     contracts: certificates.Certificates,
-    signing: station_certificates.StationCertificates,
+    signing: applications.StationCertificates,
     *,
     lists: LocalLists,
     source: str,
@@ -291,7 +290,7 @@ def listening(
         Consumption(
             "auth-station-certificates",
             (Topic.AUTH_CERTIFICATE_REQUESTS,),
-            station_certificates.TYPES,
+            applications.TYPES,
             signing.handle,
         ),
         Consumption(

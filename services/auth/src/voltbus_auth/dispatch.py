@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from voltbus_auth.credentials.handlers.ports import Doors
+    from voltbus_auth.credentials.handlers.ports import CredentialReader
     from voltbus_auth.decisions.handlers.knowledge import Library
     from voltbus_auth.decisions.handlers.ports import Journal
     from voltbus_auth.projections.handlers.ports import RegisteredStations
@@ -49,13 +49,13 @@ _OWN = (STATION_LOGIN, AUTHORIZE, TRANSACTION, FIND_TOKEN)
 TYPES = frozenset(row.name for row in _OWN) | forwarding.TYPES
 
 
-class Requests:
+class RequestDispatcher:
     """Answers a batch; the kinds are independent and handled side by side."""
 
     def __init__(
         self,
         *,
-        credentials: Doors,
+        credentials: CredentialReader,
         stations: RegisteredStations,
         library: Library,
         bookkeeping: Bookkeeping,

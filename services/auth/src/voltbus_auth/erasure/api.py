@@ -57,7 +57,7 @@ def erasures_router(
             raise not_found("token")
         require_match(if_match, found.token.revision)
         leave_out_resource(request)
-        return await erased(erasures, found.token, to_milliseconds(now()), caller.subject)
+        return await erase_token(erasures, found.token, to_milliseconds(now()), caller.subject)
 
     @router.get("/erasures", summary="List erasures, the newest first", dependencies=[may_read])
     async def list_erasures(paging: Annotated[SortedPaging, Depends()]) -> Erasures:
@@ -70,7 +70,7 @@ def erasures_router(
     return router
 
 
-async def erased(erasures: ErasureStore, token: Token, at: datetime, by: str) -> ErasureAnswer:
+async def erase_token(erasures: ErasureStore, token: Token, at: datetime, by: str) -> ErasureAnswer:
     """Erase the revision of a token that was read.
 
     Raises:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from voltbus_auth.credentials.domain.credentials import Credentials
 
 
-class Doors(Protocol):
+class CredentialReader(Protocol):
     """Reads station credentials."""
 
     async def credentials(self, station_ids: Collection[str]) -> dict[str, Credentials]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from voltbus_auth.decisions.domain.external import Answer
     from voltbus_auth.decisions.domain.verdict import Policy, Question, Verdict
-    from voltbus_auth.decisions.handlers.ports import Knowing
+    from voltbus_auth.decisions.handlers.ports import DecisionInputReader
     from voltbus_auth.projections.domain.coverage import Coverage
     from voltbus_auth.tokens.domain.token import Token
     from voltbus_backbone.contract.auth import Authorize
@@ -90,7 +90,7 @@ class Library:
     """Loads knowledge. Remembers which token a presentation meant, to ask for both at once."""
 
     def __init__(
-        self, source: Knowing, policy: Policy, *, now: Callable[[], datetime] = _utc
+        self, source: DecisionInputReader, policy: Policy, *, now: Callable[[], datetime] = _utc
     ) -> None:
         self._source = source
         self._now = now
@@ -116,7 +116,7 @@ class Library:
             return Knowledge(self.policy)
         names = {*refs, *contracts.values()} if contracts else refs
         guessed = {self._meant.get(ref, ref) for ref in names}
-        found = await self._source.everything(names, guessed, station_ids)
+        found = await self._source.load_decision_inputs(names, guessed, station_ids)
         tokens, coverages, places, answers = found
         respelled = set()
         for ref, contract in contracts.items() if contracts else ():

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from voltbus_auth.projections.domain.places import Place
     from voltbus_auth.tokens.domain.token import Token
 
-    Everything = tuple[
+    DecisionInputs = tuple[
         dict[str, Token],
         dict[str, list[Coverage]],
         dict[str, Place],
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     ]
 
 
-class Knowing(Protocol):
+class DecisionInputReader(Protocol):
     """Reads what a decision needs."""
 
-    async def everything(
+    async def load_decision_inputs(
         self, refs: Collection[str], token_refs: Collection[str], station_ids: Collection[str]
-    ) -> Everything:
+    ) -> DecisionInputs:
         """Tokens, agreements and stations as below, read together: one way to the server.
 
         With an external authorizer also what it said of these tokens at these stations.

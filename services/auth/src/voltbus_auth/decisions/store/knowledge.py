@@ -10,7 +10,7 @@ from voltbus_auth.tokens.store.tokens import RIGHTS
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from voltbus_auth.decisions.handlers.ports import Everything
+    from voltbus_auth.decisions.handlers.ports import DecisionInputs
     from voltbus_auth.projections.domain.coverage import Coverage
     from voltbus_auth.projections.domain.places import Place
     from voltbus_auth.projections.store import ProjectionStore
@@ -43,9 +43,9 @@ class KnowledgeStore:
         self._projections = projections
         self._external = external
 
-    async def everything(
+    async def load_decision_inputs(
         self, refs: Collection[str], token_refs: Collection[str], station_ids: Collection[str]
-    ) -> Everything:
+    ) -> DecisionInputs:
         """Tokens by presented reference, agreements by token, stations by id, answers by both."""
         stations = {"_id": {"$in": list(station_ids)}, "removed_at": None}
         pipeline: list[dict[str, Any]] = [
