@@ -6,6 +6,7 @@ import gc
 import secrets
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 import pytest_asyncio
 import structlog
@@ -30,6 +31,12 @@ structlog.configure(
     ],
     cache_logger_on_first_use=False,
 )
+
+# A busy machine is no fault: an example may take its time, and so may making one.
+hypothesis.settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("patient")
 
 
 def pytest_collection_finish() -> None:
