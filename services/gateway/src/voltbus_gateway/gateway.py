@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Protocol
 from voltbus_backbone.bus.ports import Publishing
 from voltbus_backbone.contract import values
 from voltbus_backbone.errors import Unavailable
+from voltbus_gateway.beats import BeatPublisher
 from voltbus_gateway.calls.handlers import CallHandler
-from voltbus_gateway.commands.outgoing import CommandSender
+from voltbus_gateway.commands.sender import CommandSender
 from voltbus_gateway.connection.connection import GOING_AWAY, SERVICE_RESTART
 from voltbus_gateway.connection.flow import Flow
 from voltbus_gateway.domain.wire.schemas import preload
 from voltbus_gateway.door.login import LoginHandler
-from voltbus_gateway.pulse import BeatPublisher
 from voltbus_gateway.reports.contests import ContestReports
 from voltbus_gateway.reports.refusals import Refusals
 from voltbus_gateway.reports.repairs import RepairReports

@@ -16,7 +16,7 @@ from voltbus_backbone.bus import envelope
 from voltbus_backbone.contract.config import Boot, BootAnswer, Registration
 from voltbus_backbone.contract.registry import BOOT, REGISTRATION
 from voltbus_backbone.errors import Refused, VoltbusError
-from voltbus_gateway.calls.fact import FactRequest, get_error
+from voltbus_gateway.calls.fact_request import FactRequest, get_error
 from voltbus_gateway.connection.connection import POLICY_VIOLATION
 from voltbus_gateway.domain.repairs.repair import to_sentences
 from voltbus_gateway.domain.session import registration

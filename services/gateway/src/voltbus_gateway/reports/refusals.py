@@ -20,7 +20,7 @@ from voltbus_backbone.contract.registry import STATION_LOGIN, STATION_REFUSED
 from voltbus_backbone.contract.stations import StationRefused
 from voltbus_backbone.contract.values import Message
 from voltbus_gateway.domain.door import handshake
-from voltbus_gateway.domain.door.damper import ThrottledCounter
+from voltbus_gateway.domain.door.throttled_counter import ThrottledCounter
 from voltbus_gateway.door.admission import RateLimiter
 from voltbus_gateway.metrics import REFUSALS, REFUSED_CALLS
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from voltbus_backbone.errors import VoltbusError
     from voltbus_gateway.connection.connection import Connection
     from voltbus_gateway.domain.session.effects import Refusal
-    from voltbus_gateway.door.answers import LoginRefusedError
+    from voltbus_gateway.door.refusals import LoginRefusedError
 
 log = structlog.get_logger(__name__)
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from voltbus_backbone.bus.ports import Publishing
     from voltbus_backbone.contract.values import Protocol
     from voltbus_gateway.calls.handlers import CallHandler
-    from voltbus_gateway.commands.outgoing import CommandSender
+    from voltbus_gateway.commands.sender import CommandSender
     from voltbus_gateway.connection.connection import Transport
     from voltbus_gateway.domain.session.effects import CommandResult, Dispatch, Refusal
     from voltbus_gateway.door.client_trust import ClientTrust

@@ -27,16 +27,16 @@ from voltbus_gateway.connection.intake import Intake
 from voltbus_gateway.domain.door import handshake
 from voltbus_gateway.door import login as door
 from voltbus_gateway.door.admission import find_sender
-from voltbus_gateway.door.answers import (
+from voltbus_gateway.door.login import LoginRequest
+from voltbus_gateway.door.refusals import (
     LoginRefusedError,
     no_common_subprotocol,
     no_websocket,
     unknown_station,
 )
-from voltbus_gateway.door.login import LoginRequest
 from voltbus_gateway.door.tls import KeyPair, ReloadOutcome, ServerTls, read_client_certificate
 from voltbus_gateway.metrics import REFUSALS
-from voltbus_gateway.sockets.listening import BACKLOG, bind_sockets
+from voltbus_gateway.sockets.binding import BACKLOG, bind_sockets
 from voltbus_gateway.sockets.station_socket import StationSocket
 
 if TYPE_CHECKING:
