@@ -39,7 +39,7 @@ def watch(*places: str) -> Iterator[Counter[Arc]]:
 
 
 def _tracer(found: Counter[Arc], places: tuple[str, ...]) -> Callable[[FrameType, str, Any], Any]:
-    def called(frame: FrameType, _event: str, _value: object) -> Any:
+    def trace_call(frame: FrameType, _event: str, _value: object) -> Any:
         code = frame.f_code
         name, first = code.co_filename, code.co_firstlineno
         if not name.startswith(places):
@@ -56,4 +56,4 @@ def _tracer(found: Counter[Arc], places: tuple[str, ...]) -> Callable[[FrameType
 
         return inside
 
-    return called
+    return trace_call

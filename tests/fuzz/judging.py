@@ -113,7 +113,7 @@ class Judge:
         """The handlers come to the call in flight, if there is one."""
         call = self.session.current
         if call is not None:
-            self._follow(self._handled(call))
+            self._follow(self._translate_and_answer(call))
 
     def wait(self) -> None:
         """As long as any call may take; who handled the station's call comes too late."""
@@ -143,14 +143,16 @@ class Judge:
         self._follow(self.session.close())
         assert [result.command_id for result in self.ended] == self.asked
 
-    def _handled(self, call: Call) -> Effects:
+    def _translate_and_answer(self, call: Call) -> Effects:
         """What the handlers do with a call, without Kafka: translate it, then answer or fail."""
         context = Context("CS-1", "c-1", self.protocol, NOW)
         try:
             route = find_route(self.protocol, call.action)
             if route.to_contract is not None:
-                told_as = translate(route, route.to_contract, call.payload, context, Facts.LENIENT)
-                message = told_as.message
+                translation = translate(
+                    route, route.to_contract, call.payload, context, Facts.LENIENT
+                )
+                message = translation.message
                 assert len(make_fact_id(context, call, route, message)) == 32
                 told = msgspec.json.encode(message)
                 assert msgspec.json.decode(told, type=type(message)) == message

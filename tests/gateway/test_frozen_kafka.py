@@ -33,7 +33,7 @@ PATIENCE = 90.0  # seconds for what ends a test that hangs
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def freezing() -> AsyncIterator[Operator]:
+async def frozen_operator() -> AsyncIterator[Operator]:
     """A stack of our own whose gateway soon calls it an outage."""
     environment = {"gateway": {"VOLTBUS_OUTAGE_S": "4", "VOLTBUS_GRACE_S": "4"}}
     async with temporary_stack(environment=environment) as stack, operating(stack) as operator:
@@ -66,11 +66,13 @@ async def ready(operator: Operator) -> bool:
         return (await client.get(url)).status_code == 200
 
 
-async def test_a_frozen_broker_sends_stations_away_until_it_thaws(freezing: Operator) -> None:
+async def test_a_frozen_broker_sends_stations_away_until_it_thaws(
+    frozen_operator: Operator,
+) -> None:
     """No false confirmation; 1012 and 503 while it lasts; ready again by itself."""
-    stack = freezing.stack
-    name, password = await freezing.station()
-    station = Station(await open_socket(freezing, name, password))
+    stack = frozen_operator.stack
+    name, password = await frozen_operator.station()
+    station = Station(await open_socket(frozen_operator, name, password))
     assert (await station.call("BootNotification", BOOT))[2]["status"] == "Accepted"
     await stack.signal("kafka", signal.SIGSTOP)
     try:
@@ -79,23 +81,25 @@ async def test_a_frozen_broker_sends_stations_away_until_it_thaws(freezing: Oper
             heard = await to_the_end(station)
         assert station.socket.close_code == 1012
         assert not [text for text in heard if text.startswith("[3")]
-        assert not await ready(freezing)
+        assert not await ready(frozen_operator)
         with pytest.raises(InvalidStatus) as caught:
-            await open_socket(freezing, name, password)
+            await open_socket(frozen_operator, name, password)
         assert caught.value.response.status_code == 503
     finally:
         await stack.signal("kafka", signal.SIGCONT)
-    await until(lambda: ready(freezing), lambda there: there)
-    station = Station(await open_socket(freezing, name, password))
+    await until(lambda: ready(frozen_operator), lambda there: there)
+    station = Station(await open_socket(frozen_operator, name, password))
     assert await station.call("StatusNotification", STATUS) == [3, "m1", {}]
     await station.socket.close()
 
 
-async def test_the_end_while_the_broker_hangs_keeps_the_grace_period(freezing: Operator) -> None:
+async def test_the_end_while_the_broker_hangs_keeps_the_grace_period(
+    frozen_operator: Operator,
+) -> None:
     """SIGTERM in an outage: the process does not wait for a broker that does not answer."""
-    stack = freezing.stack
-    name, password = await freezing.station()
-    socket = await open_socket(freezing, name, password)
+    stack = frozen_operator.stack
+    name, password = await frozen_operator.station()
+    socket = await open_socket(frozen_operator, name, password)
     assert (await Station(socket).call("BootNotification", BOOT))[0] == 3
     await stack.signal("kafka", signal.SIGSTOP)
     try:
@@ -107,9 +111,9 @@ async def test_the_end_while_the_broker_hangs_keeps_the_grace_period(freezing: O
         await stack.signal("kafka", signal.SIGCONT)
 
 
-async def test_every_service_ends_while_the_broker_hangs(freezing: Operator) -> None:
+async def test_every_service_ends_while_the_broker_hangs(frozen_operator: Operator) -> None:
     """SIGTERM in an outage ends auth, config and agreements in order, long before SIGKILL."""
-    stack = freezing.stack
+    stack = frozen_operator.stack
     services = ("auth", "config", "agreements")
     await stack.signal("kafka", signal.SIGSTOP)
     try:

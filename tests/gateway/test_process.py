@@ -197,13 +197,13 @@ async def test_a_process_serves_stations_on_real_kafka_and_ends_in_order(
             assert (await station.wait_closed())[0] == 1001
         async with asyncio.timeout(DEADLINE_S):
             assert await gateway.process.wait() == 0
-            await soon(lambda: any(_left(event) for event in told))
+            await soon(lambda: any(_is_last_beat(event) for event in told))
     kinds = [event.type for event in told if event.subject == "CP-P"]
     assert kinds[0] == registry.STATION_CONNECTED.name
     assert kinds[-1] == registry.STATION_DISCONNECTED.name
 
 
-def _left(event: Event) -> bool:
+def _is_last_beat(event: Event) -> bool:
     return event.type == registry.GATEWAY_BEAT.name and bool(event.decode().leaving)
 
 

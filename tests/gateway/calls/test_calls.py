@@ -404,11 +404,11 @@ async def test_reading_stops_while_the_process_has_too_much_in_hand(
     stage = await start(max_in_flight=2, answer_deadline_s=0.3)
     stage.services.silent.add(registry.AUTHORIZE.name)
     async with (
-        stage.station("CP-1") as one,
-        stage.station("CP-2") as two,
-        stage.station("CP-3") as three,
+        stage.station("CP-1") as first,
+        stage.station("CP-2") as second,
+        stage.station("CP-3") as third,
     ):
-        stations = (one, two, three)
+        stations = (first, second, third)
         for station in stations:
             assert (await station.call("BootNotification", BOOT_16))[0] == 3
         await asyncio.gather(
@@ -426,7 +426,7 @@ async def test_two_stations_do_not_wait_for_each_other(
     """A call that nobody answers holds up its own station only."""
     stage = await start(answer_deadline_s=30)
     stage.services.silent.add(registry.AUTHORIZE.name)
-    async with stage.station("CP-1") as one, stage.station("CP-2") as two:
-        await one.send(2, "a", "Authorize", {"idTag": "ABC"})
+    async with stage.station("CP-1") as first, stage.station("CP-2") as second:
+        await first.send(2, "a", "Authorize", {"idTag": "ABC"})
         for number in range(10):
-            assert (await two.call("Heartbeat", {}, str(number)))[0] == 3
+            assert (await second.call("Heartbeat", {}, str(number)))[0] == 3

@@ -119,16 +119,16 @@ def test_large_messages_keep_no_small_one_waiting() -> None:
     assert flow.admits(LARGE)
     woken: list[str] = []
 
-    def waking(name: str, *, wants: bool) -> None:
+    def add_waiter(name: str, *, wants: bool) -> None:
         def wake() -> bool:
             woken.append(name)
             return wants
 
         flow.wait(MIB, wake)
 
-    waking("gone", wants=False)
-    waking("first", wants=True)
-    waking("second", wants=True)
+    add_waiter("gone", wants=False)
+    add_waiter("first", wants=True)
+    add_waiter("second", wants=True)
     flow.enter(10)
     flow.leave(10)
     assert woken == ["gone", "first"]

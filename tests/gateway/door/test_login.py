@@ -26,8 +26,8 @@ from gateway.stage import (
 from voltbus_backbone.contract import registry
 from voltbus_backbone.contract.auth import PasswordVerifier
 from voltbus_backbone.contract.values import Protocol
-from voltbus_gateway.door.answers import LoginRefusedError
 from voltbus_gateway.door.login import LoginHandler, LoginRequest
+from voltbus_gateway.door.refusals import LoginRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

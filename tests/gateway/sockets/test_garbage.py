@@ -48,7 +48,7 @@ frames = st.one_of(
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def fuzzed() -> AsyncIterator[Stage]:
+async def garbage_stage() -> AsyncIterator[Stage]:
     """One gateway for all examples: what breaks it would break the next one."""
     stage = await Stage.up(answer_deadline_s=0.5)
     yield stage
@@ -67,10 +67,10 @@ async def alive(station: Station) -> bool:
 @SETTLED
 @given(texts=st.lists(frames, max_size=8), protocol=st.sampled_from(["1.6", "2.0.1", "2.1"]))
 async def test_any_texts_leave_the_connection_serving(
-    fuzzed: Stage, texts: list[str], protocol: str
+    garbage_stage: Stage, texts: list[str], protocol: str
 ) -> None:
     """Texts are answered or ignored; a socket is never left dead."""
-    async with fuzzed.station("CP-1", offers=(f"ocpp{protocol}",)) as station:
+    async with garbage_stage.station("CP-1", offers=(f"ocpp{protocol}",)) as station:
         for text in texts:
             await station.socket.send(text)
         assert await alive(station)
@@ -79,10 +79,10 @@ async def test_any_texts_leave_the_connection_serving(
 @SETTLED
 @given(messages=st.lists(st.binary(max_size=300), max_size=4), text=st.booleans())
 async def test_any_messages_of_bytes_end_orderly(
-    fuzzed: Stage, messages: list[bytes], *, text: bool
+    garbage_stage: Stage, messages: list[bytes], *, text: bool
 ) -> None:
     """Binary messages are answered; text that is no UTF-8 closes with 1007."""
-    async with fuzzed.station("CP-1") as station:
+    async with garbage_stage.station("CP-1") as station:
         try:
             for message in messages:
                 await station.socket.send(message, text=text)
@@ -94,13 +94,15 @@ async def test_any_messages_of_bytes_end_orderly(
 @SETTLED
 @given(data=st.binary(max_size=400), upgraded=st.booleans())
 async def test_any_bytes_on_tcp_disturb_nobody(
-    fuzzed: Stage, data: bytes, *, upgraded: bool
+    garbage_stage: Stage, data: bytes, *, upgraded: bool
 ) -> None:
     """Broken HTTP and broken WebSocket frames cost one TCP connection."""
-    async with fuzzed.station("CP-1") as station:
-        reader, writer = await asyncio.open_connection("127.0.0.1", fuzzed.gateway.listeners.port())
+    async with garbage_stage.station("CP-1") as station:
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", garbage_stage.gateway.listeners.port()
+        )
         if upgraded:
-            fuzzed.services.logins["CP-2"] = fuzzed.services.logins["CP-1"]
+            garbage_stage.services.logins["CP-2"] = garbage_stage.services.logins["CP-1"]
             writer.write(
                 b"GET /ocpp/CP-2 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
                 b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"

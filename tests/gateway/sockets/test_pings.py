@@ -56,7 +56,7 @@ async def wait_for_second_ping(socket: ClientConnection, times: int) -> None:
 
 
 @asynccontextmanager
-async def unread(stage: Stage) -> AsyncIterator[Station]:
+async def connect_unread_station(stage: Stage) -> AsyncIterator[Station]:
     """A station that has sent so far ahead, while auth is silent, that the gateway reads no more.
 
     Auth speaks again when ``stage.bus.stalled`` is false.
@@ -77,7 +77,7 @@ async def test_a_station_that_we_do_not_read_is_not_taken_for_dead(
     stage = await start(
         ping_interval_s=0.1, ping_timeout_s=1.0, answer_deadline_s=DEADLINE_S, outage_s=DEADLINE_S
     )
-    async with unread(stage) as station:
+    async with connect_unread_station(stage) as station:
         await wait_for_second_ping(station.socket, 3)
         assert not gateways_end(stage).transport.is_reading()
         stage.bus.stalled = False
@@ -100,7 +100,7 @@ async def test_a_station_that_died_while_we_did_not_read_is_found_when_we_do(
         answer_deadline_s=DEADLINE_S,
         outage_s=DEADLINE_S,
     )
-    async with unread(stage) as station:
+    async with connect_unread_station(stage) as station:
         await wait_for_second_ping(station.socket, 2)
         station.socket.transport.pause_reading()
         stage.bus.stalled = False
@@ -175,7 +175,7 @@ async def test_a_pause_in_reading_is_noticed_though_it_is_short(
 ) -> None:
     """The library pauses where StationSocket looks: what keep_alive relies on, of its internals."""
     stage = await start(answer_deadline_s=DEADLINE_S, outage_s=DEADLINE_S)
-    async with unread(stage) as station:
+    async with connect_unread_station(stage) as station:
         ours = gateways_end(stage)
         stage.bus.stalled = False
         for _ in range(MORE_THAN_IS_READ_AHEAD):

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Protocol
 from voltbus_backbone.bus.ports import Publishing
 from voltbus_backbone.contract import values
 from voltbus_backbone.errors import Unavailable
+from voltbus_gateway.beats import BeatPublisher
 from voltbus_gateway.calls.handlers import CallHandler
-from voltbus_gateway.commands.outgoing import CommandSender
+from voltbus_gateway.commands.sender import CommandSender
 from voltbus_gateway.connection.connection import GOING_AWAY, SERVICE_RESTART
 from voltbus_gateway.connection.flow import Flow
 from voltbus_gateway.domain.wire.schemas import preload
 from voltbus_gateway.door.login import LoginHandler
-from voltbus_gateway.pulse import BeatPublisher
 from voltbus_gateway.reports.contests import ContestReports
 from voltbus_gateway.reports.refusals import Refusals
 from voltbus_gateway.reports.repairs import RepairReports
@@ -43,7 +43,7 @@ _LAST_WORDS_SHARE = 0.15
 
 
 class Bus(Publishing, Protocol):
-    """A publisher that tells how long its oldest record has been waiting."""
+    """A publisher that knows how long its oldest record has been waiting."""
 
     def pending_s(self) -> float:
         """Seconds; 0 when nothing waits."""
@@ -53,7 +53,7 @@ class Bus(Publishing, Protocol):
 class Gateway:
     """One gateway process, without the process.
 
-    ``stopping`` says that the process was told to end: from then on no station is let in.
+    ``stopping`` says that the process is ending: from then on no station is admitted.
     Order: ``start``, ``run`` until the end, ``stop`` while ``run`` goes on.
     """
 
@@ -82,7 +82,7 @@ class Gateway:
         self._beats: BeatPublisher
 
     async def on_message(self, event: Event) -> None:
-        """A record of our inbox that is no answer."""
+        """Take a record of our inbox that is no answer."""
         await self.connections.on_message(event)
 
     async def start(self, requester: Requester) -> None:
@@ -194,11 +194,11 @@ class Gateway:
         )
 
     def is_storing(self) -> bool:
-        """Whether Kafka stores what we publish."""
+        """Return whether Kafka stores what we publish."""
         return self._beats.storing
 
     def is_open(self) -> bool:
-        """Whether stations may come in."""
+        """Return whether stations are admitted."""
         return self._beats.storing and not self._stopping()
 
     async def run(self) -> None:
@@ -206,13 +206,13 @@ class Gateway:
         await self._beats.run(self._send_away)
 
     async def watch_certificates(self) -> None:
-        """Take up new TLS files, until cancelled."""
+        """Reload new TLS files, until cancelled."""
         while True:
             await asyncio.sleep(self._settings.tls_reload_s)
             await self.reload_tls()
 
     async def reload_tls(self) -> None:
-        """Take up new TLS files; those who are no longer trusted have to go."""
+        """Reload new TLS files and close connections that are no longer trusted."""
         settings = self._settings
         trust = await self.listeners.reload_tls()
         if trust is not None and settings.tls_close_distrusted:
@@ -221,7 +221,7 @@ class Gateway:
             )
 
     def _send_away(self) -> None:
-        """Kafka is away: stations queue their transactions when they know to be offline."""
+        """Close all connections: an offline station queues its transactions."""
         settings = self._settings
         if self._sending_away is None or self._sending_away.done():
             self._sending_away = asyncio.create_task(
@@ -234,7 +234,7 @@ class Gateway:
             )
 
     async def stop(self) -> None:
-        """Take nobody in, finish the calls in flight, close, say the last words."""
+        """Stop accepting, finish the calls in flight, close, publish the last events."""
         grace = self._settings.grace_s
         self.listeners.stop_accepting()
         await self._close_all(grace)
@@ -267,7 +267,7 @@ class Gateway:
 
 @contextlib.asynccontextmanager
 async def _limit(seconds: float) -> AsyncIterator[None]:
-    """Give up after so many seconds, quietly."""
+    """Stop waiting after so many seconds, without an error."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             yield

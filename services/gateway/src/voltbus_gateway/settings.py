@@ -14,7 +14,7 @@ from voltbus_gateway.domain.wire.schemas import Extras
 
 
 class Settings(ServiceSettings):
-    """What a gateway can be told.
+    """The settings of a gateway.
 
     ``answer_deadline_s`` is our own budget for a station's call; it must end before the station's
     timeout, which is 30 s in most firmware, so that the station hears an error and not silence.

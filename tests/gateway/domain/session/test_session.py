@@ -44,7 +44,7 @@ def waits(session: Session) -> bool:
     return not session.wants_input
 
 
-def written(effects: Effects) -> list[Any]:
+def list_written(effects: Effects) -> list[Any]:
     """The frames that these effects write."""
     return [orjson.loads(effect.text) for effect in effects if isinstance(effect, Write)]
 
@@ -63,7 +63,7 @@ class TestCallsOfTheStation:
         call = dispatched_call(session.receive(heartbeat("1"), 0.0))
         assert call == Call("1", "Heartbeat", {})
         assert not session.idle
-        assert written(session.answer(call, TIME, 0.1)) == [[3, "1", TIME]]
+        assert list_written(session.answer(call, TIME, 0.1)) == [[3, "1", TIME]]
         assert session.idle
 
     def test_a_call_may_fail(self) -> None:
@@ -71,7 +71,7 @@ class TestCallsOfTheStation:
         session = make_session()
         call = dispatched_call(session.receive(heartbeat("1"), 0.0))
         failure = CallFailed(ErrorCode.FORMAT_VIOLATION, "why")
-        assert written(session.fail(call, failure, 0.1)) == [
+        assert list_written(session.fail(call, failure, 0.1)) == [
             [4, "1", "FormationViolation", "why", {}]
         ]
 
@@ -84,7 +84,7 @@ class TestCallsOfTheStation:
         for id_ in ("1", "2"):
             assert call.id == id_
             effects = session.answer(call, TIME, 0.1)
-            assert written(effects) == [[3, id_, TIME]]
+            assert list_written(effects) == [[3, id_, TIME]]
             call = dispatched_call(effects)
         assert call.id == "3"
         assert len(session.answer(call, TIME, 0.1)) == 1
@@ -97,7 +97,7 @@ class TestCallsOfTheStation:
         assert session.receive('[2,"3","Authorize",{}]', 0.0) == ()
         session.receive(heartbeat("4"), 0.0)
         effects = session.answer(call, TIME, 0.1)
-        assert [frame[:3] for frame in written(effects)] == [
+        assert [frame[:3] for frame in list_written(effects)] == [
             [3, "1", TIME],
             [4, "2", "NotImplemented"],
             [4, "3", "OccurenceConstraintViolation"],
@@ -110,13 +110,15 @@ class TestCallsOfTheStation:
         session = make_session(V201)
         call = dispatched_call(session.receive(heartbeat("1"), 0.0))
         assert session.receive(broken, 0.0) == ()
-        assert [frame[1] for frame in written(session.answer(call, TIME, 0.1))] == ["1", "2"]
+        assert [frame[1] for frame in list_written(session.answer(call, TIME, 0.1))] == ["1", "2"]
 
     def test_an_invalid_call_alone_is_refused_at_once(self) -> None:
         """Nobody is before it."""
         session = make_session(V201)
         effects = session.receive('[2,"1","Heartbeat",{"x":1}]', 0.0)
-        assert written(effects) == [[4, "1", "FormatViolation", "payload: unknown property: x", {}]]
+        assert list_written(effects) == [
+            [4, "1", "FormatViolation", "payload: unknown property: x", {}]
+        ]
         assert session.counts["invalid_call"] == 1
         assert session.idle
 
@@ -133,8 +135,8 @@ class TestCallsOfTheStation:
         call = dispatched_call(session.receive(heartbeat("1"), 0.0))
         session.receive(heartbeat("1"), 0.0)
         effects = session.answer(call, TIME, 0.1)
-        assert written(effects) == [[3, "1", TIME]]
-        assert written(session.answer(dispatched_call(effects), TIME, 0.1)) == [[3, "1", TIME]]
+        assert list_written(effects) == [[3, "1", TIME]]
+        assert list_written(session.answer(dispatched_call(effects), TIME, 0.1)) == [[3, "1", TIME]]
 
     def test_who_sends_too_far_ahead_is_not_read(self) -> None:
         """Bounded memory: the shell stops reading until a call was answered."""
@@ -155,7 +157,7 @@ class TestCallsOfTheStation:
         assert session.deadline == 120.0
         assert session.tick(119.9) == ()
         effects = session.tick(120.0)
-        assert written(effects)[0][:3] == [4, "1", "InternalError"]
+        assert list_written(effects)[0][:3] == [4, "1", "InternalError"]
         assert dispatched_call(effects).id == "2"
         assert session.deadline == 140.0
         assert session.answer(call, TIME, 121.0) == ()
@@ -167,7 +169,7 @@ class TestCallsOfTheStation:
         """Validation both ways: the station hears InternalError and none of our internals."""
         session = make_session()
         call = dispatched_call(session.receive(heartbeat("1"), 0.0))
-        assert written(session.answer(call, payload, 0.1)) == [
+        assert list_written(session.answer(call, payload, 0.1)) == [
             [4, "1", "InternalError", "The answer could not be made", {}]
         ]
         assert session.counts["invalid_own_answer"] == 1
@@ -179,7 +181,7 @@ class TestOurCalls:
     def test_a_call_is_sent_and_answered(self) -> None:
         """The plain way."""
         session = make_session()
-        assert written(session.call("k", "Reset", {"type": "Soft"}, 0.0, 30.0)) == [
+        assert list_written(session.call("k", "Reset", {"type": "Soft"}, 0.0, 30.0)) == [
             [2, "m0", "Reset", {"type": "Soft"}]
         ]
         assert session.receive('[3,"m0",{"status":"Accepted"}]', 1.0) == (
@@ -195,7 +197,7 @@ class TestOurCalls:
         assert session.deadline == 30.0
         effects = session.receive('[3,"m0",{"status":"Accepted"}]', 20.0)
         assert [end.command_id for end in results(effects)] == ["a"]
-        assert written(effects) == [[2, "m1", "ClearCache", {}]]
+        assert list_written(effects) == [[2, "m1", "ClearCache", {}]]
         assert session.deadline == 25.0
 
     def test_the_directions_are_independent(self) -> None:
@@ -203,10 +205,10 @@ class TestOurCalls:
         session = make_session()
         session.call("k", "ClearCache", {}, 0.0, 30.0)
         call = dispatched_call(session.receive(heartbeat("1"), 1.0))
-        assert written(session.answer(call, TIME, 1.0)) == [[3, "1", TIME]]
+        assert list_written(session.answer(call, TIME, 1.0)) == [[3, "1", TIME]]
         call = dispatched_call(session.receive(heartbeat("2"), 2.0))
         assert len(results(session.receive('[3,"m0",{"status":"Accepted"}]', 3.0))) == 1
-        assert written(session.answer(call, TIME, 4.0)) == [[3, "2", TIME]]
+        assert list_written(session.answer(call, TIME, 4.0)) == [[3, "2", TIME]]
 
     @pytest.mark.parametrize(
         ("code", "told"),
@@ -237,7 +239,7 @@ class TestOurCalls:
         session.call("b", "ClearCache", {}, 0.0, 30.0)
         effects = session.tick(30.0)
         assert results(effects) == [CommandResult("a", CallOutcome.TIMED_OUT)]
-        assert written(effects) == [[2, "m1", "ClearCache", {}]]
+        assert list_written(effects) == [[2, "m1", "ClearCache", {}]]
         assert session.receive('[3,"m0",{"status":"Accepted"}]', 31.0) == ()
         assert session.counts["late_answer"] == 1
         assert not session.idle
@@ -285,7 +287,7 @@ class TestOurCalls:
         assert (end.command_id, end.outcome, end.payload) == ("a", CallOutcome.TIMED_OUT, None)
         assert end.error_code is None
         assert (end.error_description or "").startswith("The station's answer could not be read: ")
-        assert [frame[1] for frame in written(effects)] == ["m1"]
+        assert [frame[1] for frame in list_written(effects)] == ["m1"]
         assert session.counts["invalid_answer"] == 1
 
     @pytest.mark.parametrize(
@@ -348,7 +350,7 @@ class TestOurCalls:
         session = make_session(V21)
         session.call("k", "ClearCache", {}, 0.0, 30.0)
         effects = session.receive('[3,"m0",null]', 1.0)
-        assert written(effects)[0][:3] == [5, "m0", "FormatViolation"]
+        assert list_written(effects)[0][:3] == [5, "m0", "FormatViolation"]
         assert len(results(effects)) == 1
 
     @pytest.mark.parametrize(
@@ -445,7 +447,7 @@ class TestBrokenTexts:
     def test_a_broken_text_is_answered_and_counted(self) -> None:
         """Issue 3: not JSON gets its answer, and the connection goes on."""
         session = make_session(V201)
-        assert written(session.receive("{", 0.0)) == [
+        assert list_written(session.receive("{", 0.0)) == [
             [4, "-1", "RpcFrameworkError", "The message is no JSON", {}]
         ]
         assert session.counts["malformed"] == 1
@@ -456,7 +458,8 @@ class TestBrokenTexts:
         assert make_session(V16).receive('[9,"1"]', 0.0) == ()
         assert make_session(V21).receive('[9,"1"]', 0.0) == ()
         assert (
-            written(make_session(V201).receive('[9,"1"]', 0.0))[0][2] == "MessageTypeNotSupported"
+            list_written(make_session(V201).receive('[9,"1"]', 0.0))[0][2]
+            == "MessageTypeNotSupported"
         )
 
 
@@ -489,7 +492,7 @@ class TestSend:
         """There is no response to give it."""
         session = make_session(V21)
         text = orjson.dumps([2, "1", "NotifyPeriodicEventStream", STREAM])
-        assert written(session.receive(text, 0.0))[0][:3] == [4, "1", "ProtocolError"]
+        assert list_written(session.receive(text, 0.0))[0][:3] == [4, "1", "ProtocolError"]
 
     def test_our_answer_was_not_understood(self) -> None:
         """A CALLRESULTERROR is counted; there is no better answer to give."""
@@ -502,7 +505,7 @@ def test_message_ids_are_fresh_uuids_by_default() -> None:
     """A14: outbound always a fresh UUID of 36 characters."""
     ids = set()
     for _ in range(3):
-        (frame,) = written(Session(V16).call("k", "ClearCache", {}, 0.0, 30.0))
+        (frame,) = list_written(Session(V16).call("k", "ClearCache", {}, 0.0, 30.0))
         ids.add(frame[1])
         assert len(frame[1]) == 36
     assert len(ids) == 3

@@ -48,22 +48,22 @@ class Full:
         self._definitions = schema.get("definitions", {})
         self._numbers = count(100_001)
         self.marks: list[tuple[str, str]] = []
-        self.payload = self._made(schema, "")
+        self.payload = self._make(schema, "")
 
-    def _made(self, schema: dict[str, Any], place: str) -> Any:
+    def _make(self, schema: dict[str, Any], place: str) -> Any:
         if "$ref" in schema:
             schema = self._definitions[schema["$ref"].rpartition("/")[2]]
         match schema.get("type"):
             case "object":
                 members = schema.get("properties", {}).items()
                 return {
-                    name: self._made(inner, f"{place}.{name}".lstrip("."))
+                    name: self._make(inner, f"{place}.{name}".lstrip("."))
                     for name, inner in members
                     if name != "customData"
                 }
             case "array":
                 return [
-                    self._made(schema["items"], place) for _ in range(schema.get("minItems", 1))
+                    self._make(schema["items"], place) for _ in range(schema.get("minItems", 1))
                 ]
             case "boolean":
                 return True

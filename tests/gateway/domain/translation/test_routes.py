@@ -215,7 +215,7 @@ def custom(inner: Any) -> dict[str, Any]:
     return {"customData": {"vendorId": "x", "inner": inner}}
 
 
-def nested(levels: int) -> Any:
+def nest(levels: int) -> Any:
     """So many lists in each other."""
     value: Any = "x"
     for _ in range(levels):
@@ -226,7 +226,7 @@ def nested(levels: int) -> Any:
 @pytest.mark.parametrize(
     ("inner", "code"),
     [
-        (nested(300), ErrorCode.FORMAT_VIOLATION),
+        (nest(300), ErrorCode.FORMAT_VIOLATION),
         (2**63, ErrorCode.PROPERTY_CONSTRAINT_VIOLATION),
         ({"a\0": 1}, ErrorCode.FORMAT_VIOLATION),
     ],
@@ -251,7 +251,7 @@ def test_what_nobody_behind_us_could_keep_is_refused(
     with pytest.raises(CallFailed) as caught:
         route.to_contract(payload(inner), context(V21))
     assert caught.value.code is code
-    kept = route.to_contract(payload(nested(20)), context(V21))
+    kept = route.to_contract(payload(nest(20)), context(V21))
     assert msgspec.json.encode(kept)
 
 

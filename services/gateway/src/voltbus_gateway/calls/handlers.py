@@ -1,4 +1,4 @@
-"""What becomes of a station's message: its row of the route table, carried out.
+"""Handles a station's message by its row of the route table.
 
 ANSWERED asks a service and waits; ACKNOWLEDGED answers once Kafka has the fact; LOCAL needs nobody.
 What Kafka does not have is never acknowledged; what it has is confirmed even when a service is
@@ -16,7 +16,7 @@ from voltbus_backbone.bus import envelope
 from voltbus_backbone.contract.config import Boot, BootAnswer, Registration
 from voltbus_backbone.contract.registry import BOOT, REGISTRATION
 from voltbus_backbone.errors import Refused, VoltbusError
-from voltbus_gateway.calls.fact import FactRequest, get_error
+from voltbus_gateway.calls.fact_request import FactRequest, get_error
 from voltbus_gateway.connection.connection import POLICY_VIOLATION
 from voltbus_gateway.domain.repairs.repair import to_sentences
 from voltbus_gateway.domain.session import registration
@@ -51,7 +51,7 @@ _PROVISIONAL_S = 30.0
 
 
 class InFlightMessage:
-    """One message of a station on its way."""
+    """A message of a station that is being handled."""
 
     __slots__ = ("call", "connection", "context", "done", "route", "size", "started")
 
@@ -99,7 +99,7 @@ class CallHandler:
         self._clock = clock
 
     def handle(self, connection: Connection, dispatch: Dispatch) -> None:
-        """Begin with a message that its session dispatched."""
+        """Begin to handle a message that its session dispatched."""
         call = dispatch.call
         try:
             route = find_route(connection.protocol, call.action)
@@ -249,7 +249,7 @@ class CallHandler:
         return make_fact_id(in_flight.context, in_flight.call, in_flight.route, message)
 
     def _publish_heartbeat(self, in_flight: InFlightMessage, message: Message) -> None:
-        """A heartbeat is told at most once per ``seen_s``: its loss matters to nobody."""
+        """Publish a heartbeat at most once per ``seen_s``; its loss does no harm."""
         connection, now = in_flight.connection, self._clock()
         if now - connection.heartbeat_published_at >= self._settings.seen_s:
             connection.heartbeat_published_at = now
@@ -297,7 +297,7 @@ class CallHandler:
             self._apply_answer(in_flight, answer)
 
     def _apply_answer(self, in_flight: InFlightMessage, answer: Message) -> None:
-        """A service has answered."""
+        """Take a service's answer and answer the station."""
         connection = in_flight.connection
         if in_flight.route.row is BOOT:
             connection.registering -= 1
@@ -308,7 +308,7 @@ class CallHandler:
         self._answer(in_flight, answer)
 
     def _handle_silence(self, in_flight: InFlightMessage) -> None:
-        """No service has answered in time; what Kafka was to have, it has."""
+        """Answer the station without a service's answer; a fact is stored by now."""
         if in_flight.route.row is BOOT:
             in_flight.connection.registering -= 1
         try:
@@ -324,9 +324,9 @@ class CallHandler:
         self._fail_unstored(in_flight, error)
 
     def _fail_unstored(self, in_flight: InFlightMessage, error: BaseException) -> None:
-        """Kafka does not have it: never acknowledged, so that the station sends it again.
+        """Refuse what Kafka does not have, so that the station sends it again.
 
-        What Kafka will never take is kept as a dead letter; sent again, it would be no other.
+        What Kafka will never store becomes a dead letter; sending it again would not help.
         """
         if isinstance(error, Refused):
             give_up(self._publisher, error, in_flight.context.now)

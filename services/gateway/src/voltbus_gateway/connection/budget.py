@@ -50,24 +50,24 @@ class Budget:
 
 
 class ThrottledConnections:
-    """Those that are over their budgets now: together they get no more than half of the loop."""
+    """The connections over their budgets: together they get at most half of the event loop."""
 
     def __init__(self, loop_share: float) -> None:
         self._fit = max(_TOGETHER / loop_share, 1.0)
         self.sleeping = 0
 
     def fall_asleep(self, wait_s: float) -> float:
-        """One more sleeps; for how long, when it alone would for so many seconds."""
+        """Add a sleeper; return its seconds, given those it would sleep if it were alone."""
         self.sleeping += 1
         return wait_s * max(self.sleeping / self._fit, 1.0)
 
     def wake_up(self) -> None:
-        """One sleeps no more."""
+        """Remove a sleeper."""
         self.sleeping -= 1
 
 
 class MemoryHolder(Protocol):
-    """Somebody who holds bytes of a station."""
+    """A connection that holds bytes of a station."""
 
     def cut(self) -> None:
         """Close the connection and hold nothing any more."""

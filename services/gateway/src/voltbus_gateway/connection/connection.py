@@ -1,7 +1,7 @@
 """One open connection of a station: its session, its one timer, and where its effects go.
 
 Everything here runs in callbacks of the event loop and returns at once: no task and no wait per
-message. ``Link`` is what it needs of a socket, ``Carrier`` of the rest of the gateway.
+message. ``Transport`` is what it needs of a socket, ``EffectHandler`` of the rest of the gateway.
 """
 
 from __future__ import annotations
@@ -41,23 +41,23 @@ class Transport(Protocol):
 
 
 class EffectHandler(Protocol):
-    """Who carries out what a session wants."""
+    """Carries out the effects of a session."""
 
     def dispatch(self, connection: Connection, dispatch: Dispatch) -> None:
         """Handle a message of the station that can be used."""
         ...
 
     def end_command(self, connection: Connection, ended: CommandResult) -> None:
-        """A call to the station has ended."""
+        """Report the result of a call to the station."""
         ...
 
     def report_refusal(self, connection: Connection, refusal: Refusal) -> None:
-        """A message of the station was refused."""
+        """Report that a message of the station was refused."""
         ...
 
 
 class Takeover(NamedTuple):
-    """The newer connection that took a connection's place: from where, and at another gateway?"""
+    """The newer connection that replaced this one: its address, and whether elsewhere."""
 
     address: str
     elsewhere: bool
@@ -79,9 +79,9 @@ class Connection:
 
     ``registration`` is Accepted, Pending, Rejected, or None while this process does not know.
     ``asked_for`` are the actions that our commands made a pending station send (B02.FR.09).
-    ``address`` is of the other end. ``displaced``: a newer connection took its place.
-    ``sends`` are its SENDs in hand. ``on_change`` is told of what ends, while the session has calls
-    that wait or it last said that the next end matters too.
+    ``address`` is of the other end. ``takeover``: the newer connection that replaced it, if any.
+    ``sends`` are its SENDs in hand. ``on_change`` is called when something ends, while the session
+    has waiting calls or its last return value asked for the next end too.
     """
 
     __slots__ = (
@@ -189,23 +189,23 @@ class Connection:
         return self._session.counts
 
     def watch(self) -> None:
-        """Tell ``on_change`` of the next end."""
+        """Call ``on_change`` at the next end."""
         self._watched = True
 
     def receive(self, text: str | bytes) -> None:
-        """A message came from the station."""
+        """Take a message of the station."""
         self._carry_out(self._session.receive(text, self._clock()))
 
     def answer(self, call: Call, payload: Payload) -> None:
-        """A call of the station was handled."""
+        """Answer a call of the station."""
         self._carry_out(self._session.answer(call, payload, self._clock()))
 
     def fail(self, call: Call, failure: CallFailed) -> None:
-        """A call of the station gets a CALLERROR."""
+        """Answer a call of the station with a CALLERROR."""
         self._carry_out(self._session.fail(call, failure, self._clock()))
 
     def drop(self, message: Send, failure: CallFailed) -> None:
-        """A message that is never answered was not taken."""
+        """Record that a message that is never answered was refused."""
         self._session.drop(message, failure)
         self._carry_out(())
 
@@ -240,7 +240,7 @@ class Connection:
         self._leave_if_idle()
 
     def end(self) -> None:
-        """The socket is gone: commands in flight end, nothing is written any more."""
+        """End the connection: the socket is gone, commands in flight end, nothing is written."""
         if self.closed:
             return
         self.closed = True
@@ -249,7 +249,7 @@ class Connection:
         self._carry_out(self._session.close())
 
     def finish_send(self) -> None:
-        """A SEND of the station is done."""
+        """Count a SEND of the station as finished."""
         self.sends -= 1
         if self._watched:
             self._notify_change()

@@ -1,4 +1,4 @@
-"""Which of a station's messages is handled now, and which waits unparsed in its socket."""
+"""Which of a station's messages is handled now, and which stays unparsed in its socket."""
 
 from __future__ import annotations
 

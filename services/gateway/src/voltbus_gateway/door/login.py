@@ -21,7 +21,7 @@ from voltbus_gateway.door.admission import (
     QueuedLogin,
     shared_address,
 )
-from voltbus_gateway.door.answers import (
+from voltbus_gateway.door.refusals import (
     LoginRefusedError,
     duplicate_identity,
     forbidden,

@@ -1,4 +1,4 @@
-"""Two live connections with one identity: told, shown and damped (ADR 0019)."""
+"""Two live connections with one identity: published, logged and slowed down (ADR 0019)."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class ContestReports:
         self._contests = rules.Contests()
 
     def record_takeover(self, connection: Connection) -> None:
-        """A connection that lived was closed, since a newer one took its place."""
+        """Record that a newer connection replaced a live one; publish it in a contest."""
         takeover = connection.takeover
         if takeover is None:
             return
@@ -86,7 +86,7 @@ class ContestReports:
         )
 
     async def remaining_hold_s(self, station_id: str, holder: Connection | None) -> float:
-        """For how many seconds a newcomer has to stay away; 0: it takes the place.
+        """Return for how many seconds a newcomer is refused; 0: it takes the place.
 
         Whoever holds it keeps it only while it lives: a station whose connection died comes in.
         """

@@ -1,4 +1,4 @@
-"""Who was refused, and why: for the log, for the station's page, and for a look at the gateway.
+"""Refused log-ins and calls: for the log, for the station's page, and for ``GET /v1/refusals``.
 
 Anybody can cause refusals at any rate, so everything here is throttled and bounded: a stranger who
 tries random names fills neither the log, nor a topic, nor config's store. Events are published for
@@ -20,7 +20,7 @@ from voltbus_backbone.contract.registry import STATION_LOGIN, STATION_REFUSED
 from voltbus_backbone.contract.stations import StationRefused
 from voltbus_backbone.contract.values import Message
 from voltbus_gateway.domain.door import handshake
-from voltbus_gateway.domain.door.damper import ThrottledCounter
+from voltbus_gateway.domain.door.throttled_counter import ThrottledCounter
 from voltbus_gateway.door.admission import RateLimiter
 from voltbus_gateway.metrics import REFUSALS, REFUSED_CALLS
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from voltbus_backbone.errors import VoltbusError
     from voltbus_gateway.connection.connection import Connection
     from voltbus_gateway.domain.session.effects import Refusal
-    from voltbus_gateway.door.answers import LoginRefusedError
+    from voltbus_gateway.door.refusals import LoginRefusedError
 
 log = structlog.get_logger(__name__)
 
@@ -72,14 +72,14 @@ class _Kind(NamedTuple):
 
 
 class _Detail(NamedTuple):
-    """What may differ between them; the newest is told."""
+    """What may differ between them; the newest is published."""
 
     action: str
     address: str
 
 
 class Refusals:
-    """Counts and tells of refusals, at the door and of calls."""
+    """Counts, logs and publishes refused log-ins and calls."""
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ class Refusals:
     def record_login(
         self, target: str, station_id: str | None, address: str, refused: LoginRefusedError
     ) -> None:
-        """A station, or somebody, was not let in. ``target``: of the opening request."""
+        """Record a refused log-in. ``target`` is the request target, as received."""
         REFUSALS.labels(refused.reason).inc()
         self._log(target, station_id, address, refused)
         if station_id is None or refused.ours or refused.registered is False:
@@ -148,7 +148,7 @@ class Refusals:
             self._count(kind, detail)
 
     def record_call(self, connection: Connection, refusal: Refusal) -> None:
-        """A call of a station got an error from us."""
+        """Record a call of a station that we answered with an error."""
         REFUSED_CALLS.labels(refusal.reason).inc()
         self._count(
             _Kind(connection.station_id, CALL, refusal.reason),
@@ -156,7 +156,7 @@ class Refusals:
         )
 
     def close(self) -> None:
-        """Tell no more."""
+        """Publish no more."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -239,5 +239,5 @@ class Refusals:
 
 
 def escape(text: str) -> str:
-    """Text from outside, cut, with whatever is not plain ASCII escaped."""
+    """Cut text from outside and escape whatever is not plain ASCII."""
     return text[:_LONGEST_SHOWN].encode("unicode_escape").decode()[:_LONGEST_SHOWN]

@@ -1,4 +1,4 @@
-"""Messages that were mended: counted each time, and told at their station once an hour."""
+"""Repaired messages: counted each time, published once an hour per station and place."""
 
 from __future__ import annotations
 
@@ -32,31 +32,31 @@ Place = tuple[str, str]
 
 
 class ReportedPlaces:
-    """Which places of a station's messages were told of within the hour. Bounded memory.
+    """The places of a station's messages that were reported within the hour. Bounded memory.
 
-    Each station has its own room, so that none makes us repeat what was told of another.
+    Each station has its own bound, so that no station makes us repeat another's reports.
     """
 
     def __init__(self, *, stations: int = _STATIONS, places: int = _PLACES) -> None:
         self._most_stations = stations
         self._most_places = places
-        self._told: OrderedDict[str, dict[Place, float]] = OrderedDict()
+        self._reported: OrderedDict[str, dict[Place, float]] = OrderedDict()
 
     def select_new(
         self, station_id: str, action: str, repairs: Sequence[Repair], now: float
     ) -> tuple[Repair, ...]:
-        """Those that are to be told now (monotonic seconds); from now on they count as told."""
-        told = self._told.setdefault(station_id, {})
-        self._told.move_to_end(station_id)
-        if len(self._told) > self._most_stations:
-            self._told.popitem(last=False)
-        for place in [place for place, at in told.items() if at + _EVERY_S <= now]:
-            del told[place]
-        fresh = [repair for repair in repairs if (action, repair.place) not in told]
-        room = max(self._most_places - len(told), 0)
+        """Return the repairs to report now (monotonic seconds) and mark them as reported."""
+        reported = self._reported.setdefault(station_id, {})
+        self._reported.move_to_end(station_id)
+        if len(self._reported) > self._most_stations:
+            self._reported.popitem(last=False)
+        for place in [place for place, at in reported.items() if at + _EVERY_S <= now]:
+            del reported[place]
+        fresh = [repair for repair in repairs if (action, repair.place) not in reported]
+        room = max(self._most_places - len(reported), 0)
         places = dict.fromkeys((action, repair.place) for repair in fresh)
-        told |= dict.fromkeys(list(places)[:room], now)
-        return tuple(repair for repair in fresh if (action, repair.place) in told)
+        reported |= dict.fromkeys(list(places)[:room], now)
+        return tuple(repair for repair in fresh if (action, repair.place) in reported)
 
 
 class RepairReports:
@@ -78,15 +78,15 @@ class RepairReports:
         self._now = now
         self._clock = clock
         self._count = 0
-        self._told = ReportedPlaces()
+        self._reported = ReportedPlaces()
 
     def report(self, connection: Connection, action: str, repairs: Sequence[Repair]) -> None:
-        """A message of this action was mended so."""
+        """Count the repairs of a message; log and publish those that are new."""
         if not repairs:
             return
         for repair in repairs:
             REPAIRS.labels(connection.protocol.value, action, repair.kind.value).inc()
-        fresh = self._told.select_new(connection.station_id, action, repairs, self._clock())
+        fresh = self._reported.select_new(connection.station_id, action, repairs, self._clock())
         if not fresh:
             return
         said = to_sentences(fresh)

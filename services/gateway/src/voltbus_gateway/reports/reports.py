@@ -57,7 +57,7 @@ class Reports:
         self._settled.set()
 
     def report(self, record: Record) -> None:
-        """Publish a record until it is stored."""
+        """Publish a record, again after each failure, until it is stored."""
         self._count += 1
         number = self._count
         size = size_of(record)

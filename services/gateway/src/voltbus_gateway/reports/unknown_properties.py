@@ -1,4 +1,4 @@
-"""Unknown properties that were let pass: counted, and told in the log without flooding it."""
+"""Unknown properties that the policy accepts: counted, and logged once an hour."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ class UnknownProperties:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._told: OrderedDict[tuple[str, str, tuple[str, ...]], float] = OrderedDict()
+        self._logged: OrderedDict[tuple[str, str, tuple[str, ...]], float] = OrderedDict()
 
     def report(self, connection: Connection, action: str, places: Sequence[str]) -> None:
-        """A message of this action had unknown properties; ``places`` say where, and no values."""
+        """Count and log unknown properties of a message; ``places`` hold no values."""
         if not places:
             return
         DROPPED.labels("unknown_property_passed").inc(len(places))
         what = (connection.protocol.value, action, tuple(places))
         now = self._clock()
-        if now < self._told.get(what, float("-inf")) + _EVERY_S:
+        if now < self._logged.get(what, float("-inf")) + _EVERY_S:
             return
-        self._told[what] = now
-        self._told.move_to_end(what)
-        if len(self._told) > _REMEMBERED:
-            self._told.popitem(last=False)
+        self._logged[what] = now
+        self._logged.move_to_end(what)
+        if len(self._logged) > _REMEMBERED:
+            self._logged.popitem(last=False)
         log.info(
             "message.unknown_properties",
             station=connection.station_id,

@@ -1,7 +1,7 @@
-"""The open connections of this process: which station is where, and what services tell them.
+"""The open connections of this process, by station, and the messages of services for them.
 
 A station has one connection here: a second socket takes over at once, and the first is closed.
-Every event names its connection, so the log's readers can tell a late end from a new beginning.
+Every event names its connection, so its readers can distinguish a late end from a new beginning.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from voltbus_backbone.bus.ports import Publishing
     from voltbus_backbone.contract.values import Protocol
     from voltbus_gateway.calls.handlers import CallHandler
-    from voltbus_gateway.commands.outgoing import CommandSender
+    from voltbus_gateway.commands.sender import CommandSender
     from voltbus_gateway.connection.connection import Transport
     from voltbus_gateway.domain.session.effects import CommandResult, Dispatch, Refusal
     from voltbus_gateway.door.client_trust import ClientTrust
@@ -55,7 +55,7 @@ _REMEMBERED = 10_000
 
 
 class ConnectionRegistry:
-    """The registry. Its events go through ``reports``; it is the ``Carrier`` of each connection."""
+    """The open connections, and the ``EffectHandler`` of each. Publishes through ``reports``."""
 
     def __init__(
         self,
@@ -93,15 +93,15 @@ class ConnectionRegistry:
         self._empty.set()
 
     def count(self) -> int:
-        """How many sockets are open, also those that are being closed."""
+        """Return the number of open sockets, also of those that are being closed."""
         return len(self._open)
 
     def find(self, station_id: str) -> Connection | None:
-        """The connection of this station, if it is here."""
+        """Return the connection of this station, if it is here."""
         return self._by_station.get(station_id)
 
     def list_current(self) -> Iterable[Connection]:
-        """The connection of each station that is here."""
+        """Return the connection of each station that is here."""
         return self._by_station.values()
 
     # Sockets come and go.
@@ -117,7 +117,7 @@ class ConnectionRegistry:
         certificate: ClientCertificate | None = None,
         address: str = "",
     ) -> Connection:
-        """A station's socket was accepted: it is the station's connection from now on."""
+        """Register an accepted socket as the station's connection, replacing an older one."""
         now = self._now()
         settings = self._settings
         connection = Connection(
@@ -193,7 +193,7 @@ class ConnectionRegistry:
     def unregister(
         self, connection: Connection, code: int, reason: str, *, answered: bool = False
     ) -> None:
-        """A socket is gone. ``answered``: we closed it, and the peer lived to say yes."""
+        """Remove a closed socket. ``answered``: we closed it, and the peer confirmed."""
         if self._open.pop(connection.connection_id, None) is None:
             return
         if self._by_station.get(connection.station_id) is connection:
@@ -233,7 +233,7 @@ class ConnectionRegistry:
             if len(self._asked_for) > _REMEMBERED:
                 self._asked_for.popitem(last=False)
 
-    # What the sessions want (Carrier).
+    # The effects of sessions (EffectHandler).
 
     def dispatch(self, connection: Connection, dispatch: Dispatch) -> None:
         """Hand a message of the station that can be used to the handlers."""
@@ -242,17 +242,17 @@ class ConnectionRegistry:
         self._handlers.handle(connection, dispatch)
 
     def end_command(self, connection: Connection, result: CommandResult) -> None:
-        """A call to the station has ended."""
+        """Report the result of a call to the station."""
         self._calls.report_result(connection, result)
 
     def report_refusal(self, connection: Connection, refusal: Refusal) -> None:
-        """A message of the station was refused."""
+        """Report that a message of the station was refused."""
         self._refusals.record_call(connection, refusal)
 
-    # What services tell us (gateway.inbox).
+    # Messages of services (gateway.inbox).
 
     async def on_message(self, event: Event) -> None:
-        """A record of our inbox that is no answer.
+        """Schedule a record of our inbox that is no answer.
 
         It waits for its turn in the event loop, behind what an earlier answer has set going: a
         command that follows a BootNotification's answer must not overtake it.
@@ -260,7 +260,7 @@ class ConnectionRegistry:
         asyncio.get_running_loop().call_soon(self._handle_event, event)
 
     def _handle_event(self, event: Event) -> None:
-        """Nobody waits for this turn: what breaks in it would be told to asyncio alone."""
+        """Handle an event and log its failure: nobody awaits this callback."""
         try:
             self.handle_message(event.decode())
         except Exception:

@@ -27,16 +27,16 @@ from voltbus_gateway.connection.intake import Intake
 from voltbus_gateway.domain.door import handshake
 from voltbus_gateway.door import login as door
 from voltbus_gateway.door.admission import find_sender
-from voltbus_gateway.door.answers import (
+from voltbus_gateway.door.login import LoginRequest
+from voltbus_gateway.door.refusals import (
     LoginRefusedError,
     no_common_subprotocol,
     no_websocket,
     unknown_station,
 )
-from voltbus_gateway.door.login import LoginRequest
 from voltbus_gateway.door.tls import KeyPair, ReloadOutcome, ServerTls, read_client_certificate
 from voltbus_gateway.metrics import REFUSALS
-from voltbus_gateway.sockets.listening import BACKLOG, bind_sockets
+from voltbus_gateway.sockets.binding import BACKLOG, bind_sockets
 from voltbus_gateway.sockets.station_socket import StationSocket
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ _ABNORMAL = 1006
 
 
 class SocketTransport:
-    """A ``Link`` on a socket. Writing never waits: the peer's input does while it is slow."""
+    """A ``Transport`` on a socket. Writing never waits; a slow peer's input waits instead."""
 
     __slots__ = ("_closing", "_one", "_socket")
 
@@ -204,7 +204,7 @@ class StationListeners:
         return number
 
     async def reload_tls(self) -> ClientTrust | None:
-        """Take up new files; whom to believe from now on, where that has changed.
+        """Reload the TLS files; return the new client trust, where it has changed.
 
         A server cannot change its context, so another one accepts on the same socket: what waits
         there is not lost. A handshake that is under way at that moment gets 503.
@@ -233,7 +233,7 @@ class StationListeners:
     async def _process_request(
         self, profile: int, socket: ServerConnection, request: Request
     ) -> Response | None:
-        """Before the upgrade: let the station in, or say why not."""
+        """Admit the station before the upgrade, or answer why not."""
         assert isinstance(socket, StationSocket)  # noqa: S101 - create_connection makes them
         station_id = handshake.read_station_id(request.path, self._settings.ocpp_path)
         try:
@@ -241,7 +241,7 @@ class StationListeners:
             if login is not None:
                 socket.credential_id = await self._login_handler.admit(login)
                 socket.login, socket.name = login, login.station_id
-                # The door has chosen. The library's select_subprotocol would tie each socket into a
+                # Chosen already. The library's select_subprotocol would tie each socket into a
                 # cycle, and dead sockets would wait for the garbage collector.
                 socket.protocol.available_subprotocols = [Subprotocol(login.subprotocol)]
         except LoginRefusedError as refused:
@@ -261,7 +261,7 @@ class StationListeners:
     def _process_response(
         self, socket: ServerConnection, request: Request, response: Response
     ) -> None:
-        """Tell of whom the door let in and the library did not: what came is no WebSocket."""
+        """Record a station that was admitted but whose request is no WebSocket."""
         assert isinstance(socket, StationSocket)  # noqa: S101 - create_connection makes them
         login = socket.login
         if login is not None and response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
@@ -271,7 +271,7 @@ class StationListeners:
     def _read_login(
         self, profile: int, socket: StationSocket, request: Request, station_id: str | None
     ) -> LoginRequest | None:
-        """What the station shows; None: upgrade it only to close it (the A3 switch)."""
+        """Read the log-in request; None: upgrade only to close it (the A3 switch)."""
         if station_id is None:
             raise unknown_station()
         chosen = handshake.choose_protocol(_read_offers(request))
@@ -291,7 +291,7 @@ class StationListeners:
         )
 
     def _find_address(self, socket: StationSocket, request: Request) -> str:
-        """The other end's address; a proxy's, where one is between that is not trusted."""
+        """Return the station's address, or that of an untrusted proxy in between."""
         address = str((socket.remote_address or ("",))[0])
         forwarded = request.headers.get_all("X-Forwarded-For")
         return find_sender(address, forwarded, self._settings.trusted_proxies)
@@ -302,7 +302,7 @@ class StationListeners:
         return read_client_certificate(socket.transport, trust)
 
     async def _serve_station(self, socket: ServerConnection) -> None:
-        """The life of an open socket."""
+        """Serve an open socket until it is closed."""
         assert isinstance(socket, StationSocket)  # noqa: S101 - create_connection makes them
         login = socket.login
         if login is None:

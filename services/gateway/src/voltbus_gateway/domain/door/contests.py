@@ -46,7 +46,7 @@ class Contests:
     def record_takeover(
         self, station_id: str, now: float, *, elsewhere: bool = False
     ) -> Contest | None:
-        """A live connection lost its place: the contest, where that is one by now."""
+        """Record that a live connection was replaced; return the contest, if it is one by now."""
         contest = self._contests.pop(station_id, None)
         if contest is None or now - contest.last > FORGET_S:
             contest = Contest(recent=deque(maxlen=TAKEOVERS))
@@ -66,11 +66,11 @@ class Contests:
         return contest
 
     def remaining_hold_s(self, station_id: str, now: float) -> float:
-        """For how many seconds the holder of this identity keeps its place; 0 where it need not."""
+        """Return for how many seconds the holder of this identity keeps its place, else 0."""
         contest = self._contests.get(station_id)
         return max(contest.until - now, 0.0) if contest is not None else 0.0
 
     def is_elsewhere(self, station_id: str) -> bool:
-        """Whether the place went to another gateway, the last time."""
+        """Return whether the place last went to another gateway."""
         contest = self._contests.get(station_id)
         return contest is not None and contest.elsewhere

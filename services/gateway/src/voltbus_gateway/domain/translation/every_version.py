@@ -46,7 +46,7 @@ def heartbeat_answer(_answer: Any, _payload: Payload, context: Context) -> Paylo
 
 
 def translate_heartbeat(_payload: Payload, context: Context) -> StationSeen:
-    """Heartbeat: the station lives."""
+    """Translate a Heartbeat: the station is alive."""
     return StationSeen(
         station_id=context.station_id, connection_id=context.connection_id, at=context.now
     )
@@ -107,12 +107,12 @@ def answer_unknown_vendor(_answer: Any, _payload: Payload, _context: Context) ->
 
 
 def answer_rejected(_answer: Any, _payload: Payload, _context: Context) -> Payload:
-    """Status Rejected."""
+    """Answer with status Rejected."""
     return {"status": "Rejected"}
 
 
 def answer_accepted(_answer: Any, _payload: Payload, _context: Context) -> Payload:
-    """Status Accepted."""
+    """Answer with status Accepted."""
     return {"status": "Accepted"}
 
 
@@ -124,7 +124,7 @@ def make_fact_route(
     select: Callable[[Payload], Payload] | None = None,
     **parts: Any,
 ) -> Route:
-    """A row that is told as it came and acknowledged; ``moment`` names its own timestamp."""
+    """Make the route of a fact that is published as it came; ``moment`` names its timestamp."""
     return Route(
         protocol,
         action,
@@ -137,7 +137,7 @@ def make_fact_route(
 
 
 def make_routes(protocol: Protocol) -> tuple[Route, ...]:
-    """The rows that every version has alike."""
+    """Make the routes that every version has alike."""
     return (
         Route(
             protocol,

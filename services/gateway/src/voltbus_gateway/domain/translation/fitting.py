@@ -44,7 +44,7 @@ class FittedFact(NamedTuple):
 
 
 def fit(message: Message) -> FittedFact:
-    """The message itself, or those that take its place: each has a body of FACT_BYTES at most."""
+    """Return the message, or those that replace it: each body has at most FACT_BYTES bytes."""
     if len(encode(message)) <= FACT_BYTES:
         return FittedFact((), message, ())
     match message:
@@ -67,7 +67,7 @@ def fit(message: Message) -> FittedFact:
 
 
 def shrink(payload: Payload, most: int) -> tuple[Payload, tuple[str, ...]]:
-    """A payload of at most so many bytes, and what was left out of it.
+    """Shrink a payload to at most ``most`` bytes; return it with what was left out.
 
     First every customData, then of the largest member as much as is too much.
     """

@@ -1,4 +1,4 @@
-"""Facts that are told under their OCPP action with their OCPP payload (``StationReported``).
+"""Facts that are published under their OCPP action with their payload (``StationReported``).
 
 Events are public and kept for days, so what identifies a person or opens a door is left out here:
 id tokens, customer data, contract requests, and the values of variables that hold secrets.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def make_translation(
     action: str, moment: str | None = None, select: Callable[[Payload], Payload] | None = None
 ) -> ToContract:
-    """The translation of ``action``: ``moment`` names its timestamp, ``told`` says what is left."""
+    """Make the translation of ``action``; ``moment`` names its timestamp, ``select`` filters it."""
 
     def translate(payload: Payload, context: Context) -> StationReported:
         text = payload.get(moment) if moment is not None else None
@@ -57,7 +57,7 @@ def leave_out(*names: str) -> Callable[[Payload], Payload]:
 
 
 def hide_report_secrets(payload: Payload) -> Payload:
-    """NotifyReport without the values of secrets (a WriteOnly one has none anyway, B06.FR.09)."""
+    """Hide the values of secrets in NotifyReport (a WriteOnly one has none, B06.FR.09)."""
     data = payload.get("reportData")
     if not data:
         return payload
@@ -76,7 +76,7 @@ def _hide_variable_secrets(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def hide_event_secrets(payload: Payload) -> Payload:
-    """NotifyEvent without the values of secrets, tokens and vehicles."""
+    """Hide the values of secrets, tokens and vehicles in NotifyEvent."""
     events = [
         {**event, "actualValue": ""} if is_hidden(event["variable"]["name"]) else event
         for event in payload["eventData"]

@@ -54,7 +54,7 @@ _encoder = msgspec.json.Encoder()
 
 
 def fail_undecided(_payload: Payload, _context: Context) -> Payload:
-    """Undecided is an error, never a refusal, which would poison the station's cache (B) [P].
+    """Fail: undecided is an error; a refusal would poison the station's cache (B) [P].
 
     Raises:
         CallFailed: InternalError, always.
@@ -68,24 +68,24 @@ def answer_empty(_answer: Any, _payload: Payload, _context: Context) -> Payload:
 
 
 def confirm(_payload: Payload, _context: Context) -> Payload:
-    """Kafka has the fact: confirm it although nobody answered."""
+    """Confirm a fact that Kafka has although nobody answered."""
     return {}
 
 
 def make_whole_key(message: Message) -> tuple[Any, ...]:
-    """A message with a moment of its own is the same fact when every field is the same."""
+    """Make the key of a message with a moment of its own: all its fields."""
     return (_encoder.encode(message),)
 
 
 def make_no_key(_message: Message) -> None:
-    """A message without a moment of its own can't be told from its next occurrence."""
+    """Make no key: without a moment of its own a message is like its next occurrence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
     """One action of one version.
 
-    ``row`` is the contract's message that ``to_contract`` makes (None: nothing is told); it raises
+    ``row`` is the contract's message that ``to_contract`` makes (None: no message); it raises
     ``CallFailed`` for the few faults that no schema can see.
     ``to_ocpp(answer, payload, context)`` makes the CALLRESULT from the service's answer (None
     where nobody is asked). ``on_silence(payload, context)`` makes it when a service doesn't answer
@@ -106,7 +106,7 @@ class Route:
 
 
 def make_fact_id(context: Context, call: Call | Send, route: Route, message: Message) -> str:
-    """The ``ce_id`` of what a station said: the same when it says the same thing again.
+    """Make the ``ce_id`` of a station's fact: the same when the station repeats the fact.
 
     Made from what the message is about and never from the message id alone, which stations mint
     anew per retry and reuse after a reboot (A14). Where the message has no moment of its own, the

@@ -18,7 +18,7 @@ _TABLE = {(route.protocol, route.action): route for route in ROUTES}
 
 
 def find_route(protocol: Protocol, action: str) -> Route:
-    """The row of an action.
+    """Return the route of an action.
 
     Raises:
         CallFailed: NotSupported for an action that only we may send, NotImplemented for one that

@@ -34,7 +34,7 @@ class ErrorCode(StrEnum):
     TYPE_CONSTRAINT_VIOLATION = "TypeConstraintViolation"
 
     def spell(self, protocol: Protocol) -> str:
-        """The code as that version writes it; 1.6 has no word for two of them."""
+        """Spell the code as that version does; 1.6 has no word for two of them."""
         if protocol is Protocol.OCPP16:
             return _IN_16.get(self, self.value)
         return self.value

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def to_integer(value: float) -> int:
-    """The number as an int.
+    """Convert a number to an int.
 
     Raises:
         CallFailed: PropertyConstraintViolation when it doesn't fit 64 bits.
@@ -32,7 +32,7 @@ def to_optional_integer(value: Any) -> int | None:
 
 
 def check_storable(payload: Payload) -> Payload:
-    """The payload itself, when it can be kept and read as it is.
+    """Check that the payload can be stored and read as it is; return it.
 
     Raises:
         CallFailed: an integer is too large, something is nested too deep, or a name holds a NUL.

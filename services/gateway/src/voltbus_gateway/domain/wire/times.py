@@ -15,7 +15,7 @@ _LAST = (23, 59, 59)
 
 
 def parse_time(text: str) -> datetime:
-    """A moment in UTC; digits below the microsecond are dropped.
+    """Parse a moment to UTC; digits below the microsecond are dropped.
 
     Raises:
         ValueError: it is no date and time.
@@ -31,7 +31,7 @@ def parse_time(text: str) -> datetime:
 
 
 def parse_time_or(text: str | None, otherwise: datetime) -> datetime:
-    """A moment in UTC, or the other one where none was given."""
+    """Parse a moment to UTC, or return ``otherwise`` where there is none."""
     return otherwise if text is None else parse_time(text)
 
 

@@ -19,7 +19,7 @@ _JUST_NOW_S = 1.0
 
 
 class StationSocket(PacedSocket):
-    """A socket with what the door found out about it.
+    """A socket with the result of its log-in.
 
     ``received_at``: when bytes came last, on the loop's clock; also part of a frame, behind which a
     pong has to wait. ``ponged``: it has answered a ping at some time.
@@ -31,7 +31,7 @@ class StationSocket(PacedSocket):
     ponged: bool = False
 
     def data_received(self, data: bytes) -> None:
-        """Take in what came (asyncio calls this): whatever it is, the peer lives."""
+        """Take received bytes (asyncio calls this): any byte proves that the peer is alive."""
         self.received_at = self.loop.time()
         super().data_received(data)
 
@@ -55,9 +55,9 @@ class StationSocket(PacedSocket):
         self.transport.abort()
 
     async def probe(self, within_s: float) -> bool:
-        """Ask the peer for a sign of life; False when nothing comes within so many seconds.
+        """Ping the peer; return False when nothing arrives within ``within_s`` seconds.
 
-        What came in the last second is one: however often this is asked, few pings go out.
+        Bytes of the last second count as an answer, so that few pings go out.
         """
         asked_at = self.loop.time()
         if asked_at - self.received_at < _JUST_NOW_S:

@@ -286,7 +286,7 @@ class PacedSocket(ServerConnection):
         self._pump()
 
     def wake(self) -> bool:
-        """There may be room; whether this socket still needs it."""
+        """Continue reading soon; return whether this socket still waits for room."""
         self._go_on_soon()
         return bool(self._kept) and not self._dropping and not self.paused
 
@@ -296,7 +296,7 @@ class PacedSocket(ServerConnection):
             self.loop.call_soon(self._pump)
 
     def notify_change(self) -> bool:
-        """Something ended in the connection; whether the next end matters too."""
+        """Take note that something ended; return whether the next end matters too."""
         if self._dropping:
             return False
         if self._kept:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voltbus_gateway.pulse import BeatPublisher, LoopClock
+from voltbus_gateway.beats import BeatPublisher, LoopClock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

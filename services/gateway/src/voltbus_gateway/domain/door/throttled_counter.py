@@ -1,4 +1,4 @@
-"""Tells of what happens again and again without flooding whoever listens (pure)."""
+"""Counts repeated happenings so that they can be reported without flooding the readers (pure)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ V = TypeVar("V")
 
 
 class _Run(msgspec.Struct, Generic[V]):
-    """The same thing, over and over. ``at``: when its count was told; ``last``: when it grew.
+    """A run of the same kind. ``at``: when its count was reported; ``last``: when it grew.
 
     ``value`` is the newest one's.
     """
@@ -29,7 +29,7 @@ class _Run(msgspec.Struct, Generic[V]):
 
 
 class ThrottledCounter(Generic[K, V]):
-    """Counts by kind: the first is told at once, then one every ``every_s`` seconds at most.
+    """Counts by kind: the first is reported at once, then at most one every ``every_s`` seconds.
 
     A run ends with ``forget_s`` seconds without; the next is the first of its kind again. At most
     ``remembered`` kinds are counted, the longest untouched forgotten first. ``now`` is monotonic.
@@ -52,7 +52,7 @@ class ThrottledCounter(Generic[K, V]):
         return min((run.at + self._every for run in self._owing.values()), default=None)
 
     def count(self, kind: K, value: V, now: float) -> int | None:
-        """Count one more; how many there were, where that is to be told now, else None."""
+        """Count one more; return the count when it is to be reported now, else None."""
         run = self._runs.get(kind)
         if run is None or now - run.last > self._forget:
             run = self._runs[kind] = _Run(value)
@@ -69,7 +69,7 @@ class ThrottledCounter(Generic[K, V]):
         return None
 
     def take_due(self, now: float) -> Iterator[tuple[K, V, int]]:
-        """What was counted and not told, and may be told by now, with its newest value."""
+        """Yield what was counted and may be reported by now, with its newest value."""
         for kind, run in list(self._owing.items()):
             if now - run.at >= self._every:
                 yield kind, run.value, self._take(kind, run, now)

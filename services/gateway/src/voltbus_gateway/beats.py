@@ -29,7 +29,7 @@ _LATE_S = 0.05  # a timer is rarely exact
 
 
 class LoopClock:
-    """How long the event loop has run on time since a moment: what it lost does not count.
+    """Measures how long the event loop has run on time since a moment, without its delays.
 
     While our own loop stands still nobody reads acknowledgements; that says nothing of Kafka.
     """
@@ -40,24 +40,24 @@ class LoopClock:
         self._lost: deque[tuple[float, float]] = deque()
 
     def record_tick(self, now: float) -> None:
-        """Say that a look that is due every ``every_s`` is done now."""
+        """Record a check that is due every ``every_s``."""
         if self._last is not None and now - self._last > self._every_s + _LATE_S:
             self._lost.append((now, now - self._last - self._every_s))
         self._last = now
 
     def elapsed_s(self, moment: float, now: float) -> float:
-        """Seconds since the moment in which the loop ran on time."""
+        """Return the seconds since the moment in which the loop ran on time."""
         lost = sum(min(late_s, at - moment) for at, late_s in self._lost if at > moment)
         return now - moment - lost
 
     def forget(self, moment: float) -> None:
-        """Nobody will ask about what was before this moment."""
+        """Forget delays before this moment."""
         while self._lost and self._lost[0][0] <= moment:
             self._lost.popleft()
 
 
 class BeatPublisher:
-    """Beats every ``beat_s``; looks at the bus every ``look_s``.
+    """Publishes a beat every ``beat_s``; checks the bus every ``look_s``.
 
     Kafka is away when a publish has been pending for ``outage_s`` or none has succeeded for so
     long, counting only time in which our own loop ran on time. It is back when a beat is stored.
@@ -111,7 +111,7 @@ class BeatPublisher:
             await asyncio.sleep(self._look_s)
 
     def check(self) -> None:
-        """Beat when it is time, and see whether Kafka answers."""
+        """Publish a beat when it is due, and check whether Kafka answers."""
         now = self._clock()
         self._on_time.record_tick(now)
         if self._beating is None and not self._left:
@@ -133,7 +133,7 @@ class BeatPublisher:
             log.error("kafka.away", connections=self._connections())
 
     def leave(self) -> asyncio.Future[None]:
-        """The last beat of an orderly end."""
+        """Publish the last beat of an orderly end."""
         self._left = True
         return self._publisher.publish([self._make_record(leaving=True)])
 

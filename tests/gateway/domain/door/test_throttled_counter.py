@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voltbus_gateway.domain.door.damper import ThrottledCounter
+from voltbus_gateway.domain.door.throttled_counter import ThrottledCounter
 
 
 def damper(remembered: int = 10, forget_s: float = 3600.0) -> ThrottledCounter[str, int]:

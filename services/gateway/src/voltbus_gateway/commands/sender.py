@@ -89,7 +89,7 @@ class CommandSender:
         )
 
     def report_result(self, connection: Connection, result: CommandResult) -> None:
-        """A session says what became of a call."""
+        """Report the result of a call to a station."""
         command = self._on_their_way.pop(result.command_id, None)
         if command is not None:
             self._unknown_properties.report(connection, command.action, result.extras)
@@ -97,7 +97,7 @@ class CommandSender:
             self._report(command, connection.connection_id, result)
 
     def _remaining_s(self, command: SendCall) -> float:
-        """Seconds in which the call may still be sent; less than 0 when it came too late."""
+        """Return the seconds in which the call may still be sent; negative when too late."""
         until = command.not_after
         return inf if until is None else (until - self._now()).total_seconds()
 

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class FactRequest:
-    """Calls exactly one of three: ``answered``, ``silent`` or ``lost``.
+    """Calls exactly one of ``on_answer``, ``on_silence`` and ``on_loss``.
 
     An answer proves that Kafka has the fact. Silence counts only once Kafka has confirmed it.
-    Otherwise it is lost: whoever told it must tell it again, unless Kafka will never take it
-    (``lost`` gets the error).
+    Otherwise the fact is lost: the station must send it again, unless Kafka will never store it
+    (``on_loss`` gets the error).
     """
 
     __slots__ = ("_answered", "_done", "_lost", "_no_answer", "_silent", "_stored")
@@ -74,5 +74,5 @@ class FactRequest:
 
 
 def get_error(future: asyncio.Future[Any]) -> BaseException | None:
-    """Why a future that is done has no result; None when it has one."""
+    """Return why a finished future has no result; None when it has one."""
     return Unavailable("cancelled") if future.cancelled() else future.exception()
