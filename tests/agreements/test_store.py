@@ -16,6 +16,7 @@ from agreements.conftest import NOW, TOPIC, body
 from mongod_clock import place_earlier
 from voltbus_agreements.domain import lifecycle
 from voltbus_agreements.domain.agreement import Command, Policy
+from voltbus_agreements.handlers.changes import ChangeHandler
 from voltbus_agreements.store import Store
 from voltbus_backbone.bus import envelope
 from voltbus_backbone.contract.agreements import RetrieveAgreement
@@ -190,7 +191,7 @@ async def test_a_failed_outbox_undoes_the_change(
 
     try:
         with pytest.raises(BulkWriteError):
-            await replica.store.change(made["id"], suspend)
+            await replica.changes.change(made["id"], suspend)
         assert (await replica.read(made["id"]))["status"] == "active"
     finally:
         await replica.database.command("collMod", "outbox", validator={})
@@ -267,7 +268,7 @@ async def test_what_is_read_is_what_was_written(replica: Replica) -> None:
         kept.append(change.agreement)
         return change
 
-    await replica.store.change(made["id"], decide)
+    await replica.changes.change(made["id"], decide)
     assert await replica.store.get(made["id"]) == kept[-1]
 
 
@@ -281,5 +282,5 @@ async def test_a_store_without_mongodb_is_unavailable(replica: Replica) -> None:
         await lost.get("agr_1")
     assert not lost.reachable()
     with pytest.raises(Unavailable):
-        await lost.change("agr_1", lambda *_: None)
+        await ChangeHandler(lost).change("agr_1", lambda *_: None)
     client.close()
