@@ -42,9 +42,9 @@ from voltbus_config.domain.commands import Command, compute_fingerprint
 from voltbus_config.domain.outgoing import OutgoingMessage, build_command_changed
 from voltbus_config.domain.reconciliation import apply_command_result, build_setting_events
 from voltbus_config.domain.stations import Intervals, RegisteredStation
-from voltbus_config.handlers.acceptance import accept
-from voltbus_config.handlers.reservations import Reservations
-from voltbus_config.handlers.tokens import wants_type, with_type
+from voltbus_config.handlers.acceptance import accept_refusing_stations
+from voltbus_config.handlers.reservations import ReservationHandler
+from voltbus_config.handlers.tokens import add_token_type, needs_token_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -70,13 +70,13 @@ class _Batch:
     booted: dict[str, str] = field(default_factory=dict)
 
 
-class Requests:
+class RequestHandler:
     """The consumer of `config.requests`."""
 
     def __init__(self, context: ServiceContext, reconciler: Reconciler) -> None:
         self._context = context
         self._reconciler = reconciler
-        self._reservations = Reservations(context)
+        self._reservations = ReservationHandler(context)
         settings = context.settings
         self._policy = settings.unknown_station
         self._intervals = Intervals(heartbeat_s=settings.heartbeat_s, retry_s=settings.boot_retry_s)
@@ -84,29 +84,29 @@ class Requests:
     async def handle(self, events: Sequence[Event]) -> list[Record]:
         """Handle a batch."""
         if all(isinstance(event.message, Registration) for event in events):
-            batch = await self._only_read(events)
+            batch = await self._answer_registrations(events)
         else:
-            typed = await self._typed(events)
+            typed = await self._add_token_types(events)
             batch = await self._context.store.transact(
-                lambda session: self._work(events, typed, session)
+                lambda session: self._handle_in_transaction(events, typed, session)
             )
-            await self._calls_may_follow_words(events)
-            await self._calls_may_follow(batch)
+            await self._release_calls_after_registration(events)
+            await self._release_calls_after_boot(batch)
             self._context.outbox.wake()
             self._reconciler.wake()
-        return self._replies(events, batch)
+        return self._build_replies(events, batch)
 
-    async def _only_read(self, events: Sequence[Event]) -> _Batch:
+    async def _answer_registrations(self, events: Sequence[Event]) -> _Batch:
         """Stations that reconnect without Boot: the most frequent batch after an outage."""
         batch = _Batch()
         with self._context.store.reachable.watching():
             stations = await self._context.store.stations.get(_station_ids(events))
         for place, event in enumerate(events):
-            batch.answers[place] = self._standing(event.message, stations)
-        await self._calls_may_follow_words(events)
+            batch.answers[place] = self._answer_registration(event.message, stations)
+        await self._release_calls_after_registration(events)
         return batch
 
-    async def _typed(self, events: Sequence[Event]) -> dict[int, CommandRequested]:
+    async def _add_token_types(self, events: Sequence[Event]) -> dict[int, CommandRequested]:
         """The remote starts that name no type, with that of their tokens, by their place.
 
         Where nobody answers it stays as it is: whoever asks over Kafka may have gone by then.
@@ -115,7 +115,7 @@ class Requests:
             place: event.message
             for place, event in enumerate(events)
             if isinstance(event.message, CommandRequested)
-            and wants_type(event.message)
+            and needs_token_type(event.message)
             and sizes.find_problem(event.message) is None
             and shapes.find_problem(event.message.action, event.message.payload) is None
         }
@@ -124,11 +124,11 @@ class Requests:
             *(find(each.station_id, each.payload["id_token"], None) for each in asked.values())
         )
         return {
-            place: with_type(each, token)
+            place: add_token_type(each, token)
             for (place, each), token in zip(asked.items(), found, strict=True)
         }
 
-    async def _work(
+    async def _handle_in_transaction(
         self, events: Sequence[Event], typed: dict[int, CommandRequested], session: Session
     ) -> _Batch:
         batch, now, store = _Batch(), self._context.now(), self._context.store
@@ -136,12 +136,12 @@ class Requests:
         touched: dict[str, RegisteredStation] = {}
         for place, event in enumerate(events):
             if isinstance(event.message, Boot):
-                batch.answers[place] = self._boot(event, stations, touched, batch, now)
+                batch.answers[place] = self._apply_boot(event, stations, touched, batch, now)
             elif isinstance(event.message, Registration):
-                batch.answers[place] = self._standing(event.message, stations)
+                batch.answers[place] = self._answer_registration(event.message, stations)
         await store.stations.put(touched.values(), session)
-        await self._calls_ended(events, stations, batch, now, session)
-        await self._commands(events, typed, stations, batch, session)
+        await self._apply_call_results(events, stations, batch, now, session)
+        await self._accept_commands(events, typed, stations, batch, session)
         await self._context.add_to_outbox(batch.messages, now, session)
         await self._reconciler.reconcile(batch.to_reconcile, session)
         # A booted station is looked at after its answer had the time to reach it.
@@ -152,7 +152,7 @@ class Requests:
 
     # Boot and registration.
 
-    def _boot(
+    def _apply_boot(
         self,
         event: Event,
         stations: dict[str, RegisteredStation],
@@ -165,7 +165,7 @@ class Requests:
         after = station_rules.apply_boot(before, boot, event.id, self._policy, now)
         status = self._policy if after is None else after.registration
         if after is None or after is not before:
-            batch.messages.append(_booted_event(event, boot, status.ocpp))
+            batch.messages.append(_build_booted(event, boot, status.ocpp))
         if after is not None:
             stations[boot.station_id] = after
             if after is not before:
@@ -174,17 +174,19 @@ class Requests:
         interval = station_rules.choose_interval(status, boot.station_id, self._intervals)
         return BootAnswer(status=status.ocpp, interval=interval)
 
-    def _standing(self, asked: Registration, stations: dict[str, RegisteredStation]) -> BootAnswer:
+    def _answer_registration(
+        self, asked: Registration, stations: dict[str, RegisteredStation]
+    ) -> BootAnswer:
         status = station_rules.effective_registration(stations.get(asked.station_id), self._policy)
         interval = station_rules.choose_interval(status, asked.station_id, self._intervals)
         return BootAnswer(status=status.ocpp, interval=interval)
 
-    async def _calls_may_follow(self, batch: _Batch) -> None:
+    async def _release_calls_after_boot(self, batch: _Batch) -> None:
         if batch.booted:
             lag = timedelta(seconds=self._context.settings.boot_lag_s)
-            await self._ready(batch.booted, lag)
+            await self._mark_ready(batch.booted, lag)
 
-    async def _calls_may_follow_words(self, events: Sequence[Event]) -> None:
+    async def _release_calls_after_registration(self, events: Sequence[Event]) -> None:
         """Who says something else first may still boot; calls need not wait for it as long."""
         said = {
             event.message.station_id: event.message.connection_id
@@ -192,9 +194,9 @@ class Requests:
             if isinstance(event.message, Registration) and event.message.connection_id
         }
         if said:
-            await self._ready(said, timedelta(seconds=self._context.settings.settle_s))
+            await self._mark_ready(said, timedelta(seconds=self._context.settings.settle_s))
 
-    async def _ready(self, connections: dict[str, str], lag: timedelta) -> None:
+    async def _mark_ready(self, connections: dict[str, str], lag: timedelta) -> None:
         """Calls may follow on these connections, by station, after so long."""
         store, at = self._context.store, self._context.now() + lag
         await store.mark_ready(connections, at)
@@ -205,7 +207,7 @@ class Requests:
 
     # Calls that ended.
 
-    async def _calls_ended(
+    async def _apply_call_results(
         self,
         events: Sequence[Event],
         stations: dict[str, RegisteredStation],
@@ -235,11 +237,13 @@ class Requests:
         await store.commands.put(over.values(), session)
         await self._reservations.apply_commands(over.values(), now, session)
         await store.close_connections(absent, now, session)
-        await self._brought(over.values(), batch, now, session)
-        batch.messages += await accept(refused, stations, self._context, now, session)
+        await self._apply_settings_results(over.values(), batch, now, session)
+        batch.messages += await accept_refusing_stations(
+            refused, stations, self._context, now, session
+        )
         batch.to_reconcile.extend(command.station_id for command in over.values())
 
-    async def _brought(
+    async def _apply_settings_results(
         self, over: Iterable[Command], batch: _Batch, now: datetime, session: Session
     ) -> None:
         """What the answers say of the settings, or the Boot, that the commands were to bring."""
@@ -268,7 +272,7 @@ class Requests:
 
     # Commands.
 
-    async def _commands(
+    async def _accept_commands(
         self,
         events: Sequence[Event],
         typed: dict[int, CommandRequested],
@@ -284,7 +288,7 @@ class Requests:
         if not asked:
             return
         store, now = self._context.store, self._context.now()
-        keyed = [(place, _keyed(request, event)) for place, event, request in asked]
+        keyed = [(place, _add_key(request, event)) for place, event, request in asked]
         earlier = await store.find_commands_by_key(
             [(request.station_id, request.idempotency_key or "") for _, request in keyed], session
         )
@@ -330,7 +334,7 @@ class Requests:
             timedelta(seconds=self._context.settings.command_ttl_s),
         )
 
-    def _replies(self, events: Sequence[Event], batch: _Batch) -> list[Record]:
+    def _build_replies(self, events: Sequence[Event], batch: _Batch) -> list[Record]:
         now = self._context.now()
         result = []
         for place, message in sorted(batch.answers.items()):
@@ -352,14 +356,14 @@ def _station_ids(events: Sequence[Event]) -> list[str]:
     return [event.message.station_id for event in events]
 
 
-def _keyed(request: CommandRequested, event: Event) -> CommandRequested:
+def _add_key(request: CommandRequested, event: Event) -> CommandRequested:
     """Without an idempotency key of its own, a request is told from others by its record's id."""
     if request.idempotency_key is not None:
         return request
     return msgspec.structs.replace(request, idempotency_key=f"{event.source}:{event.id}")
 
 
-def _booted_event(event: Event, boot: Boot, status: str) -> OutgoingMessage:
+def _build_booted(event: Event, boot: Boot, status: str) -> OutgoingMessage:
     message = StationBooted(
         station_id=boot.station_id,
         protocol=boot.protocol,
