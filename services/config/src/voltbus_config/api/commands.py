@@ -114,7 +114,7 @@ def preferred_wait(headers: Iterable[str]) -> int | None:
 
 
 def build_token_problem(help_by: str = "") -> Problem:
-    """Nobody who knows tokens answers now. ``help_by``: what helps beside waiter."""
+    """Build the problem of tokens that cannot be looked up now. ``help_by``: another remedy."""
     return Problem(
         503,
         "unavailable",
