@@ -45,10 +45,10 @@ async def test_of_two_writers_with_one_etag_one_wins(
     make_replica: Callable[..., Awaitable[Replica]],
 ) -> None:
     """Two replicas amend the same revision at once: one succeeds, the other learns it is stale."""
-    one, other = await make_replica(), await make_replica()
-    made = await one.made()
+    first, other = await make_replica(), await make_replica()
+    made = await first.made()
     for round_ in range(5):
-        etag = f'"{(await one.read(made["id"]))["revision"]}"'
+        etag = f'"{(await first.read(made["id"]))["revision"]}"'
         answers = await asyncio.gather(
             *(
                 replica.client.patch(
@@ -56,23 +56,23 @@ async def test_of_two_writers_with_one_etag_one_wins(
                     json={"tariff": f"{name}-{round_}"},
                     headers={"If-Match": etag},
                 )
-                for name, replica in (("one", one), ("other", other))
+                for name, replica in (("first", first), ("other", other))
             )
         )
         assert statuses(list(answers)) == {200: 1, 412: 1}
-    assert (await one.read(made["id"]))["revision"] == 7
+    assert (await first.read(made["id"]))["revision"] == 7
 
 
 async def test_of_two_transitions_at_once_one_happens(
     make_replica: Callable[..., Awaitable[Replica]],
 ) -> None:
     """Suspended twice at the same time, an agreement is suspended once; the other gets 409."""
-    one, other = await make_replica(), await make_replica()
-    made = await one.made()
+    first, other = await make_replica(), await make_replica()
+    made = await first.made()
     where = f"/v1/agreements/{made['id']}/suspend"
-    answers = await asyncio.gather(*(replica.client.post(where) for replica in (one, other)))
+    answers = await asyncio.gather(*(replica.client.post(where) for replica in (first, other)))
     assert statuses(list(answers)) == {200: 1, 409: 1}
-    assert (await one.read(made["id"]))["revision"] == 3
+    assert (await first.read(made["id"]))["revision"] == 3
 
 
 async def test_one_agreement_per_token_however_many_are_activated_at_once(

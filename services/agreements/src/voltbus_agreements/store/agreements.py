@@ -111,7 +111,7 @@ class Store:
             )
         return [documents.to_change(document) for document in found], has_more
 
-    async def used(self, agreement_id: str) -> tuple[int, int]:
+    async def load_usage(self, agreement_id: str) -> tuple[int, int]:
         """Return the energy (Wh) and the number of transactions counted for an agreement."""
         with self.reachable.watching():
             found = await self._usage.find_one({"_id": agreement_id}) or {}
