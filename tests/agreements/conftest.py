@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from voltbus.embedded.keys import make_keys, operator_token
 from voltbus_agreements import api
 from voltbus_agreements.domain.agreement import Policy
+from voltbus_agreements.handlers.changes import ChangeHandler
 from voltbus_agreements.handlers.messages import MessageHandlers
 from voltbus_agreements.scheduler import LifecycleScheduler
 from voltbus_agreements.settings import Settings
@@ -59,6 +60,7 @@ class Replica:
     hands: Hands
     outbox: Outbox
     store: Store
+    changes: ChangeHandler
     scheduler: LifecycleScheduler
     handlers: MessageHandlers
     client: httpx.AsyncClient
@@ -157,10 +159,12 @@ async def make_replica(
         outbox = Outbox(database["outbox"], bus, settings.instance_id, Topic.AGREEMENTS_DEAD_LETTER)
         store = Store(database, outbox, source=source)
         await store.prepare()
-        scheduler = LifecycleScheduler(store, policy=policy, now=hands, longest_s=3600)
+        changes = ChangeHandler(store)
+        scheduler = LifecycleScheduler(store, changes, policy=policy, now=hands, longest_s=3600)
         count = itertools.count(1)
         service = api.AgreementService(
             store,
+            changes,
             policy,
             scheduler,
             now=hands,
@@ -174,10 +178,19 @@ async def make_replica(
             base_url="http://agreements",
             headers=credentials("agreements:read agreements:write"),
         )
-        handlers = MessageHandlers(store, source, hands)
+        handlers = MessageHandlers(store, changes, source, hands)
         async with client:
             yield Replica(
-                database, bus, hands, outbox, store, scheduler, handlers, client, credentials
+                database,
+                bus,
+                hands,
+                outbox,
+                store,
+                changes,
+                scheduler,
+                handlers,
+                client,
+                credentials,
             )
         await store.close()
 

@@ -100,20 +100,20 @@ async def test_replicas_count_the_same_agreement_at_once(
     make_replica: Callable[..., Awaitable[Replica]],
 ) -> None:
     """Two replicas count different stations' transactions of one agreement: nothing is lost."""
-    one, other = await make_replica(), await make_replica()
-    made = await one.made(limits={"energy_cap_wh": 1000})
+    first, other = await make_replica(), await make_replica()
+    made = await first.made(limits={"energy_cap_wh": 1000})
     batches = [[ended(f"t{number}", made["id"], 50)] for number in range(20)]
     await asyncio.gather(
         *(
-            (one if number % 2 else other).handlers.count_transactions(batch)
+            (first if number % 2 else other).handlers.count_transactions(batch)
             for number, batch in enumerate(batches + batches[:6])
         )
     )
-    found = await usage_of(one, made["id"])
+    found = await usage_of(first, made["id"])
     assert (found["energy_wh"], found["transactions"], found["exhausted"]) == (1000, 20, True)
-    for replica in (one, other):
+    for replica in (first, other):
         await replica.told()
-    exhausted = [event for event in one.bus.events(TOPIC) if event.decode().exhausted]
+    exhausted = [event for event in first.bus.events(TOPIC) if event.decode().exhausted]
     assert len(exhausted) == 1
 
 
@@ -121,18 +121,18 @@ async def test_a_cap_lowered_while_energy_is_counted_is_not_missed(
     make_replica: Callable[..., Awaitable[Replica]],
 ) -> None:
     """A lower cap and the transaction that exceeds it, at the same moment: exhausted in the end."""
-    one, other = await make_replica(), await make_replica()
+    first, other = await make_replica(), await make_replica()
     for number in range(5):
-        made = await one.made(limits={"energy_cap_wh": 1000})
+        made = await first.made(limits={"energy_cap_wh": 1000})
         await asyncio.gather(
-            one.client.patch(
+            first.client.patch(
                 f"/v1/agreements/{made['id']}",
                 json={"limits": {"energy_cap_wh": 100}},
                 headers={"If-Match": "*"},
             ),
             other.handlers.count_transactions([ended(f"t{number}", made["id"], 200)]),
         )
-        assert (await one.read(made["id"]))["exhausted"]
+        assert (await first.read(made["id"]))["exhausted"]
 
 
 async def test_usage_of_an_ended_agreement_still_counts(replica: Replica) -> None:

@@ -105,16 +105,16 @@ async def test_two_replicas_and_an_operator_at_once(
     make_replica: Callable[..., Awaitable[Replica]],
 ) -> None:
     """While others suspend and resume the same agreement, the token leaves, in one revision."""
-    one, other = await make_replica(), await make_replica()
-    made = await one.made(tokens=TOKENS)
+    first, other = await make_replica(), await make_replica()
+    made = await first.made(tokens=TOKENS)
     path = f"/v1/agreements/{made['id']}"
     await asyncio.gather(
-        one.handlers.forget_tokens([erased()]),
+        first.handlers.forget_tokens([erased()]),
         other.client.post(f"{path}/suspend"),
         other.handlers.forget_tokens([erased()]),
-        one.client.patch(path, json={"name": "Other"}, headers={"If-Match": "*"}),
+        first.client.patch(path, json={"name": "Other"}, headers={"If-Match": "*"}),
     )
-    found = await one.read(made["id"])
+    found = await first.read(made["id"])
     assert [token["ref"] for token in found["tokens"]] == [OTHER]
     assert (found["status"], found["name"], found["revision"]) == ("suspended", "Other", 5)
-    assert REF not in await everywhere(one)
+    assert REF not in await everywhere(first)

@@ -82,7 +82,7 @@ async def test_clocks_of_several_replicas_do_each_thing_once(
     told = Counter(
         event.decode().id for event in replicas[0].bus.events(TOPIC) if "activated" in event.type
     )
-    assert told == {one["id"]: 1 for one in made}
+    assert told == {agreement["id"]: 1 for agreement in made}
 
 
 async def test_the_clock_sleeps_until_the_next_time(replica: Replica) -> None:

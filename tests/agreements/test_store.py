@@ -16,6 +16,7 @@ from agreements.conftest import NOW, TOPIC, body
 from mongod_clock import place_earlier
 from voltbus_agreements.domain import lifecycle
 from voltbus_agreements.domain.agreement import Command, Policy
+from voltbus_agreements.handlers.changes import ChangeHandler
 from voltbus_agreements.store import Store
 from voltbus_backbone.bus import envelope
 from voltbus_backbone.contract.agreements import RetrieveAgreement
@@ -44,10 +45,10 @@ async def test_of_two_writers_with_one_etag_one_wins(
     make_replica: Callable[..., Awaitable[Replica]],
 ) -> None:
     """Two replicas amend the same revision at once: one succeeds, the other learns it is stale."""
-    one, other = await make_replica(), await make_replica()
-    made = await one.made()
+    first, other = await make_replica(), await make_replica()
+    made = await first.made()
     for round_ in range(5):
-        etag = f'"{(await one.read(made["id"]))["revision"]}"'
+        etag = f'"{(await first.read(made["id"]))["revision"]}"'
         answers = await asyncio.gather(
             *(
                 replica.client.patch(
@@ -55,23 +56,23 @@ async def test_of_two_writers_with_one_etag_one_wins(
                     json={"tariff": f"{name}-{round_}"},
                     headers={"If-Match": etag},
                 )
-                for name, replica in (("one", one), ("other", other))
+                for name, replica in (("first", first), ("other", other))
             )
         )
         assert statuses(list(answers)) == {200: 1, 412: 1}
-    assert (await one.read(made["id"]))["revision"] == 7
+    assert (await first.read(made["id"]))["revision"] == 7
 
 
 async def test_of_two_transitions_at_once_one_happens(
     make_replica: Callable[..., Awaitable[Replica]],
 ) -> None:
     """Suspended twice at the same time, an agreement is suspended once; the other gets 409."""
-    one, other = await make_replica(), await make_replica()
-    made = await one.made()
+    first, other = await make_replica(), await make_replica()
+    made = await first.made()
     where = f"/v1/agreements/{made['id']}/suspend"
-    answers = await asyncio.gather(*(replica.client.post(where) for replica in (one, other)))
+    answers = await asyncio.gather(*(replica.client.post(where) for replica in (first, other)))
     assert statuses(list(answers)) == {200: 1, 409: 1}
-    assert (await one.read(made["id"]))["revision"] == 3
+    assert (await first.read(made["id"]))["revision"] == 3
 
 
 async def test_one_agreement_per_token_however_many_are_activated_at_once(
@@ -190,7 +191,7 @@ async def test_a_failed_outbox_undoes_the_change(
 
     try:
         with pytest.raises(BulkWriteError):
-            await replica.store.change(made["id"], suspend)
+            await replica.changes.change(made["id"], suspend)
         assert (await replica.read(made["id"]))["status"] == "active"
     finally:
         await replica.database.command("collMod", "outbox", validator={})
@@ -267,7 +268,7 @@ async def test_what_is_read_is_what_was_written(replica: Replica) -> None:
         kept.append(change.agreement)
         return change
 
-    await replica.store.change(made["id"], decide)
+    await replica.changes.change(made["id"], decide)
     assert await replica.store.get(made["id"]) == kept[-1]
 
 
@@ -281,5 +282,5 @@ async def test_a_store_without_mongodb_is_unavailable(replica: Replica) -> None:
         await lost.get("agr_1")
     assert not lost.reachable()
     with pytest.raises(Unavailable):
-        await lost.change("agr_1", lambda *_: None)
+        await ChangeHandler(lost).change("agr_1", lambda *_: None)
     client.close()

@@ -31,13 +31,13 @@ from voltbus_backbone.mongo.store import open_database
 from voltbus_backbone.rest.access import Operators
 from voltbus_config import api
 from voltbus_config.__main__ import build_reconciler_config
-from voltbus_config.handlers.agreements import Agreements
+from voltbus_config.handlers.agreements import AgreementProjection
+from voltbus_config.handlers.command_waiter import CommandWaiter
 from voltbus_config.handlers.context import ServiceContext
-from voltbus_config.handlers.gateways import Silence
+from voltbus_config.handlers.gateways import GatewayMonitor
 from voltbus_config.handlers.reconciler import Reconciler
-from voltbus_config.handlers.requests import Requests
-from voltbus_config.handlers.station_events import StationEvents
-from voltbus_config.handlers.waiting import Waiting
+from voltbus_config.handlers.requests import RequestHandler
+from voltbus_config.handlers.station_events import StationEventHandler
 from voltbus_config.settings import Settings
 from voltbus_config.store import Store
 
@@ -91,11 +91,11 @@ class Replica:
     bus: MemoryBus
     hands: Hands
     reconciler: Reconciler
-    requests: Requests
-    stations: StationEvents
-    agreements: Agreements
-    silence: Silence
-    waiting: Waiting
+    requests: RequestHandler
+    stations: StationEventHandler
+    agreements: AgreementProjection
+    gateway_monitor: GatewayMonitor
+    waiter: CommandWaiter
     tokens: MemoryTokens
     client: httpx.AsyncClient
     database: Database
@@ -358,8 +358,8 @@ async def make_replica(
         )
         reconciler = Reconciler(context)
         app = http.build_app("config", Operators(settings), lambda: {"mongo": True})
-        waiting = Waiting(store.find_ended_commands)
-        http.include(app, api.routers(context, reconciler, waiting), store.rest)
+        waiter = CommandWaiter(store.find_ended_commands)
+        http.include(app, api.routers(context, reconciler, waiter), store.rest)
         client = httpx.AsyncClient(
             transport=httpx.ASGITransport(app, raise_app_exceptions=False),
             base_url="http://config",
@@ -371,11 +371,11 @@ async def make_replica(
                 bus,
                 hands,
                 reconciler,
-                Requests(context, reconciler),
-                StationEvents(context, reconciler),
-                Agreements(context, reconciler),
-                Silence(context),
-                waiting,
+                RequestHandler(context, reconciler),
+                StationEventHandler(context, reconciler),
+                AgreementProjection(context, reconciler),
+                GatewayMonitor(context),
+                waiter,
                 tokens,
                 client,
                 database,

@@ -48,7 +48,7 @@ async def beat(replica: Replica, gateway_id: str, started_at: datetime | None = 
 
 async def lose_silent(replica: Replica) -> list[StationDisconnected]:
     """Look for silent gateways; what is declared lost goes through the log and comes back."""
-    while await replica.silence.sweep():
+    while await replica.gateway_monitor.sweep():
         pass
     before = len(replica.told("stations.events", StationDisconnected))
     await replica.settle()
@@ -347,7 +347,7 @@ async def test_a_beat_brings_back_what_was_declared_lost(replica: Replica) -> No
     await replica.feed(registry.STATION_SEEN, seen[0])
     names = ("CS-1", "CS-2", "CS-3")
     assert [(await replica.station(name))["connected"] for name in names] == [True, False, False]
-    assert not await replica.silence.sweep()
+    assert not await replica.gateway_monitor.sweep()
 
 
 async def test_two_replicas_declare_a_gateway_lost_once(
@@ -359,8 +359,8 @@ async def test_two_replicas_declare_a_gateway_lost_once(
     await beat(replica, "g-1")
     await replica.connect("CS-1", gateway="g-1")
     replica.hands.move(16)
-    assert await replica.silence.sweep()
-    assert not await other.silence.sweep()
+    assert await replica.gateway_monitor.sweep()
+    assert not await other.gateway_monitor.sweep()
     await replica.settle()
     assert len(replica.told("stations.events", StationDisconnected)) == 1
 

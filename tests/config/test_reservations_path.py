@@ -13,7 +13,7 @@ from voltbus_backbone.contract.auth import TokenChanged, TransactionChanged
 from voltbus_backbone.contract.config import CallOutcome, ReservationChanged
 from voltbus_backbone.contract.stations import StationReported
 from voltbus_backbone.contract.values import Protocol
-from voltbus_config.handlers.reservations import Reservations
+from voltbus_config.handlers.reservations import ReservationHandler
 
 if TYPE_CHECKING:
     import httpx
@@ -82,8 +82,8 @@ def told(replica: Replica, made: dict[str, Any]) -> list[str]:
     return [each.state for each in found]
 
 
-def reservations(replica: Replica) -> Reservations:
-    return Reservations(replica.context)
+def reservations(replica: Replica) -> ReservationHandler:
+    return ReservationHandler(replica.context)
 
 
 async def report(replica: Replica, made: dict[str, Any], status: str) -> None:

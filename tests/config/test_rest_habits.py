@@ -95,7 +95,7 @@ async def test_every_change_says_who_made_it(replica: Replica) -> None:
     await replica.client.patch("/v1/stations/CS-1", json={"registration": "never"})
     await replica.client.delete("/v1/stations/CS-1")
     found = (await replica.client.get("/v1/audit")).json()
-    assert [(one["method"], one["route"], one["status"]) for one in found["data"]] == [
+    assert [(entry["method"], entry["route"], entry["status"]) for entry in found["data"]] == [
         ("DELETE", "/v1/stations/{station_id}", 204),
         ("PATCH", "/v1/stations/{station_id}", 422),
         ("POST", "/v1/stations", 201),
@@ -116,7 +116,7 @@ async def test_the_audit_is_narrowed_and_paged(replica: Replica) -> None:
     async def listed(**query: Any) -> list[str]:
         answer = await replica.client.get("/v1/audit", params=query)
         assert answer.status_code == 200, answer.text
-        return [one["id"] for one in answer.json()["data"]]
+        return [entry["id"] for entry in answer.json()["data"]]
 
     everything = await listed()
     assert len(everything) == 5

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from voltbus_backbone.contract.auth import FindToken, TokenFound
 from voltbus_backbone.contract.registry import FIND_TOKEN
 from voltbus_backbone.errors import DeadlineExceeded
-from voltbus_config.handlers.tokens import AuthTokens
+from voltbus_config.handlers.tokens import AuthTokenDirectory
 
 if TYPE_CHECKING:
     from voltbus_backbone.contract.registry import MessageType
@@ -38,7 +38,7 @@ class Auth:
 async def test_a_token_is_asked_for_by_its_value() -> None:
     """Without a type as an idTag of 1.6, or with the one that was given."""
     auth = Auth()
-    tokens = AuthTokens(auth, clock=lambda: 0.0)
+    tokens = AuthTokenDirectory(auth, clock=lambda: 0.0)
     found = await tokens.find("CS-1", CARD, None)
     assert found == TokenFound(token_ref="tok_1", type="ISO14443")
     await tokens.find("CS-1", CARD, "Local")
@@ -49,7 +49,7 @@ async def test_a_token_is_asked_for_by_its_value() -> None:
 async def test_a_silent_auth_keeps_nobody_else_waiting() -> None:
     """Boots are answered by the same reader: only every few seconds is silence waited for."""
     auth, time = Auth(), [100.0]
-    tokens = AuthTokens(auth, clock=lambda: time[0])
+    tokens = AuthTokenDirectory(auth, clock=lambda: time[0])
     auth.silent = True
     with capture_logs() as lines:
         assert [await tokens.find("CS-1", CARD, None) for _ in range(50)] == [None] * 50

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from voltbus_agreements import api
 from voltbus_agreements.domain.agreement import Policy
+from voltbus_agreements.handlers.changes import ChangeHandler
 from voltbus_agreements.handlers.messages import MessageHandlers
 from voltbus_agreements.scheduler import LifecycleScheduler
 from voltbus_agreements.settings import Settings
@@ -32,14 +33,15 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
     rest = RestStore(database, audit_days=settings.audit_days)
     await rest.prepare()
     await store.prepare()
+    changes = ChangeHandler(store)
     policy = Policy(approval_required=settings.approval_required)
     scheduler = LifecycleScheduler(
-        store, policy=policy, now=runtime.now, longest_s=settings.clock_s
+        store, changes, policy=policy, now=runtime.now, longest_s=settings.clock_s
     )
     service = api.AgreementService(
-        store, policy, scheduler, now=runtime.now, entropy=secrets.token_bytes
+        store, changes, policy, scheduler, now=runtime.now, entropy=secrets.token_bytes
     )
-    handlers = MessageHandlers(store, runtime.source, runtime.now)
+    handlers = MessageHandlers(store, changes, runtime.source, runtime.now)
     return Parts(
         routers=[api.router(service)],
         rest=rest,

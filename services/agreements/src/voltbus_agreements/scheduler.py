@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from voltbus_agreements.domain.agreement import Agreement, Change, Policy
+    from voltbus_agreements.handlers.changes import ChangeHandler
     from voltbus_agreements.store import Store
 
 log = structlog.get_logger(__name__)
@@ -31,9 +32,16 @@ class LifecycleScheduler:
     """Does what is due. ``longest_s`` bounds how long it sleeps; ``wake`` makes it look again."""
 
     def __init__(
-        self, store: Store, *, policy: Policy, now: Callable[[], datetime], longest_s: float
+        self,
+        store: Store,
+        changes: ChangeHandler,
+        *,
+        policy: Policy,
+        now: Callable[[], datetime],
+        longest_s: float,
     ) -> None:
         self._store = store
+        self._changes = changes
         self._policy = policy
         self._now = now
         self._longest_s = longest_s
@@ -95,7 +103,7 @@ class LifecycleScheduler:
             changes.append(change)
             return change
 
-        await self._store.change(agreement_id, decide)
+        await self._changes.change(agreement_id, decide)
         return bool(changes)
 
     async def _until_next(self) -> float:

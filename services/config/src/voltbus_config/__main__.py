@@ -17,11 +17,11 @@ from voltbus_config import api
 from voltbus_config.domain.compile import CompileOptions
 from voltbus_config.domain.reconciliation import ReconcilerConfig
 from voltbus_config.handlers import agreements, requests, reservations, station_events
+from voltbus_config.handlers.command_waiter import CommandWaiter
 from voltbus_config.handlers.context import ServiceContext
-from voltbus_config.handlers.gateways import Silence
+from voltbus_config.handlers.gateways import GatewayMonitor
 from voltbus_config.handlers.reconciler import Reconciler
-from voltbus_config.handlers.tokens import AuthTokens
-from voltbus_config.handlers.waiting import Waiting
+from voltbus_config.handlers.tokens import AuthTokenDirectory
 from voltbus_config.settings import Settings
 from voltbus_config.store import Store
 
@@ -36,7 +36,7 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
     await store.prepare(timedelta(days=settings.commands_kept_days))
     outbox = Outbox(store.outbox, runtime.publisher, settings.instance_id, Topic.CONFIG_DEAD_LETTER)
     await outbox.prepare()
-    tokens = AuthTokens(await runtime.requester(), clock=asyncio.get_running_loop().time)
+    tokens = AuthTokenDirectory(await runtime.requester(), clock=asyncio.get_running_loop().time)
     context = ServiceContext(
         store,
         outbox,
@@ -47,23 +47,23 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
         tokens,
     )
     reconciler = Reconciler(context)
-    keeping = reservations.Reservations(context)
-    waiting = Waiting(store.find_ended_commands)
+    keeping = reservations.ReservationHandler(context)
+    waiter = CommandWaiter(store.find_ended_commands)
     return Parts(
-        routers=api.routers(context, reconciler, waiting),
+        routers=api.routers(context, reconciler, waiter),
         rest=store.rest,
         consumptions=[
             Consumption(
                 "config",
                 (Topic.CONFIG_REQUESTS,),
                 requests.TYPES,
-                requests.Requests(context, reconciler).handle,
+                requests.RequestHandler(context, reconciler).handle,
             ),
             Consumption(
                 "config-stations",
                 (Topic.STATIONS_EVENTS,),
                 station_events.TYPES,
-                station_events.StationEvents(context, reconciler).handle,
+                station_events.StationEventHandler(context, reconciler).handle,
             ),
             Consumption(
                 "config-reservations",
@@ -75,18 +75,18 @@ async def compose(runtime: Runtime[Settings]) -> Parts:
                 "config-agreements",
                 (Topic.AGREEMENTS_EVENTS,),
                 agreements.TYPES,
-                agreements.Agreements(context, reconciler).handle,
+                agreements.AgreementProjection(context, reconciler).handle,
             ),
         ],
         background={
             "outbox": outbox.run,
             "tending": reconciler.run,
-            "silence": Silence(context).run,
-            "waiting": waiting.run,
+            "silence": GatewayMonitor(context).run,
+            "waiting": waiter.run,
             "reservations": keeping.run,
         },
         checks={"mongo": store.reachable},
-        close=[waiting.close, store.close],
+        close=[waiter.close, store.close],
     )
 
 

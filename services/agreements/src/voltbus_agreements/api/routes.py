@@ -105,7 +105,7 @@ def _add_reading(router: APIRouter, service: AgreementService) -> None:
     )
     async def usage(agreement_id: str, paging: Pages) -> JSONResponse:
         agreement = await service.get(agreement_id)
-        energy_wh, transactions = await service.store.used(agreement_id)
+        energy_wh, transactions = await service.store.load_usage(agreement_id)
         found, has_more = await service.store.sessions(agreement_id, paging)
         cap = agreement.terms.limits.energy_cap_wh
         totals = {

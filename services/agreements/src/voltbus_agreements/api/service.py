@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from voltbus_agreements.domain.agreement import Agreement, Change, Command, Policy
+    from voltbus_agreements.handlers.changes import ChangeHandler
     from voltbus_agreements.scheduler import LifecycleScheduler
     from voltbus_agreements.store import Store
 
@@ -37,6 +38,7 @@ class AgreementService:
     def __init__(
         self,
         store: Store,
+        changes: ChangeHandler,
         policy: Policy,
         scheduler: LifecycleScheduler,
         *,
@@ -44,6 +46,7 @@ class AgreementService:
         entropy: Callable[[int], bytes],
     ) -> None:
         self.store = store
+        self.changes = changes
         self.policy = policy
         self.scheduler = scheduler
         self.now = now
@@ -59,7 +62,7 @@ class AgreementService:
         with _raise_refusals_as_problems():
             agreement_id = ids.new_id(now, self.entropy(ids.ENTROPY_BYTES))
             change = lifecycle.create(agreement_id, body.terms(now=now), now=now)
-        await self.store.create(change)
+        await self.changes.create(change)
         return change.agreement
 
     async def act(
@@ -108,7 +111,7 @@ class AgreementService:
         self, agreement_id: str, decide: Callable[[Agreement, int], Change | None]
     ) -> Agreement:
         with _raise_refusals_as_problems():
-            agreement = _require(await self.store.change(agreement_id, decide))
+            agreement = _require(await self.changes.change(agreement_id, decide))
         self.scheduler.wake()
         return agreement
 

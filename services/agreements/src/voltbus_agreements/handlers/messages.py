@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
+    from voltbus_agreements.handlers.changes import ChangeHandler
     from voltbus_agreements.store import Store
     from voltbus_backbone.bus.envelope import Event, Record
 
@@ -31,12 +32,13 @@ class MessageHandlers:
     """``source`` and ``now`` go into the answers."""
 
     store: Store
+    changes: ChangeHandler
     source: str
     now: Callable[[], datetime]
 
     async def count_transactions(self, events: Sequence[Event]) -> list[Record]:
         """Count ended and corrected transactions; what follows from it leaves by the outbox."""
-        await self.store.count(
+        await self.changes.count_transactions(
             [to_counted_transaction(event.decode()) for event in events], now=self.now()
         )
         return []
@@ -46,7 +48,7 @@ class MessageHandlers:
 
         registered again it has the same reference, and its agreements hold again.
         """
-        await self.store.forget_tokens(
+        await self.changes.forget_tokens(
             {event.decode().token_ref for event in events}, now=self.now()
         )
         return []

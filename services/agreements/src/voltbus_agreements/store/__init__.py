@@ -3,7 +3,7 @@
 A change, its line of history, the tokens it claims and its events commit in one transaction.
 """
 
-from voltbus_agreements.store.agreements import Store
+from voltbus_agreements.store.agreements import Session, Store
 from voltbus_agreements.store.lists import Filters
 
-__all__ = ["Filters", "Store"]
+__all__ = ["Filters", "Session", "Store"]

@@ -9,17 +9,19 @@ from voltbus_config.api import commands, layers, reservations, settings, station
 if TYPE_CHECKING:
     from fastapi import APIRouter
 
+    from voltbus_config.handlers.command_waiter import CommandWaiter
     from voltbus_config.handlers.context import ServiceContext
     from voltbus_config.handlers.reconciler import Reconciler
-    from voltbus_config.handlers.waiting import Waiting
 
 
-def routers(context: ServiceContext, reconciler: Reconciler, waiting: Waiting) -> list[APIRouter]:
+def routers(
+    context: ServiceContext, reconciler: Reconciler, waiter: CommandWaiter
+) -> list[APIRouter]:
     """Every router of this service."""
     return [
         stations.router(context, reconciler),
         settings.router(context, reconciler),
         layers.router(context, reconciler),
-        commands.router(context, reconciler, waiting),
+        commands.router(context, reconciler, waiter),
         reservations.router(context, reconciler),
     ]

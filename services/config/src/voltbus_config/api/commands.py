@@ -23,17 +23,17 @@ from voltbus_config.domain import commands as command_rules
 from voltbus_config.domain import shapes, sizes
 from voltbus_config.domain.commands import Command, Purpose, compute_fingerprint
 from voltbus_config.domain.outgoing import build_command_changed
+from voltbus_config.handlers.command_waiter import LONGEST_WAIT_S, CommandWaiter
 from voltbus_config.handlers.context import ServiceContext
 from voltbus_config.handlers.reconciler import Reconciler
-from voltbus_config.handlers.tokens import wants_type, with_type
-from voltbus_config.handlers.waiting import LONGEST_WAIT_S, Waiting
+from voltbus_config.handlers.tokens import add_token_type, needs_token_type
 from voltbus_config.store import Session
 
 
-def router(context: ServiceContext, reconciler: Reconciler, waiting: Waiting) -> APIRouter:
+def router(context: ServiceContext, reconciler: Reconciler, waiter: CommandWaiter) -> APIRouter:
     """The routes of commands."""
     routes = Router(prefix="/v1", tags=["commands"])
-    commands = Commands(context, reconciler)
+    commands = CommandService(context, reconciler)
 
     @routes.post(
         "/stations/{station_id}/commands",
@@ -44,7 +44,7 @@ def router(context: ServiceContext, reconciler: Reconciler, waiting: Waiting) ->
     async def create(station_id: str, body: NewCommand, response: Response) -> dict[str, Any]:
         found = await commands.create(station_id, body)
         response.headers["Location"] = f"/v1/commands/{found.id}"
-        return views.command(found)
+        return views.show_command(found)
 
     @routes.get("/commands", dependencies=[scope("commands:read")], summary="List commands")
     async def listed(
@@ -59,7 +59,7 @@ def router(context: ServiceContext, reconciler: Reconciler, waiting: Waiting) ->
         }
         with context.store.reachable.watching():
             found, more = await context.store.page_commands(query, paging)
-        return rest.page([views.command(each) for each in found], has_more=more)
+        return rest.page([views.show_command(each) for each in found], has_more=more)
 
     @routes.get(
         "/commands/{command_id}", dependencies=[scope("commands:read")], summary="See a command"
@@ -80,12 +80,12 @@ def router(context: ServiceContext, reconciler: Reconciler, waiting: Waiting) ->
         ] = None,
     ) -> dict[str, Any]:
         preferred = None if wait is not None else preferred_wait(prefer or ())
-        found, waited = await waiting.until_ended(
-            lambda: commands.stored(command_id), wait or preferred or 0
+        found, waited = await waiter.wait_until_ended(
+            lambda: commands.require(command_id), wait or preferred or 0
         )
         if preferred is not None and waited:
             response.headers["Preference-Applied"] = f"wait={preferred}"
-        return views.command(found)
+        return views.show_command(found)
 
     @routes.post(
         "/commands/{command_id}/cancel",
@@ -98,7 +98,7 @@ def router(context: ServiceContext, reconciler: Reconciler, waiting: Waiting) ->
         summary="Cancel a command that was not sent yet",
     )
     async def cancel(command_id: str) -> dict[str, Any]:
-        return views.command(await commands.cancel(command_id))
+        return views.show_command(await commands.cancel(command_id))
 
     return routes
 
@@ -113,8 +113,8 @@ def preferred_wait(headers: Iterable[str]) -> int | None:
     return None if found is None else min(int(found[1]), LONGEST_WAIT_S)
 
 
-def token_unknown(help_by: str = "") -> Problem:
-    """Nobody who knows tokens answers now. ``help_by``: what helps beside waiting."""
+def build_token_problem(help_by: str = "") -> Problem:
+    """Build the problem of tokens that cannot be looked up now. ``help_by``: another remedy."""
     return Problem(
         503,
         "unavailable",
@@ -123,7 +123,7 @@ def token_unknown(help_by: str = "") -> Problem:
     )
 
 
-class Commands:
+class CommandService:
     """What the routes do."""
 
     def __init__(self, context: ServiceContext, reconciler: Reconciler) -> None:
@@ -138,7 +138,7 @@ class Commands:
         if mistake is not None:
             errors = [mistake._asdict()]
             raise Problem(422, "invalid-request", "No station can be told so.", errors=errors)
-        typed, known = await self._typed(request)
+        typed, known = await self._add_token_type(request)
         created: list[str] = []
 
         async def work(session: Session) -> None:
@@ -154,7 +154,7 @@ class Commands:
             if body.expires_at is not None and body.expires_at <= now:
                 raise Problem(422, "invalid-request", "expires_at is in the past.")
             if not known and not await self._is_16(station_id, session):
-                raise token_unknown(", or give payload.type")
+                raise build_token_problem(", or give payload.type")
             ttl = timedelta(seconds=context.settings.command_ttl_s)
             command = command_rules.create_command(
                 context.reconciler_config.new_id(now), request, now, ttl
@@ -166,15 +166,15 @@ class Commands:
             await self._reconciler.reconcile([station_id], session)
 
         await self._commit(work)
-        return await self.stored(created[0])
+        return await self.require(created[0])
 
-    async def _typed(self, request: CommandRequested) -> tuple[CommandRequested, bool]:
+    async def _add_token_type(self, request: CommandRequested) -> tuple[CommandRequested, bool]:
         """The request with its token's type; and whether that could be found out."""
-        if not wants_type(request):
+        if not needs_token_type(request):
             return request, True
         value = request.payload["id_token"]
         found = await self._context.tokens.find(request.station_id, value, None)
-        return with_type(request, found), found is not None
+        return add_token_type(request, found), found is not None
 
     async def _is_16(self, station_id: str, session: Session) -> bool:
         """Whether the station was last there with 1.6, which has no types."""
@@ -205,7 +205,7 @@ class Commands:
             await self._reconciler.reconcile([found.station_id], session)
 
         await self._commit(work)
-        return await self.stored(command_id)
+        return await self.require(command_id)
 
     async def _earlier(self, request: CommandRequested, session: Session) -> Command | None:
         """The command that this idempotency key stands for; 422 when it asked for another."""
@@ -222,7 +222,7 @@ class Commands:
             )
         return found
 
-    async def stored(self, command_id: str) -> Command:
+    async def require(self, command_id: str) -> Command:
         """The command; 404 when there is none."""
         with self._context.store.reachable.watching():
             found = await self._context.store.commands.find(command_id)

@@ -13,7 +13,7 @@ from voltbus_backbone.rest.bodies import LARGER_BODY_BYTES
 from voltbus_backbone.rest.conventions import Paging
 from voltbus_config.api import views
 from voltbus_config.api.bodies import SettingsBody
-from voltbus_config.api.settings import as_layer
+from voltbus_config.api.settings import to_layer_settings
 from voltbus_config.domain.layers import LayerSettings
 from voltbus_config.handlers.context import ServiceContext
 from voltbus_config.handlers.reconciler import Reconciler
@@ -37,7 +37,7 @@ def router(context: ServiceContext, reconciler: Reconciler) -> APIRouter:
     async def listed(paging: Annotated[Paging, Depends()]) -> dict[str, Any]:
         with context.store.reachable.watching():
             found, more = await context.store.page_layers(paging)
-        return rest.page([views.layer(name, each) for name, each in found], has_more=more)
+        return rest.page([views.show_layer(name, each) for name, each in found], has_more=more)
 
     @routes.put(
         "/{name:path}",
@@ -45,9 +45,9 @@ def router(context: ServiceContext, reconciler: Reconciler) -> APIRouter:
         summary="Set how every station of a layer should be set",
     )
     async def put(name: Name, body: SettingsBody) -> dict[str, Any]:
-        settings = as_layer(body)
+        settings = to_layer_settings(body)
         await _write(context, reconciler, name, settings)
-        return views.layer(name, settings)
+        return views.show_layer(name, settings)
 
     @routes.get("/{name:path}", dependencies=[scope("stations:read")], summary="See a layer")
     async def get(name: Name) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def router(context: ServiceContext, reconciler: Reconciler) -> APIRouter:
             found = (await context.store.load_layers([name], None)).get(name)
         if found is None:
             raise not_found("layer")
-        return views.layer(name, found)
+        return views.show_layer(name, found)
 
     @routes.delete(
         "/{name:path}",

@@ -16,7 +16,7 @@ def document_payloads(schema: dict[str, Any]) -> None:
     """Add to the schema of a command's body which payload goes with which action."""
     actions = sorted(set().union(*TO_STATIONS.values()))
     schema["anyOf"] = [
-        *(_alternative(action, _inlined(shape)) for action, shape in SHAPES.items()),
+        *(_build_alternative(action, _inline(shape)) for action, shape in SHAPES.items()),
         {
             "title": "An action of OCPP's own",
             "description": "Its payload is that of the station's version, as OCPP has it.",
@@ -25,7 +25,7 @@ def document_payloads(schema: dict[str, Any]) -> None:
     ]
 
 
-def _alternative(action: str, payload: dict[str, Any]) -> dict[str, Any]:
+def _build_alternative(action: str, payload: dict[str, Any]) -> dict[str, Any]:
     needed = ["action", "payload"] if payload.get("required") else ["action"]
     return {
         "title": action,
@@ -35,7 +35,7 @@ def _alternative(action: str, payload: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _inlined(shape: type[msgspec.Struct]) -> dict[str, Any]:
+def _inline(shape: type[msgspec.Struct]) -> dict[str, Any]:
     """The JSON schema of a shape, with what it refers to put in place: OpenAPI has no $defs."""
     found = msgspec.json.schema(shape)
     definitions = found.get("$defs", {})

@@ -15,7 +15,7 @@ from voltbus_backbone.rest import conventions as rest
 from voltbus_backbone.rest.conventions import SortedPaging
 from voltbus_config.api import views
 from voltbus_config.api.bodies import NewReservation
-from voltbus_config.api.commands import token_unknown
+from voltbus_config.api.commands import build_token_problem
 from voltbus_config.domain import commands as command_rules
 from voltbus_config.domain import reservations as reservation_rules
 from voltbus_config.domain import shapes
@@ -25,14 +25,14 @@ from voltbus_config.domain.reservations import Reservation, State
 from voltbus_config.domain.shapes import UNREGISTERED
 from voltbus_config.handlers.context import ServiceContext
 from voltbus_config.handlers.reconciler import Reconciler
-from voltbus_config.handlers.reservations import Reservations
+from voltbus_config.handlers.reservations import ReservationHandler
 from voltbus_config.store import Session
 
 
 def router(context: ServiceContext, reconciler: Reconciler) -> APIRouter:
     """The routes of reservations."""
     routes = Router(prefix="/v1/reservations", tags=["reservations"])
-    desk = Desk(context, reconciler)
+    service = ReservationService(context, reconciler)
 
     @routes.post(
         "",
@@ -41,9 +41,9 @@ def router(context: ServiceContext, reconciler: Reconciler) -> APIRouter:
         summary="Keep a place at a station for a token",
     )
     async def create(body: NewReservation, response: Response) -> dict[str, Any]:
-        made = await desk.create(body, await desk.find(body))
+        made = await service.create(body, await service.find(body))
         response.headers["Location"] = f"/v1/reservations/{made.id}"
-        return views.reservation(made)
+        return views.show_reservation(made)
 
     @routes.get("", dependencies=[scope("commands:read")], summary="List reservations")
     async def listed(
@@ -56,13 +56,13 @@ def router(context: ServiceContext, reconciler: Reconciler) -> APIRouter:
         query = {name: str(value) for name, value in filters.items() if value is not None}
         with context.store.reachable.watching():
             found, more = await context.store.reservations.page(query, paging)
-        return rest.page([views.reservation(each) for each in found], has_more=more)
+        return rest.page([views.show_reservation(each) for each in found], has_more=more)
 
     @routes.get(
         "/{reservation_id}", dependencies=[scope("commands:read")], summary="See a reservation"
     )
     async def see(reservation_id: str) -> dict[str, Any]:
-        return views.reservation(await desk.stored(reservation_id))
+        return views.show_reservation(await service.require(reservation_id))
 
     @routes.delete(
         "/{reservation_id}",
@@ -71,7 +71,7 @@ def router(context: ServiceContext, reconciler: Reconciler) -> APIRouter:
         summary="Give a reservation back; its state tells when the station has",
     )
     async def cancel(reservation_id: str) -> dict[str, Any]:
-        return views.reservation(await desk.cancel(reservation_id))
+        return views.show_reservation(await service.cancel(reservation_id))
 
     return routes
 
@@ -83,13 +83,13 @@ class _Token(msgspec.Struct, frozen=True):
     type: str
 
 
-class Desk:
+class ReservationService:
     """What the routes do."""
 
     def __init__(self, context: ServiceContext, reconciler: Reconciler) -> None:
         self._context = context
         self._reconciler = reconciler
-        self._reservations = Reservations(context)
+        self._reservations = ReservationHandler(context)
 
     async def find(self, body: NewReservation) -> _Token:
         """Whom it is for, by auth's reference.
@@ -108,7 +108,7 @@ class Desk:
             # What nobody registered goes out as this, and is known by it from then on.
             found = await tokens.find(body.station_id, body.id_token, UNREGISTERED)
         if found is None:
-            raise token_unknown()
+            raise build_token_problem()
         return _Token(found.token_ref, body.type or found.type or UNREGISTERED)
 
     async def create(self, body: NewReservation, token: _Token) -> Reservation:
@@ -136,7 +136,7 @@ class Desk:
             await self._reconciler.reconcile([body.station_id], session)
 
         await self._commit(work)
-        return await self.stored(made[0].id)
+        return await self.require(made[0].id)
 
     def _new(
         self, body: NewReservation, token: _Token, now: datetime
@@ -194,16 +194,16 @@ class Desk:
                 await self._context.add_to_outbox([build_command_changed(over, now)], now, session)
                 await self._reservations.apply_commands([over], now, session)
             else:
-                command = self._reservations.cancelling(found, now)
-                await self._reservations.queue([command], now, session)
+                command = self._reservations.build_cancel_command(found, now)
+                await self._reservations.queue_commands([command], now, session)
                 after = reservation_rules.wait_for_cancel(found, command.id, now)
                 await self._reservations.write({found.id: found}, {found.id: after}, now, session)
             await self._reconciler.reconcile([found.station_id], session)
 
         await self._commit(work)
-        return await self.stored(reservation_id)
+        return await self.require(reservation_id)
 
-    async def stored(self, reservation_id: str) -> Reservation:
+    async def require(self, reservation_id: str) -> Reservation:
         """The reservation; 404 when there is none."""
         with self._context.store.reachable.watching():
             found = await self._context.store.reservations.find(reservation_id)

@@ -29,7 +29,7 @@ def router(context: ServiceContext, reconciler: Reconciler) -> APIRouter:
         summary="Set how a station should be set (replaces the station's own layer)",
     )
     async def put(station_id: str, body: SettingsBody) -> dict[str, Any]:
-        settings = as_layer(body)
+        settings = to_layer_settings(body)
 
         async def work(session: Session) -> None:
             if await context.store.stations.find(station_id, session) is None:
@@ -40,7 +40,7 @@ def router(context: ServiceContext, reconciler: Reconciler) -> APIRouter:
         await context.store.transact(work)
         context.outbox.wake()
         reconciler.wake()
-        return await _shown(context, station_id)
+        return await _show(context, station_id)
 
     @routes.get(
         "/{station_id}/settings",
@@ -51,18 +51,18 @@ def router(context: ServiceContext, reconciler: Reconciler) -> APIRouter:
         with context.store.reachable.watching():
             if await context.store.stations.find(station_id) is None:
                 raise not_found("station")
-        return await _shown(context, station_id)
+        return await _show(context, station_id)
 
     return routes
 
 
-async def _shown(context: ServiceContext, station_id: str) -> dict[str, Any]:
+async def _show(context: ServiceContext, station_id: str) -> dict[str, Any]:
     with context.store.reachable.watching():
         desired = await context.store.desired.find(station_id)
-    return views.settings(station_id, desired or Desired(id=station_id))
+    return views.show_settings(station_id, desired or Desired(id=station_id))
 
 
-def as_layer(body: SettingsBody) -> LayerSettings:
+def to_layer_settings(body: SettingsBody) -> LayerSettings:
     """The body as a layer.
 
     Raises:

@@ -21,7 +21,7 @@ from voltbus_config.domain.outgoing import OutgoingMessage, build_registration_c
 from voltbus_config.domain.stations import RegisteredStation, Registration, effective_registration
 from voltbus_config.handlers.context import ServiceContext
 from voltbus_config.handlers.reconciler import Reconciler
-from voltbus_config.handlers.reservations import Reservations
+from voltbus_config.handlers.reservations import ReservationHandler
 from voltbus_config.store import Session
 
 Patch = dict[str, Any]
@@ -30,7 +30,7 @@ Patch = dict[str, Any]
 def router(context: ServiceContext, reconciler: Reconciler) -> APIRouter:
     """The routes of stations."""
     routes = Router(prefix="/v1/stations", tags=["stations"])
-    stations = Stations(context, reconciler)
+    stations = StationService(context, reconciler)
 
     @routes.post(
         "",
@@ -92,7 +92,7 @@ def router(context: ServiceContext, reconciler: Reconciler) -> APIRouter:
     return routes
 
 
-class Stations:
+class StationService:
     """What the routes do."""
 
     def __init__(self, context: ServiceContext, reconciler: Reconciler) -> None:
@@ -120,7 +120,7 @@ class Stations:
             await self._write(None, station, session)
 
         await self._commit(work)
-        await self._look_again(body.id)
+        await self._mark_due(body.id)
 
     async def see(self, station_id: str) -> tuple[RegisteredStation, dict[str, Any]]:
         """One station; 404 when there is none."""
@@ -130,7 +130,7 @@ class Stations:
             if found is None:
                 raise not_found("station")
             presence = await store.presence.find(station_id)
-            return found, views.station(found, presence, await store.desired.find(station_id))
+            return found, views.show_station(found, presence, await store.desired.find(station_id))
 
     async def page(
         self,
@@ -145,14 +145,16 @@ class Stations:
             ids = [station.id for station in found]
             presence = await store.presence.get(ids)
             desired = await store.desired.get(ids)
-        shown = [views.station(each, presence.get(each.id), desired.get(each.id)) for each in found]
+        shown = [
+            views.show_station(each, presence.get(each.id), desired.get(each.id)) for each in found
+        ]
         return rest.page(shown, has_more=more)
 
     async def change(self, station_id: str, patch: Patch, if_match: str | None) -> None:
         """Apply a merge patch to what an operator may change."""
 
         async def work(session: Session) -> None:
-            before = await self._found(station_id, if_match, session)
+            before = await self._require(station_id, if_match, session)
             current = {
                 "registration": before.registration.value,
                 "group_id": before.group_id,
@@ -173,23 +175,23 @@ class Stations:
                 await self._write(before, after, session)
 
         await self._commit(work)
-        await self._look_again(station_id)
+        await self._mark_due(station_id)
 
     async def remove(self, station_id: str, if_match: str | None) -> None:
         """Forget a station, its settings layer and its queue."""
         context = self._context
 
         async def work(session: Session) -> None:
-            before = await self._found(station_id, if_match, session)
+            before = await self._require(station_id, if_match, session)
             await context.store.stations.remove([station_id], session)
             await context.store.put_layer(f"station:{station_id}", None, session)
-            await self._tell(before, None, session)
-            await Reservations(context).remove_station(station_id, context.now(), session)
+            await self._publish(before, None, session)
+            await ReservationHandler(context).remove_station(station_id, context.now(), session)
             await self._reconciler.reconcile([station_id], session)
 
         await self._commit(work)
 
-    async def _found(
+    async def _require(
         self, station_id: str, if_match: str | None, session: Session
     ) -> RegisteredStation:
         found = await self._context.store.stations.find(station_id, session)
@@ -206,10 +208,10 @@ class Stations:
                 after, revision=before.revision + 1, updated_at=self._context.now()
             )
         await self._context.store.stations.put([after], session)
-        await self._tell(before, after, session)
+        await self._publish(before, after, session)
         await self._reconciler.reconcile([after.id], session)
 
-    async def _tell(
+    async def _publish(
         self, before: RegisteredStation | None, after: RegisteredStation | None, session: Session
     ) -> None:
         """An event for everyone, and the gateway that holds the station learns how it stands."""
@@ -237,7 +239,7 @@ class Stations:
             messages.append(build_registration_changed(known.id, status, connection, revision))
         await context.add_to_outbox(messages, now, session)
 
-    async def _look_again(self, station_id: str) -> None:
+    async def _mark_due(self, station_id: str) -> None:
         """Behind the commit: a layer or an agreement that came meanwhile was seen by neither."""
         with self._context.store.reachable.watching():
             await self._context.store.schedule.mark_due({station_id: self._context.now()})

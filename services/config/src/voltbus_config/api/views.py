@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 HIDDEN = "(secret)"
 
 
-def station(
+def show_station(
     found: RegisteredStation, presence: Presence | None, desired: Desired | None
 ) -> dict[str, Any]:
     """A station with its connection, its connectors, and what keeps it from them."""
@@ -35,7 +35,7 @@ def station(
         "metadata": found.metadata,
         "connected": connection is not None and connection.open,
         "protocol": None if protocol is None else protocol.value,
-        "last_seen": moment(None if presence is None else presence.last_seen),
+        "last_seen": format_time(None if presence is None else presence.last_seen),
         "connection": None
         if connection is None
         else {
@@ -43,8 +43,8 @@ def station(
             "gateway_id": connection.gateway_id,
             "security_profile": connection.security_profile,
             "address": connection.address or None,
-            "connected_at": moment(connection.connected_at),
-            "closed_at": moment(connection.closed_at),
+            "connected_at": format_time(connection.connected_at),
+            "closed_at": format_time(connection.closed_at),
             "close_code": connection.close_code,
             "close_reason": connection.close_reason or None,
         },
@@ -55,13 +55,13 @@ def station(
                 "status": each.status,
                 "error_code": each.error_code,
                 "info": each.info,
-                "at": moment(each.at),
-                "received_at": moment(each.received_at),
+                "at": format_time(each.at),
+                "received_at": format_time(each.received_at),
             }
             for _, each in sorted(({} if presence is None else presence.connectors).items())
         ],
         "repairs": [
-            {"action": each.action, "repair": each.repair, "at": moment(each.at)}
+            {"action": each.action, "repair": each.repair, "at": format_time(each.at)}
             for each in (() if presence is None else presence.repairs)
         ],
         "vendor": found.vendor or None,
@@ -71,7 +71,7 @@ def station(
         "last_boot": None
         if found.boot is None
         else {
-            "at": moment(found.boot.at),
+            "at": format_time(found.boot.at),
             "status": found.boot.status.ocpp,
             "reason": found.boot.reason,
         },
@@ -79,8 +79,8 @@ def station(
         "last_refusal": None if presence is None else _last_refusal(presence.last_refusal),
         "duplicate_identity": None if presence is None else _contest(presence.duplicate_identity),
         "revision": found.revision,
-        "created_at": moment(found.created_at),
-        "updated_at": moment(found.updated_at),
+        "created_at": format_time(found.created_at),
+        "updated_at": format_time(found.updated_at),
     }
 
 
@@ -89,8 +89,8 @@ def _boot_request(request: BootRequest | None) -> dict[str, Any] | None:
         return None
     return {
         "attempts": request.attempts,
-        "asked_at": moment(request.asked_at),
-        "next_at": moment(request.next_at),
+        "asked_at": format_time(request.asked_at),
+        "next_at": format_time(request.next_at),
         "detail": request.detail,
     }
 
@@ -99,7 +99,7 @@ def _last_refusal(refusal: LastRefusal | None) -> dict[str, Any] | None:
     if refusal is None:
         return None
     return {
-        "at": moment(refusal.at),
+        "at": format_time(refusal.at),
         "kind": refusal.kind,
         "reason": refusal.reason,
         "action": refusal.action or None,
@@ -112,13 +112,13 @@ def _contest(contest: IdentityConflict | None) -> dict[str, Any] | None:
     if contest is None:
         return None
     return {
-        "at": moment(contest.at),
+        "at": format_time(contest.at),
         "addresses": [contest.address or None, contest.other_address or None],
         "count": contest.count,
     }
 
 
-def settings(station_id: str, desired: Desired) -> dict[str, Any]:
+def show_settings(station_id: str, desired: Desired) -> dict[str, Any]:
     """For each setting what is wanted, what the station reported, and how they stand."""
     shown = {item.key: _item(item) for item in desired.items}
     return {"station_id": station_id, "generation": desired.generation, "settings": shown}
@@ -133,15 +133,15 @@ def _item(item: StationSetting) -> dict[str, Any]:
         "layer": item.layer,
         "generation": item.generation,
         "detail": item.detail,
-        "since": moment(item.since),
-        "reported_at": moment(item.reported_at),
+        "since": format_time(item.since),
+        "reported_at": format_time(item.reported_at),
         "command_id": item.command_id,
         "attempts": item.attempts,
-        "retry_at": moment(item.retry_at),
+        "retry_at": format_time(item.retry_at),
     }
 
 
-def layer(name: str, found: LayerSettings) -> dict[str, Any]:
+def show_layer(name: str, found: LayerSettings) -> dict[str, Any]:
     """What a layer says."""
     return {
         "name": name,
@@ -149,7 +149,7 @@ def layer(name: str, found: LayerSettings) -> dict[str, Any]:
     }
 
 
-def command(found: Command) -> dict[str, Any]:
+def show_command(found: Command) -> dict[str, Any]:
     """A command. Its payload is not shown: it may hold an id token."""
     return {
         "id": found.id,
@@ -158,12 +158,12 @@ def command(found: Command) -> dict[str, Any]:
         "status": found.status.value,
         "purpose": found.purpose.value,
         "idempotency_key": found.idempotency_key if found.own_key else None,
-        "created_at": moment(found.created_at),
-        "expires_at": moment(found.expires_at),
+        "created_at": format_time(found.created_at),
+        "expires_at": format_time(found.expires_at),
         "timeout_s": found.timeout_s,
         "attempt": found.attempt,
-        "sent_at": moment(found.sent_at),
-        "ended_at": moment(found.ended_at),
+        "sent_at": format_time(found.sent_at),
+        "ended_at": format_time(found.ended_at),
         "answer": found.answer,
         "answer_status": found.answer_status,
         "error_code": found.error_code,
@@ -173,7 +173,7 @@ def command(found: Command) -> dict[str, Any]:
     }
 
 
-def reservation(found: Reservation) -> dict[str, Any]:
+def show_reservation(found: Reservation) -> dict[str, Any]:
     """A reservation; whom it is for by reference only."""
     return {
         "id": found.id,
@@ -184,18 +184,18 @@ def reservation(found: Reservation) -> dict[str, Any]:
         "token_ref": found.token_ref or None,
         "state": found.state.value,
         "reason": found.reason,
-        "expires_at": moment(found.expires_at),
+        "expires_at": format_time(found.expires_at),
         "transaction_ref": found.transaction_ref,
         "command_id": found.command_id,
         "cancel_command_id": found.cancel_command_id,
         "revision": found.revision,
-        "created_at": moment(found.created_at),
-        "updated_at": moment(found.updated_at),
-        "ended_at": moment(found.ended_at),
+        "created_at": format_time(found.created_at),
+        "updated_at": format_time(found.updated_at),
+        "ended_at": format_time(found.ended_at),
     }
 
 
-def moment(time: datetime | None) -> str | None:
+def format_time(time: datetime | None) -> str | None:
     """RFC 3339 in UTC."""
     if time is None:
         return None

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from voltbus_config.store import Session
 
 
-async def accept(
+async def accept_refusing_stations(
     refused: Iterable[Command],
     stations: dict[str, RegisteredStation],
     context: ServiceContext,

@@ -25,7 +25,7 @@ TYPES = frozenset(
 )
 
 
-class Agreements:
+class AgreementProjection:
     """The consumer of `agreements.events`."""
 
     def __init__(self, context: ServiceContext, reconciler: Reconciler) -> None:
@@ -47,7 +47,7 @@ class Agreements:
             writes: list[StationAgreement] = []
             for snapshot in newest.values():
                 old = before.get(snapshot.id)
-                new = _usable(snapshot) or _emptied(old, snapshot)
+                new = _project_usable(snapshot) or _empty(old, snapshot)
                 if new is None or (old is not None and old.revision > snapshot.revision):
                     continue
                 writes.append(new)
@@ -59,7 +59,7 @@ class Agreements:
         return []
 
 
-def _emptied(old: StationAgreement | None, snapshot: AgreementSnapshot) -> StationAgreement | None:
+def _empty(old: StationAgreement | None, snapshot: AgreementSnapshot) -> StationAgreement | None:
     """An agreement that shapes stations no more is kept, with nothing in it."""
     if old is None:
         return None
@@ -71,7 +71,7 @@ def _emptied(old: StationAgreement | None, snapshot: AgreementSnapshot) -> Stati
     )
 
 
-def _usable(snapshot: AgreementSnapshot) -> StationAgreement | None:
+def _project_usable(snapshot: AgreementSnapshot) -> StationAgreement | None:
     kept = project_agreement(snapshot)
     if kept is None:
         return None

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from voltbus_backbone.mongo.outbox import Outbox
     from voltbus_config.domain.outgoing import OutgoingMessage
     from voltbus_config.domain.reconciliation import ReconcilerConfig
-    from voltbus_config.handlers.tokens import Tokens
+    from voltbus_config.handlers.tokens import TokenDirectory
     from voltbus_config.settings import Settings
     from voltbus_config.store import Session, Store
 
@@ -30,7 +30,7 @@ class ServiceContext:
     clock: Callable[[], datetime]
     settings: Settings
     reconciler_config: ReconcilerConfig
-    tokens: Tokens
+    tokens: TokenDirectory
 
     def now(self) -> datetime:
         """Return the time as the store keeps it: UTC, whole milliseconds."""

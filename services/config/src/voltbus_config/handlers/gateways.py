@@ -30,8 +30,8 @@ _MOST = 500
 _LEASE = timedelta(seconds=30)
 
 
-class Silence:
-    """Watches for gateways that stopped beating."""
+class GatewayMonitor:
+    """Watches for gateways that restarted, came back or stopped sending beats."""
 
     def __init__(self, context: ServiceContext) -> None:
         self._context = context
@@ -54,14 +54,14 @@ class Silence:
         restarted = await store.gateways.take_restarted(now, _LEASE)
         if restarted is not None:
             gateway_id, stale_before = restarted
-            count = await self._lose(gateway_id, now, before=stale_before)
+            count = await self._lose_connections(gateway_id, now, before=stale_before)
             await store.gateways.finish_restart(gateway_id, stale_before)
             log.info("gateway.restarted", gateway_id=gateway_id, connections=count)
             return True
         back = await store.gateways.take_returned(now, _LEASE)
         if back is not None:
             gateway_id, started_at = back
-            count = await self._welcome(gateway_id, started_at, now)
+            count = await self._restore_connections(gateway_id, started_at, now)
             await store.gateways.finish_return(gateway_id)
             log.info("gateway.back", gateway_id=gateway_id, connections=count)
             return True
@@ -69,33 +69,37 @@ class Silence:
         silent = await store.gateways.take_silent(since, now, _LEASE)
         if silent is None:
             return False
-        count = await self._lose(silent, now)
+        count = await self._lose_connections(silent, now)
         await store.gateways.finish_silence(silent, since)
         if count:
             log.warning("gateway.silent", gateway_id=silent, connections=count)
         return True
 
-    async def _lose(self, gateway_id: str, now: datetime, before: datetime | None = None) -> int:
+    async def _lose_connections(
+        self, gateway_id: str, now: datetime, before: datetime | None = None
+    ) -> int:
         """Declare its connections lost, all or those from before a time; how many there were."""
         count, after = 0, ""
         while found := await self._context.store.load_connections(gateway_id, after, _MOST, before):
-            await self._declare(found, gateway_id, now)
+            await self._publish_lost(found, gateway_id, now)
             count += len(found)
             after = found[-1].id
         return count
 
-    async def _welcome(self, gateway_id: str, started_at: datetime | None, now: datetime) -> int:
+    async def _restore_connections(
+        self, gateway_id: str, started_at: datetime | None, now: datetime
+    ) -> int:
         """Tell of its connections that were declared lost while it ran; how many there were."""
         count, after = 0, ""
         while found := await self._context.store.load_lost_connections(
             gateway_id, after, _MOST, started_at
         ):
-            await self._tell([_seen(presence, now) for presence in found], now)
+            await self._publish([_build_seen(presence, now) for presence in found], now)
             count += len(found)
             after = found[-1].id
         return count
 
-    async def _declare(self, found: list[Presence], gateway_id: str, now: datetime) -> None:
+    async def _publish_lost(self, found: list[Presence], gateway_id: str, now: datetime) -> None:
         messages = [
             OutgoingMessage(
                 STATION_DISCONNECTED,
@@ -111,16 +115,16 @@ class Silence:
             for presence in found
             if presence.connection is not None
         ]
-        await self._tell(messages, now)
+        await self._publish(messages, now)
 
-    async def _tell(self, messages: list[OutgoingMessage], now: datetime) -> None:
+    async def _publish(self, messages: list[OutgoingMessage], now: datetime) -> None:
         await self._context.store.transact(
             lambda session: self._context.add_to_outbox(messages, now, session)
         )
         self._context.outbox.wake()
 
 
-def _seen(presence: Presence, now: datetime) -> OutgoingMessage:
+def _build_seen(presence: Presence, now: datetime) -> OutgoingMessage:
     """The station's connection was there when its gateway beat."""
     connection = presence.connection
     assert connection is not None  # noqa: S101 - it was asked for by its connection

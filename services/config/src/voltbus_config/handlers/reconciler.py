@@ -14,7 +14,7 @@ from voltbus_config.domain.commands import FINAL
 from voltbus_config.domain.connections import Presence
 from voltbus_config.domain.desired import Desired
 from voltbus_config.domain.reconciliation import Decision, StationSnapshot, reconcile
-from voltbus_config.handlers.reservations import Reservations
+from voltbus_config.handlers.reservations import ReservationHandler
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,7 +35,7 @@ class Reconciler:
 
     def __init__(self, context: ServiceContext) -> None:
         self._context = context
-        self._reservations = Reservations(context)
+        self._reservations = ReservationHandler(context)
         self._lookout = Lookout("tending", self._reconcile_due, every_s=_CHECK_EVERY_S)
 
     def wake(self, after_s: float = 0.0) -> None:

@@ -45,7 +45,7 @@ _LOOK_EVERY_S = 1.0
 _MOST = 200
 
 
-class Reservations:
+class ReservationHandler:
     """Moves reservations, within the transaction of their cause."""
 
     def __init__(self, context: ServiceContext) -> None:
@@ -71,10 +71,10 @@ class Reservations:
                 continue
             known[name] = reservation_rules.apply_command(found, command, now) or found
             if reservation_rules.is_uncertain(command):
-                await self.queue([self.cancelling(found, now)], now, session)
+                await self.queue_commands([self.build_cancel_command(found, now)], now, session)
         await self.write(before, known, now, session)
 
-    def cancelling(self, reservation: Reservation, now: datetime) -> Command:
+    def build_cancel_command(self, reservation: Reservation, now: datetime) -> Command:
         """The call that takes a reservation back; useless once its time is over."""
         return Command(
             id=self._context.reconciler_config.new_id(now),
@@ -88,7 +88,9 @@ class Reservations:
             reservation_id=reservation.id,
         )
 
-    async def queue(self, commands: Sequence[Command], now: datetime, session: Session) -> None:
+    async def queue_commands(
+        self, commands: Sequence[Command], now: datetime, session: Session
+    ) -> None:
         """Queue calls of reservations; their stations are looked at next."""
         store = self._context.store
         await store.commands.put(commands, session)
@@ -126,7 +128,7 @@ class Reservations:
         erased = [each.message.token_ref for each in events if each.type == TOKEN_ERASED.name]
         if erased:
             await self._context.store.reservations.forget_tokens(erased)
-        facts = [fact for fact in map(_fact, events) if fact is not None]
+        facts = [fact for fact in map(_read_fact, events) if fact is not None]
         if facts:
             await self._context.store.transact(lambda session: self._apply(facts, session))
             self._context.outbox.wake()
@@ -174,7 +176,7 @@ class Reservations:
 _Fact = tuple[str, int, TransactionChanged | StationReported]
 
 
-def _fact(event: Event) -> _Fact | None:
+def _read_fact(event: Event) -> _Fact | None:
     """A station, the number of a reservation there, and what was said of it."""
     message = event.message
     if isinstance(message, TransactionChanged) and message.reservation_id is not None:

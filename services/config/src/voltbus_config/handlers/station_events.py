@@ -63,7 +63,7 @@ CONNECTORS_DROPPED = Counter(
 )
 
 
-class StationEvents:
+class StationEventHandler:
     """The consumer of `stations.events`: one query and one bulk write a batch."""
 
     def __init__(self, context: ServiceContext, reconciler: Reconciler) -> None:

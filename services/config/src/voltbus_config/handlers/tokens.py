@@ -30,7 +30,7 @@ _DEADLINE_S = 2.0
 _PAUSE_S = 5.0
 
 
-class Tokens(Protocol):
+class TokenDirectory(Protocol):
     """Whoever knows tokens."""
 
     async def find(self, station_id: str, value: str, kind: str | None) -> TokenFound | None:
@@ -38,7 +38,7 @@ class Tokens(Protocol):
         ...
 
 
-class Asking(Protocol):
+class TokenRequester(Protocol):
     """Whoever asks over Kafka: the backbone's Requester."""
 
     def ask(
@@ -48,10 +48,10 @@ class Asking(Protocol):
         ...
 
 
-class AuthTokens:
+class AuthTokenDirectory:
     """Tokens as auth knows them. ``clock`` gives seconds that only grow."""
 
-    def __init__(self, requester: Asking, *, clock: Callable[[], float]) -> None:
+    def __init__(self, requester: TokenRequester, *, clock: Callable[[], float]) -> None:
         self._requester = requester
         self._clock = clock
         self._silent_until = 0.0
@@ -70,12 +70,12 @@ class AuthTokens:
         return answer if isinstance(answer, TokenFound) else None
 
 
-def wants_type(request: CommandRequested) -> bool:
+def needs_token_type(request: CommandRequested) -> bool:
     """Whether a command names a token without its type."""
     return request.action == REMOTE_START and request.payload.get("type") is None
 
 
-def with_type(request: CommandRequested, found: TokenFound | None) -> CommandRequested:
+def add_token_type(request: CommandRequested, found: TokenFound | None) -> CommandRequested:
     """The request with the registered token's type; as it is where nobody registered one."""
     if found is None or found.type is None:
         return request

@@ -60,7 +60,7 @@ class UpdateFirmware(Shape, frozen=True, kw_only=True):
 
     def _v16(self, number: int) -> Call:
         if self.signature is not None:
-            return "SignedUpdateFirmware", self._signed(number)
+            return "SignedUpdateFirmware", self._build_signed_request(number)
         if self.install_at is not None:
             raise Unsupported("OCPP 1.6 takes install_at only for signed firmware")
         return "UpdateFirmware", {
@@ -71,9 +71,9 @@ class UpdateFirmware(Shape, frozen=True, kw_only=True):
         }
 
     def _v2(self, number: int) -> Call:
-        return "UpdateFirmware", self._signed(number)
+        return "UpdateFirmware", self._build_signed_request(number)
 
-    def _signed(self, number: int) -> dict[str, Any]:
+    def _build_signed_request(self, number: int) -> dict[str, Any]:
         return {
             "requestId": number,
             "firmware": {

@@ -23,7 +23,7 @@ _LOOK_EVERY_S = 0.25
 _LAST_S = 2.0
 
 
-class Waiting:
+class CommandWaiter:
     """The requests of this process that wait. ``ended`` tells which of some commands are over."""
 
     def __init__(
@@ -39,14 +39,14 @@ class Waiting:
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = False
-        self._lookout = Lookout("waiting", self.look, every_s=_LOOK_EVERY_S)
+        self._lookout = Lookout("waiting", self.release_ended, every_s=_LOOK_EVERY_S)
 
     @property
     def count(self) -> int:
         """How many wait."""
         return self._count
 
-    async def until_ended(
+    async def wait_until_ended(
         self, read: Callable[[], Awaitable[Command]], wait_s: float
     ) -> tuple[Command, bool]:
         """Read a command, again when it has ended or the time is up.
@@ -79,7 +79,7 @@ class Waiting:
             if not left:
                 self._waiting.pop(command_id, None)
 
-    async def look(self) -> None:
+    async def release_ended(self) -> None:
         """Release those whose commands have ended."""
         if self._waiting:
             for command_id in await self._ended(list(self._waiting)):

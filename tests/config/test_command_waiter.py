@@ -11,7 +11,7 @@ from config.config_examples import NOW
 from voltbus_backbone.contract.config import CommandStatus
 from voltbus_config.api.commands import preferred_wait
 from voltbus_config.domain.commands import Command, Purpose
-from voltbus_config.handlers.waiting import LONGEST_WAIT_S, Waiting
+from voltbus_config.handlers.command_waiter import LONGEST_WAIT_S, CommandWaiter
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -46,65 +46,65 @@ class Stored:
         return list(ids) if over else []
 
 
-async def until_waiting(waiting: Waiting, count: int) -> None:
+async def until_waiting(waiter: CommandWaiter, count: int) -> None:
     async with asyncio.timeout(DEADLINE_S):
-        while waiting.count != count:  # noqa: ASYNC110 - nobody tells
+        while waiter.count != count:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0)
 
 
 async def test_many_wait_with_one_question() -> None:
     """A hundred requests for one command ask the store once a look, and end together, early."""
     stored = Stored()
-    waiting = Waiting(stored.ended)
-    tasks = [asyncio.create_task(waiting.until_ended(stored.read, 30)) for _ in range(100)]
-    await until_waiting(waiting, 100)
-    await waiting.look()
+    waiter = CommandWaiter(stored.ended)
+    tasks = [asyncio.create_task(waiter.wait_until_ended(stored.read, 30)) for _ in range(100)]
+    await until_waiting(waiter, 100)
+    await waiter.release_ended()
     assert not any(task.done() for task in tasks)
     stored.status = CommandStatus.ANSWERED
-    await waiting.look()
+    await waiter.release_ended()
     async with asyncio.timeout(DEADLINE_S):
         results = await asyncio.gather(*tasks)
     assert {(found.status, waited) for found, waited in results} == {(CommandStatus.ANSWERED, True)}
     assert stored.asked == [["cmd-1"], ["cmd-1"]]
-    assert waiting.count == 0
-    await waiting.look()
+    assert waiter.count == 0
+    await waiter.release_ended()
     assert len(stored.asked) == 2  # nobody waits: nothing is asked
 
 
 async def test_whoever_finds_no_place_is_answered_at_once() -> None:
     """The bound holds, and is told; a place that becomes free is used again."""
     stored = Stored()
-    waiting = Waiting(stored.ended, most=2)
-    tasks = [asyncio.create_task(waiting.until_ended(stored.read, 30)) for _ in range(2)]
-    await until_waiting(waiting, 2)
-    found, waited = await waiting.until_ended(stored.read, 30)
+    waiter = CommandWaiter(stored.ended, most=2)
+    tasks = [asyncio.create_task(waiter.wait_until_ended(stored.read, 30)) for _ in range(2)]
+    await until_waiting(waiter, 2)
+    found, waited = await waiter.wait_until_ended(stored.read, 30)
     assert (found.status, waited) == (CommandStatus.SENT, False)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    assert waiting.count == 0
-    await waiting.look()
+    assert waiter.count == 0
+    await waiter.release_ended()
     assert stored.asked == []
 
 
 async def test_the_time_is_up() -> None:
     """Still out: the command as it is, without a look."""
     stored = Stored()
-    found, waited = await Waiting(stored.ended).until_ended(stored.read, 0.01)
+    found, waited = await CommandWaiter(stored.ended).wait_until_ended(stored.read, 0.01)
     assert (found.status, waited, stored.reads) == (CommandStatus.SENT, True, 2)
 
 
 async def test_a_process_that_leaves_keeps_nobody() -> None:
     """Whoever waits is answered before the store is closed; nobody waits from then on."""
     stored = Stored()
-    waiting = Waiting(stored.ended)
-    task = asyncio.create_task(waiting.until_ended(stored.read, 30))
-    await until_waiting(waiting, 1)
+    waiter = CommandWaiter(stored.ended)
+    task = asyncio.create_task(waiter.wait_until_ended(stored.read, 30))
+    await until_waiting(waiter, 1)
     async with asyncio.timeout(DEADLINE_S):
-        await waiting.close()
+        await waiter.close()
     assert stored.reads == 2
     assert (await task)[1]
-    assert (await waiting.until_ended(stored.read, 30))[1] is False
+    assert (await waiter.wait_until_ended(stored.read, 30))[1] is False
 
 
 @pytest.mark.parametrize(
@@ -147,9 +147,9 @@ async def test_rest_answers_when_the_command_ends(
     made = await replica.command("CS-1", "ClearCache")
     call = await replica.call("CS-1", "ClearCache")
     task = await shown(replica, made["id"], **options)
-    await until_waiting(replica.waiting, 1)
+    await until_waiting(replica.waiter, 1)
     await replica.end(call, {"status": "Accepted"})
-    await replica.waiting.look()
+    await replica.waiter.release_ended()
     async with asyncio.timeout(DEADLINE_S):
         answer = await task
     assert answer.json()["status"] == "answered"
