@@ -21,7 +21,7 @@ _REMEMBERED = 1000
 
 
 class UnknownProperties:
-    """What makers send beyond the schema: one line an hour for the same thing, whoever sends it.
+    """Counts and logs properties beyond the schema: one line an hour for the same property.
 
     A fleet of one maker sends the same property with every message; the line names one station.
     ``clock`` gives monotonic seconds.

@@ -355,7 +355,7 @@ def _read_offers(request: Request) -> Sequence[str]:
 
 
 def _read_close(socket: StationSocket) -> tuple[int, str]:
-    """Close code and reason of whoever closed first; 1006 when there was no close frame."""
+    """Return code and reason of the side that closed first; 1006 without a close frame."""
     if socket.state is not State.CLOSED:
         return _ABNORMAL, ""  # we end while it is open
     closed = socket.protocol.close_exc

@@ -24,7 +24,7 @@ _REMEMBERED = 10_000
 class Contest(msgspec.Struct):
     """What is known of an identity that live connections took from one another.
 
-    ``count``: how often since it began. ``until``: so long whoever holds the place keeps it, if it
+    ``count``: how often since it began. ``until``: so long the holder keeps its place, if it
     lives; ``pause_s`` is how long that was. ``elsewhere``: the place went to another gateway.
     """
 

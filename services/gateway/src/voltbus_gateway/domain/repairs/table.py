@@ -135,7 +135,7 @@ _V2: Final = {
 
 _FACTS: Final = {Protocol.OCPP16: _V16, Protocol.OCPP201: _V2, Protocol.OCPP21: _V2}
 
-# An answer belongs to whoever asked: whatever in it can be read is kept.
+# An answer belongs to the service that asked: everything readable in it is kept.
 ANSWERS: Final = Rules(
     default=Rule(optional=True, word=True, longest=1 << 20),
     extras=True,

@@ -112,7 +112,7 @@ def _without_custom_data(value: Any) -> Any:
 def _fit_transaction(message: TransactionMessage) -> FittedFact:
     """The core with the samples that matter most to it, the others as updates beside it.
 
-    They are told before an end and after a start, as if they had come in messages of their own
+    They are published before an end and after a start, as if they had been messages of their own
     (1.6 MeterValues); without a sequence number, which is the core's.
     """
     lean = _strip(message)

@@ -66,7 +66,7 @@ def boot(payload: Payload, context: Context) -> Boot:
 
 
 def status(payload: Payload, context: Context) -> StatusReported:
-    """StatusNotification. EVSEs are told as the station numbers them, also from 0."""
+    """StatusNotification. EVSEs keep the station's numbers, also from 0."""
     return StatusReported(
         station_id=context.station_id,
         protocol=context.protocol,

@@ -4,7 +4,7 @@
 Choices where the versions are silent:
 
 - A message id that is no string is refused: both versions say string[36], and stations that count
-  send numeric *strings*. 1.6 gets the number back as text, so that it can still be told which call
+  send numeric *strings*. 1.6 gets the number back as text, so that its maker can see which call
   failed; 2.x gets "-1", its word for "unreadable".
 - 1.6 names no answer to a text whose id can't be read; we use 2.x's "-1" with FormationViolation:
   a station drops an id it doesn't know, and its maker sees why nothing happened.
@@ -196,7 +196,7 @@ def _decode_send(parts: list[Any]) -> Send:
 
 
 def _error_parts(parts: list[Any], id_: Any) -> tuple[str, str, str]:
-    # Lenient: whatever else it says, the station told us that the call failed.
+    # Lenient: even if the rest is unreadable, the station reports that the call failed.
     if type(id_) is not str:
         raise FrameError("An error without a message id")
     code = parts[2] if len(parts) > 2 else None  # noqa: PLR2004 - [type, id, code, ...]
