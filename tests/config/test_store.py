@@ -81,14 +81,14 @@ async def test_what_is_taken_and_left_is_due_again_after_its_lease(replica: Repl
 
 async def test_two_writers_of_a_connection_do_not_undo_each_other(replica: Replica) -> None:
     """Only who read the last revision may write; the other one is told."""
-    shelf = replica.store.presence
+    presence = replica.store.presence
     first = Presence(id="CS-1", revision=1)
-    assert await shelf.put_if_unchanged([(first, 0)])
-    assert not await shelf.put_if_unchanged([(first, 0)])
+    assert await presence.put_if_unchanged([(first, 0)])
+    assert not await presence.put_if_unchanged([(first, 0)])
     second = Presence(id="CS-1", revision=2, last_seen=NOW)
-    assert await shelf.put_if_unchanged([(second, 1)])
-    assert not await shelf.put_if_unchanged([(second, 1)])
-    assert await shelf.find("CS-1") == second
+    assert await presence.put_if_unchanged([(second, 1)])
+    assert not await presence.put_if_unchanged([(second, 1)])
+    assert await presence.find("CS-1") == second
 
 
 async def test_work_on_the_same_station_at_once_is_done_one_after_the_other(

@@ -25,7 +25,7 @@ _ROWS = {
 
 
 def build_records(change: Change, *, source: str) -> list[Record]:
-    """What a change puts on `agreements.events`, keyed by the agreement's id."""
+    """Build what a change puts on `agreements.events`, keyed by the agreement's id."""
     agreement = change.agreement
     id_ = f"{agreement.id}:{agreement.revision}"
     told = envelope.event(

@@ -139,7 +139,7 @@ class TermsBody(Body):
     metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=50)] = {}
 
     def terms(self, *, now: datetime) -> Terms:
-        """The same as the domain knows it; ``valid_from`` is now where it was left out."""
+        """Return the same as the domain knows it; ``valid_from`` is now where it was left out."""
         fields = self.model_dump()
         fields["valid_from"] = self.valid_from or now
         return msgspec.convert(fields, Terms)
@@ -221,7 +221,7 @@ def dump_terms(terms: Terms) -> dict[str, Any]:
 
 
 def show_agreement(agreement: Agreement) -> dict[str, Any]:
-    """An agreement as its client reads it, every field present."""
+    """Return an agreement as its client reads it, every field present."""
     body = AgreementBody.model_validate(
         {
             **msgspec.to_builtins(agreement.terms, builtin_types=(datetime,)),
@@ -241,7 +241,7 @@ def show_agreement(agreement: Agreement) -> dict[str, Any]:
 
 
 def show_change(change: Change) -> dict[str, Any]:
-    """A line of history."""
+    """Return a line of history."""
     agreement = show_agreement(change.agreement)
     return {
         "id": f"{agreement['id']}:{agreement['revision']}",
@@ -254,7 +254,7 @@ def show_change(change: Change) -> dict[str, Any]:
 
 
 def show_transaction(session: CountedTransaction) -> dict[str, Any]:
-    """A counted transaction."""
+    """Return a counted transaction."""
     found: dict[str, Any] = msgspec.to_builtins(session)
     del found["agreement_id"]
     return found

@@ -208,7 +208,7 @@ def _filters(
 
 
 def _revision(agreement_id: str, cursor: str | None) -> int | None:
-    """A cursor of history, ``<agreement id>:<revision>``, as a revision."""
+    """Return a cursor of history, ``<agreement id>:<revision>``, as a revision."""
     if cursor is None:
         return None
     owner, _, number = cursor.rpartition(":")

@@ -53,11 +53,11 @@ class AgreementService:
         self.entropy = entropy
 
     async def get(self, agreement_id: str) -> Agreement:
-        """An agreement, or 404."""
+        """Return an agreement, or 404."""
         return _require(await self.store.get(agreement_id))
 
     async def create(self, body: bodies.TermsBody) -> Agreement:
-        """A new draft."""
+        """Create a draft."""
         now = self.now()
         with _raise_refusals_as_problems():
             agreement_id = ids.new_id(now, self.entropy(ids.ENTROPY_BYTES))

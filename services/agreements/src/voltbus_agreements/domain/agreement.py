@@ -69,7 +69,7 @@ class Agreement:
     ended_at: datetime | None = None
 
     def snapshot(self) -> AgreementSnapshot:
-        """The agreement as others see it."""
+        """Return the agreement as others see it."""
         fields: dict[str, Any] = {name: getattr(self.terms, name) for name in _TERMS}
         return AgreementSnapshot(
             id=self.id,

@@ -25,5 +25,5 @@ def new_id(now: datetime, entropy: bytes) -> str:
 
 
 def is_id(text: str) -> bool:
-    """Whether this can be the id of an agreement at all."""
+    """Return whether this can be the id of an agreement at all."""
     return _FORM.fullmatch(text) is not None

@@ -73,7 +73,7 @@ _EVENT_OF = {
 
 
 def create(agreement_id: str, terms: Terms, *, now: datetime) -> Change:
-    """A draft.
+    """Create a draft.
 
     Raises:
         InvalidTerms: a rule that holds in every state is broken.
@@ -85,7 +85,7 @@ def create(agreement_id: str, terms: Terms, *, now: datetime) -> Change:
 
 
 def list_allowed(status: Status, policy: Policy) -> list[str]:
-    """What an operator may do in a state."""
+    """List what an operator may do in a state."""
     found = [
         command.value
         for command, (sources, _) in TRANSITIONS.items()
@@ -182,7 +182,7 @@ def amend(
 
 
 def delete(agreement: Agreement, *, now: datetime, policy: Policy) -> Change:
-    """The last revision of an agreement that goes away.
+    """Delete an agreement: returns its last revision.
 
     Raises:
         IllegalTransition: it has been activated, or waits for approval.
@@ -205,7 +205,7 @@ def update_exhausted(agreement: Agreement, *, used_wh: int, now: datetime) -> Ch
 
 
 def forget_tokens(agreement: Agreement, refs: Collection[str], *, now: datetime) -> Change | None:
-    """The agreement without tokens whose holders were forgotten; None when it names none of them.
+    """Remove tokens whose holders were erased; None when the agreement names none of them.
 
     In every state, also after its end, and even if no token is left: a person's wish goes before
     what an activation needs. Without tokens it lets nobody charge.
@@ -223,7 +223,7 @@ def forget_tokens(agreement: Agreement, refs: Collection[str], *, now: datetime)
 
 
 def choose_due_command(agreement: Agreement, now: datetime) -> Command | None:
-    """What the clock does to an agreement now."""
+    """Choose what is due for an agreement now: begin, expire or None."""
     terms = agreement.terms
     if agreement.status is Status.SCHEDULED and terms.valid_from <= now:
         return Command.BEGIN

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def find_rival(agreement: Agreement, others: Iterable[Agreement]) -> Agreement | None:
-    """The first other agreement that claims a token of this one for the same time and place."""
+    """Find another agreement that claims a token of this one for the same time and place."""
     refs = {token.ref for token in agreement.terms.tokens}
     for other in others:
         if (
@@ -33,14 +33,14 @@ def find_rival(agreement: Agreement, others: Iterable[Agreement]) -> Agreement |
 
 
 def periods_overlap(first: Terms, other: Terms) -> bool:
-    """Whether two half-open periods share an instant: the end of one may be the other's begin."""
+    """Return whether two half-open periods share an instant; they may touch."""
     return _begins_before_end(first.valid_from, other.valid_to) and _begins_before_end(
         other.valid_from, first.valid_to
     )
 
 
 def scopes_overlap(first: Scope, other: Scope) -> bool:
-    """Whether two scopes may share an EVSE."""
+    """Return whether two scopes may share an EVSE."""
     if first.evse_kinds and other.evse_kinds and set(first.evse_kinds).isdisjoint(other.evse_kinds):
         return False
     first_kind, other_kind = _list_place_kinds(first), _list_place_kinds(other)
@@ -69,7 +69,7 @@ def _list_place_kinds(scope: Scope) -> set[str]:
 
 
 def _stations_overlap(first: Scope, other: Scope) -> bool:
-    """Whether a station or an EVSE that ``first`` names is within ``other``."""
+    """Return whether a station or an EVSE that ``first`` names is within ``other``."""
     stations = {*first.stations, *(evse.rpartition("/")[0] for evse in first.evses)}
     return (
         not stations.isdisjoint(other.stations)

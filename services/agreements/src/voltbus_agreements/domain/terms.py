@@ -65,13 +65,13 @@ class Terms:
 
 
 def to_instant(time: datetime) -> datetime:
-    """A time as it is kept: UTC, in whole milliseconds (MongoDB's precision)."""
+    """Return a time as it is kept: UTC, in whole milliseconds (MongoDB's precision)."""
     utc = time.astimezone(UTC)
     return utc.replace(microsecond=utc.microsecond // 1000 * 1000)
 
 
 def normalize(terms: Terms) -> Terms:
-    """The terms in their normal form: times in UTC, the contract id folded.
+    """Return the terms in their normal form: times in UTC, the contract id folded.
 
     Raises:
         InvalidTerms: a rule is broken.
@@ -94,7 +94,7 @@ def normalize(terms: Terms) -> Terms:
 
 
 def find_missing_for_activation(terms: Terms) -> list[FieldError]:
-    """What activation needs and the terms lack."""
+    """Return what activation needs and the terms lack."""
     roles = {party.role for party in terms.parties}
     errors = [
         FieldError("parties", f"needs a party with the role {role}")

@@ -51,7 +51,7 @@ class UsageUpdate:
 
 
 def to_counted_transaction(message: TransactionChanged) -> CountedTransaction:
-    """A transaction message as it counts; unknown energy counts as none."""
+    """Return a transaction message as it counts; unknown energy counts as none."""
     return CountedTransaction(
         message.transaction_ref,
         message.agreement_id,
@@ -84,5 +84,5 @@ def count_transactions(
 
 
 def is_exhausted(limits: Limits, used_wh: int) -> bool:
-    """Whether the energy cap is used up."""
+    """Return whether the energy cap is used up."""
     return limits.energy_cap_wh is not None and used_wh >= limits.energy_cap_wh

@@ -70,7 +70,7 @@ class MessageHandlers:
         return [answer for answer in answers if answer is not None]
 
     def list_consumptions(self) -> list[Consumption]:
-        """What this service reads."""
+        """Return what this service reads."""
         return [
             Consumption(
                 group="agreements",

@@ -19,27 +19,27 @@ Document = dict[str, Any]
 
 
 def to_agreement(document: Mapping[str, Any]) -> Agreement:
-    """An agreement as it was stored."""
+    """Convert a document to an agreement."""
     return _from(document, Agreement, "id")
 
 
 def from_agreement(agreement: Agreement) -> Document:
-    """The agreement under ``_id``, its terms as the contract writes them."""
+    """Convert an agreement to a document, its terms as the contract writes them."""
     return _to(agreement, "id")
 
 
 def to_transaction(document: Mapping[str, Any]) -> CountedTransaction:
-    """A counted transaction."""
+    """Convert a document to a counted transaction."""
     return _from(document, CountedTransaction, "transaction_ref")
 
 
 def from_transaction(session: CountedTransaction) -> Document:
-    """The transaction under ``_id``."""
+    """Convert a counted transaction to a document."""
     return _to(session, "transaction_ref")
 
 
 def from_change(change: Change) -> Document:
-    """One line of an agreement's history."""
+    """Convert a change to a line of history."""
     agreement = change.agreement
     return {
         "_id": f"{agreement.id}:{agreement.revision}",
@@ -52,7 +52,7 @@ def from_change(change: Change) -> Document:
 
 
 def to_change(document: Mapping[str, Any]) -> Change:
-    """The change that a line of history tells of."""
+    """Convert a line of history to its change."""
     return msgspec.convert(
         {
             "agreement": to_agreement(document["agreement"]),

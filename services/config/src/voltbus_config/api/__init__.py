@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def routers(
     context: ServiceContext, reconciler: Reconciler, waiter: CommandWaiter
 ) -> list[APIRouter]:
-    """Every router of this service."""
+    """Return every router of this service."""
     return [
         stations.router(context, reconciler),
         settings.router(context, reconciler),

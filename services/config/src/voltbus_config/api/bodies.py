@@ -72,7 +72,7 @@ class Hours(Body):
     exceptions: dict[str, list[tuple[str, str]]] = Field(default_factory=dict, max_length=400)
 
     def as_contract(self) -> OpeningHours:
-        """The contract's value.
+        """Return the contract's value.
 
         Raises:
             Problem: 422 with every mistake in words.
@@ -157,7 +157,7 @@ class NewReservation(Body):
 
 
 def _in_utc(value: datetime) -> datetime:
-    """The time as stores keep it.
+    """Return the time as stores keep it.
 
     Raises:
         ValueError: it has no offset, or lies beyond what can be kept.

@@ -31,7 +31,7 @@ from voltbus_config.store import Session
 
 
 def router(context: ServiceContext, reconciler: Reconciler, waiter: CommandWaiter) -> APIRouter:
-    """The routes of commands."""
+    """Return the routes of commands."""
     routes = Router(prefix="/v1", tags=["commands"])
     commands = CommandService(context, reconciler)
 
@@ -169,7 +169,7 @@ class CommandService:
         return await self.require(created[0])
 
     async def _add_token_type(self, request: CommandRequested) -> tuple[CommandRequested, bool]:
-        """The request with its token's type; and whether that could be found out."""
+        """Add its token's type to a request; also return whether auth could be asked."""
         if not needs_token_type(request):
             return request, True
         value = request.payload["id_token"]
@@ -177,7 +177,7 @@ class CommandService:
         return add_token_type(request, found), found is not None
 
     async def _is_16(self, station_id: str, session: Session) -> bool:
-        """Whether the station was last there with 1.6, which has no types."""
+        """Return whether the station was last there with 1.6, which has no types."""
         presence = await self._context.store.presence.find(station_id, session)
         connection = None if presence is None else presence.connection
         return connection is not None and connection.protocol is Protocol.OCPP16
@@ -223,7 +223,7 @@ class CommandService:
         return found
 
     async def require(self, command_id: str) -> Command:
-        """The command; 404 when there is none."""
+        """Return the command; 404 when there is none."""
         with self._context.store.reachable.watching():
             found = await self._context.store.commands.find(command_id)
         if found is None:

@@ -30,7 +30,7 @@ Name = Annotated[
 
 
 def router(context: ServiceContext, reconciler: Reconciler) -> APIRouter:
-    """The routes of layers."""
+    """Return the routes of layers."""
     routes = Router(prefix="/v1/layers", tags=["settings"])
 
     @routes.get("", dependencies=[scope("stations:read")], summary="List the layers")

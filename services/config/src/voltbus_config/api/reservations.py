@@ -30,7 +30,7 @@ from voltbus_config.store import Session
 
 
 def router(context: ServiceContext, reconciler: Reconciler) -> APIRouter:
-    """The routes of reservations."""
+    """Return the routes of reservations."""
     routes = Router(prefix="/v1/reservations", tags=["reservations"])
     service = ReservationService(context, reconciler)
 
@@ -204,7 +204,7 @@ class ReservationService:
         return await self.require(reservation_id)
 
     async def require(self, reservation_id: str) -> Reservation:
-        """The reservation; 404 when there is none."""
+        """Return the reservation; 404 when there is none."""
         with self._context.store.reachable.watching():
             found = await self._context.store.reservations.find(reservation_id)
         if found is None:
@@ -218,7 +218,7 @@ class ReservationService:
 
 
 def _payload(body: NewReservation, number: int, kind: str | None) -> dict[str, Any]:
-    """What goes to the station; it is dropped once the call has ended."""
+    """Return what goes to the station; it is dropped once the call has ended."""
     found = {
         "id_token": body.id_token,
         "type": kind,

@@ -20,7 +20,7 @@ from voltbus_config.store import Session
 
 
 def router(context: ServiceContext, reconciler: Reconciler) -> APIRouter:
-    """The routes of settings."""
+    """Return the routes of settings."""
     routes = Router(prefix="/v1/stations", tags=["settings"])
 
     @routes.put(
@@ -63,7 +63,7 @@ async def _show(context: ServiceContext, station_id: str) -> dict[str, Any]:
 
 
 def to_layer_settings(body: SettingsBody) -> LayerSettings:
-    """The body as a layer.
+    """Return the body as a layer.
 
     Raises:
         Problem: 422 for opening hours that cannot be understood.

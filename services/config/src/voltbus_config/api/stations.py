@@ -28,7 +28,7 @@ Patch = dict[str, Any]
 
 
 def router(context: ServiceContext, reconciler: Reconciler) -> APIRouter:
-    """The routes of stations."""
+    """Return the routes of stations."""
     routes = Router(prefix="/v1/stations", tags=["stations"])
     stations = StationService(context, reconciler)
 
@@ -138,7 +138,7 @@ class StationService:
         connected: bool | None,  # noqa: FBT001 - a filter
         paging: Paging,
     ) -> dict[str, Any]:
-        """A page of stations, by when they were registered."""
+        """Return a page of stations, by when they were registered."""
         store = self._context.store
         with store.reachable.watching():
             found, more = await store.page_stations(query, connected, paging)

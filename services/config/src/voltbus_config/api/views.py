@@ -23,7 +23,7 @@ HIDDEN = "(secret)"
 def show_station(
     found: RegisteredStation, presence: Presence | None, desired: Desired | None
 ) -> dict[str, Any]:
-    """A station with its connection, its connectors, and what keeps it from them."""
+    """Return a station with its connection, its connectors, and what keeps it from them."""
     connection = None if presence is None else presence.connection
     protocol = found.protocol if connection is None else connection.protocol
     return {
@@ -142,7 +142,7 @@ def _item(item: StationSetting) -> dict[str, Any]:
 
 
 def show_layer(name: str, found: LayerSettings) -> dict[str, Any]:
-    """What a layer says."""
+    """Return a layer with its settings; secrets are hidden."""
     return {
         "name": name,
         "settings": {key: HIDDEN if is_secret(key) else value for key, value in found.items()},
@@ -150,7 +150,7 @@ def show_layer(name: str, found: LayerSettings) -> dict[str, Any]:
 
 
 def show_command(found: Command) -> dict[str, Any]:
-    """A command. Its payload is not shown: it may hold an id token."""
+    """Return a command. Its payload is not shown: it may hold an id token."""
     return {
         "id": found.id,
         "station_id": found.station_id,
@@ -174,7 +174,7 @@ def show_command(found: Command) -> dict[str, Any]:
 
 
 def show_reservation(found: Reservation) -> dict[str, Any]:
-    """A reservation; whom it is for by reference only."""
+    """Return a reservation; its token by reference only."""
     return {
         "id": found.id,
         "reservation_id": found.number,

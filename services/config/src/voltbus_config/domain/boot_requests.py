@@ -57,7 +57,7 @@ def owes_boot(station: RegisteredStation | None, policy: Registration) -> bool:
 
 
 def brings_boot(action: str, payload: dict[str, Any]) -> bool:
-    """Whether this OCPP call makes a station send a BootNotification.
+    """Return whether this OCPP call makes a station send a BootNotification.
 
     Such a call may go to a station that has never been answered one; nothing else may (B01).
     """
@@ -140,7 +140,7 @@ def apply_answer(request: BootRequest, command: Command) -> BootRequest:
 
 
 def asks_to_boot(command: Command) -> bool:
-    """Whether this command, which still has its payload, asks for a BootNotification."""
+    """Return whether this command, which still has its payload, asks for a BootNotification."""
     payload = command.payload or {}
     if command.action == "trigger":
         return payload.get("message") == "boot"
@@ -148,7 +148,7 @@ def asks_to_boot(command: Command) -> bool:
 
 
 def says_accepted(protocol: Protocol) -> bool:
-    """Whether a station's refusal to boot on request tells that it holds itself accepted.
+    """Return whether a station's refusal to boot on request tells that it holds itself accepted.
 
     A 2.x station refuses exactly when its last BootNotification was answered Accepted (F06.FR.17):
     by whoever was here before us. 1.6 knows no such rule.

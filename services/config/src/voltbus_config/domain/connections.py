@@ -60,7 +60,7 @@ class Connection(Message, frozen=True):
 
     @property
     def lost(self) -> bool:
-        """Whether it was declared lost rather than reported closed."""
+        """Return whether it was declared lost rather than reported closed."""
         return not self.open and self.close_reason == LOST
 
 
@@ -140,7 +140,7 @@ class Presence(Message, frozen=True, rename={"id": "_id"}):
     repairs: tuple[Repair, ...] = ()
 
     def ready(self, now: datetime) -> bool:
-        """Whether a call may be sent now."""
+        """Return whether a call may be sent now."""
         found = self.connection
         return found is not None and found.open and found.ready_at <= now
 

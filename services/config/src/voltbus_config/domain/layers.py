@@ -46,7 +46,7 @@ class LayerSettings(Message, frozen=True):
     keys: dict[str, str] = msgspec.field(default_factory=dict)
 
     def items(self) -> Iterator[tuple[str, Any]]:
-        """Every setting of this layer under its name, as plain values."""
+        """Return every setting of this layer under its name, as plain values."""
         if self.charging_speed is not None:
             speed = self.charging_speed
             yield CHARGING_SPEED, {"limit": speed.limit, "unit": speed.unit}
@@ -83,7 +83,7 @@ class StationAgreement(Message, frozen=True, rename={"id": "_id"}):
     terms: LayerSettings = LayerSettings()
 
     def covers(self, station: RegisteredStation) -> bool:
-        """Whether the station is in its scope."""
+        """Return whether the station is in its scope."""
         return (
             self.everywhere
             or station.id in self.stations
@@ -92,7 +92,7 @@ class StationAgreement(Message, frozen=True, rename={"id": "_id"}):
         )
 
     def holds(self, at: datetime) -> bool:
-        """Whether it is in force: active, and within its half-open validity."""
+        """Return whether it is in force: active, and within its half-open validity."""
         return (
             self.status is AgreementStatus.ACTIVE
             and self.valid_from <= at
@@ -100,7 +100,7 @@ class StationAgreement(Message, frozen=True, rename={"id": "_id"}):
         )
 
     def next_change(self, after: datetime) -> datetime | None:
-        """When ``holds`` may answer differently by the clock alone."""
+        """Return when ``holds`` may answer differently by the clock alone."""
         if self.status is not AgreementStatus.ACTIVE:
             return None
         times = [time for time in (self.valid_from, self.valid_to) if time and time > after]

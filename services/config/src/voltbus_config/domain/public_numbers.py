@@ -56,7 +56,7 @@ def _read_variables(answer: dict[str, Any]) -> Iterator[tuple[str, int | None]]:
 
 
 def _name_of(item: dict[str, Any], what: str) -> str:
-    """The folded name of a component or variable; empty where an answer left it out."""
+    """Return the folded name of a component or variable; empty where an answer left it out."""
     name = item.get(what, {}).get("name", "")
     return str(name).casefold()
 

@@ -71,7 +71,7 @@ class Reservation(Message, frozen=True, rename={"id": "_id"}):
 
     @property
     def open(self) -> bool:
-        """Whether it may still hold a place."""
+        """Return whether it may still hold a place."""
         return self.state in OPEN
 
 

@@ -80,7 +80,7 @@ def _redact(value: Any) -> Any:
 
 
 def _is_of_secret(item: dict[str, Any]) -> bool:
-    """Whether an item is about a secret, under whatever name its value stands."""
+    """Return whether an item is about a secret, under whatever name its value stands."""
     match item:
         case {"key": str(name)}:
             return is_secret(name)

@@ -60,7 +60,7 @@ class AgreementProjection:
 
 
 def _empty(old: StationAgreement | None, snapshot: AgreementSnapshot) -> StationAgreement | None:
-    """An agreement that shapes stations no more is kept, with nothing in it."""
+    """Keep an agreement without terms for stations (any more), but empty."""
     if old is None:
         return None
     return StationAgreement(

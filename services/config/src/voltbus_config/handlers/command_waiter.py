@@ -43,7 +43,7 @@ class CommandWaiter:
 
     @property
     def count(self) -> int:
-        """How many wait."""
+        """Return how many wait."""
         return self._count
 
     async def wait_until_ended(

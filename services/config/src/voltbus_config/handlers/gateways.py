@@ -125,7 +125,7 @@ class GatewayMonitor:
 
 
 def _build_seen(presence: Presence, now: datetime) -> OutgoingMessage:
-    """The station's connection was there when its gateway beat."""
+    """Build the event that the station was connected when its gateway sent a beat."""
     connection = presence.connection
     assert connection is not None  # noqa: S101 - it was asked for by its connection
     return OutgoingMessage(

@@ -75,7 +75,7 @@ class ReservationHandler:
         await self.write(before, known, now, session)
 
     def build_cancel_command(self, reservation: Reservation, now: datetime) -> Command:
-        """The call that takes a reservation back; useless once its time is over."""
+        """Build the call that cancels a reservation; it expires with the reservation."""
         return Command(
             id=self._context.reconciler_config.new_id(now),
             station_id=reservation.station_id,
@@ -114,7 +114,7 @@ class ReservationHandler:
         )
 
     async def remove_station(self, station_id: str, now: datetime, session: Session) -> None:
-        """A station is registered no more: what it held is let go."""
+        """End the open reservations of a station that was removed."""
         found = await self._context.store.reservations.load_open_of(station_id, session)
         after = {
             name: reservation_rules.withdraw(each, now) or each for name, each in found.items()
@@ -177,7 +177,7 @@ _Fact = tuple[str, int, TransactionChanged | StationReported]
 
 
 def _read_fact(event: Event) -> _Fact | None:
-    """A station, the number of a reservation there, and what was said of it."""
+    """Return a station, a reservation's number there, and the message about it; None: no such."""
     message = event.message
     if isinstance(message, TransactionChanged) and message.reservation_id is not None:
         return message.station_id, message.reservation_id, message

@@ -34,7 +34,7 @@ class TokenDirectory(Protocol):
     """Whoever knows tokens."""
 
     async def find(self, station_id: str, value: str, kind: str | None) -> TokenFound | None:
-        """The token with this value (and type); None when no answer can be had now."""
+        """Return the token with this value (and type); None when no answer can be had now."""
         ...
 
 
@@ -71,12 +71,12 @@ class AuthTokenDirectory:
 
 
 def needs_token_type(request: CommandRequested) -> bool:
-    """Whether a command names a token without its type."""
+    """Return whether a command names a token without its type."""
     return request.action == REMOTE_START and request.payload.get("type") is None
 
 
 def add_token_type(request: CommandRequested, found: TokenFound | None) -> CommandRequested:
-    """The request with the registered token's type; as it is where nobody registered one."""
+    """Add the registered token's type to a request; unchanged where none is registered."""
     if found is None or found.type is None:
         return request
     return msgspec.structs.replace(request, payload={**request.payload, "type": found.type})

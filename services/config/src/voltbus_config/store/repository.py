@@ -27,7 +27,7 @@ class HasId(Protocol):
 
     @property
     def id(self) -> str:
-        """The id."""
+        """Return the id."""
         ...
 
 
@@ -36,7 +36,7 @@ class HasRevision(HasId, Protocol):
 
     @property
     def revision(self) -> int:
-        """How often it was written."""
+        """Return how often it was written."""
         ...
 
 

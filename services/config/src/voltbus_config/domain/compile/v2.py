@@ -77,14 +77,14 @@ class Write:
 
     @property
     def place(self) -> str:
-        """What may stand only once in a request (B05.FR.13); names are case-insensitive."""
+        """Return what may stand only once in a request (B05.FR.13); names are case-insensitive."""
         return repr((sorted(self.component.items()), sorted(self.variable.items()))).casefold()
 
 
 def compile_setting(
     target: SettingTarget, protocol: Protocol, options: CompileOptions
 ) -> Sequence[SettingCall | Write]:
-    """The calls, or the variables to be written, for one setting.
+    """Compile one setting into calls, or into variables to be written.
 
     Raises:
         Unsupported: this version can't have it.
@@ -124,7 +124,7 @@ def batch_writes(writes: Iterable[Write], most: int) -> list[SettingCall]:
 def judge_answer(
     action: str, keys: Sequence[str], payload: dict[str, Any], notes: Any
 ) -> dict[str, Verdict]:
-    """What the answer says of each setting; of several variables the worst counts."""
+    """Judge each setting by the answer; of several variables the worst counts."""
     if action != "SetVariables":
         table = _STATES.get(action, {"Accepted": SettingState.IN_SYNC})
         return dict.fromkeys(keys, judge_status(payload.get("status"), table))

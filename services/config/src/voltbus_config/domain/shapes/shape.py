@@ -14,7 +14,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """What the shapes have in common: unknown members are mistakes."""
 
     def call(self, protocol: Protocol, number: int) -> Call:
-        """The OCPP call in this version, with its empty optionals left out (ocpp-rules A18).
+        """Return the OCPP call in this version, with its empty optionals left out (ocpp-rules A18).
 
         Raises:
             Unsupported: this version can't do it.
