@@ -113,7 +113,7 @@ class Bench:
         ]
 
 
-DEEP = b'{"station_id":"1","x":' + b"[" * 5000 + b"]" * 5000 + b"}"
+DEEP = b'{"station_id":"1","x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
 BODIES = {
     "latin-1": '{"station_id":"Müller"}'.encode("latin-1"),
     "not utf-8": b'{"station_id":"\xff"}',

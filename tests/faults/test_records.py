@@ -156,7 +156,7 @@ async def test_packed_zeros_do_not_grow_auth(fragile: Stack, operator: Operator)
 ODD_BODIES: dict[str, bytes | None] = {
     "Latin-1": '{"provider_id":"Müller","id_token":"1234567"}'.encode("latin-1"),
     "invalid UTF-8": b'{"provider_id":"\xff","id_token":"1234567"}',
-    "nested 5,000 deep": b'{"provider_id":"x","id_token":"1234567","more":' + DEEP + b"}",
+    "nested 100,000 deep": b'{"provider_id":"x","id_token":"1234567","more":' + DEEP + b"}",
     "a huge number": b'{"provider_id":"x","id_token":"1234567","credit":' + b"9" * 5000 + b"}",
     "nothing": None,
 }
