@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +91,43 @@ async def test_a_large_answer_waits_for_none_of_the_stations_calls(
         assert (await stage.wait_for_command_end()).outcome is CallOutcome.ANSWERED
 
 
+async def test_an_answer_right_before_the_close_counts(stage: Stage) -> None:
+    """A station answers Reset and closes in one packet: it has answered (1.6 5.14)."""
+    async with stage.station("CP-1") as station:
+        await station.call("BootNotification", BOOT)
+        await stage.command("CP-1", "Reset", {"type": "Soft"})
+        _, id_, _, _ = await station.receive()
+        answer = json.dumps([3, id_, {"status": "Accepted"}]).encode()
+        station.socket.transport.write(
+            Frame(Opcode.TEXT, answer).serialize(mask=True)
+            + Frame(Opcode.CLOSE, b"\x03\xe8").serialize(mask=True)
+        )
+        assert (await stage.wait_for_command_end()).outcome is CallOutcome.ANSWERED
+
+
+async def test_facts_right_before_the_close_are_stored(stage: Stage) -> None:
+    """What a station sends before it closes has happened, also behind a call that is in hand."""
+    status = {"connectorId": 1, "errorCode": "NoError", "timestamp": "2026-03-01T10:00:00Z"}
+    async with stage.station("CP-1") as station:
+        await station.call("BootNotification", BOOT)
+        words = ("Preparing", "Charging", "Finishing")
+        calls = [
+            [2, str(number), "StatusNotification", {**status, "status": word}]
+            for number, word in enumerate(words)
+        ]
+        station.socket.transport.write(
+            b"".join(
+                Frame(Opcode.TEXT, json.dumps(call).encode()).serialize(mask=True) for call in calls
+            )
+            + Frame(Opcode.CLOSE, b"\x03\xe8").serialize(mask=True)
+        )
+        reported = [
+            await stage.event(registry.STATUS_REPORTED, "CP-1", number)
+            for number in range(1, len(words) + 1)
+        ]
+    assert [event.status for event in reported] == list(words)
+
+
 BOOT = {"chargePointVendor": "Acme", "chargePointModel": "One"}
 
 
@@ -142,6 +180,8 @@ async def test_frames_before_the_upgrade_are_not_answered(
     writer.write(Frame(Opcode.PING, b"").serialize(mask=True) * 1000)
     assert (await raw_end(reader)).startswith(b"HTTP/1.1 503 ")
     writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
 
 
 async def test_who_breaks_the_protocol_and_stays_is_cut_off(
@@ -155,3 +195,4 @@ async def test_who_breaks_the_protocol_and_stays_is_cut_off(
         left: Any = await stage.event(registry.STATION_DISCONNECTED, "CP-1")
         assert left.code == 1002
         station.socket.transport.abort()
+        await station.socket.wait_closed()

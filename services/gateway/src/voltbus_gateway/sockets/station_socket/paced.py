@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from websockets.asyncio.server import ServerConnection
 from websockets.frames import DATA_OPCODES, Frame, Opcode
-from websockets.protocol import State
 
 from voltbus_gateway.connection.budget import Budget
 from voltbus_gateway.metrics import OVER_BUDGET
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
     from voltbus_gateway.connection.budget import MemoryBudget, ThrottledConnections
     from voltbus_gateway.settings import Settings
+    from voltbus_gateway.sockets.station_socket.receiver import Receiver
 
 log = structlog.get_logger(__name__)
 
@@ -42,27 +42,6 @@ _DEFLATED_STEP = 512
 _TURN_S = 0.002
 # What a socket that was closed for its misuse still sends is read and dropped at this pace.
 _DROP_PAUSE_S = 0.05
-
-
-class Receiver(Protocol):
-    """Who takes a station's messages."""
-
-    @property
-    def waiting_bytes(self) -> int:
-        """Bytes of messages that it took and that wait for their turn."""
-        ...
-
-    def admits(self, message: bytes) -> bool:
-        """Whether this message may be handled now."""
-        ...
-
-    def wait(self, message: bytes) -> None:
-        """Wake the socket when it may be tried again."""
-        ...
-
-    def receive(self, message: bytes) -> None:
-        """Handle a message."""
-        ...
 
 
 class PacedSocket(ServerConnection):
@@ -156,6 +135,7 @@ class PacedSocket(ServerConnection):
             # The library leaves it to whoever reads messages to give up waiting for the peer.
             self._ending = self.loop.call_at(self.close_deadline, self.transport.abort)
             if self.protocol.eof_sent:  # it parses nothing any more
+                self._deliver_rest()
                 self._dropping = True
                 self._forget()
                 return 0.0
@@ -177,7 +157,7 @@ class PacedSocket(ServerConnection):
         elif event.opcode in DATA_OPCODES:
             self._messages += 1
             self._message_bytes += len(event.data)
-            if self.protocol.state is not State.CLOSING and not self._dropping:
+            if not (self._closing_first or self._dropping):
                 self._take_frame(event)
         else:
             self._control_frames += 1
@@ -216,6 +196,16 @@ class PacedSocket(ServerConnection):
             log.exception("connection.broke")
             self._end(_INTERNAL_ERROR, "")
 
+    @property
+    def _closing_first(self) -> bool:
+        """Whether we began to close. What a peer sends before its own close frame still counts."""
+        return self.protocol.close_sent is not None and not self.protocol.close_rcvd_then_sent
+
+    def _deliver_rest(self) -> None:
+        """Hand over what came before the peer's close frame, as far as there is room."""
+        while self._kept and self._receiver is not None and self._receiver.admits(self._kept[0]):
+            self._deliver(self._kept.popleft())
+
     # Turn by turn.
 
     def _pump(self, wait_s: float = 0.0) -> None:
@@ -244,7 +234,7 @@ class PacedSocket(ServerConnection):
         """Whether something waits that nothing keeps from going on."""
         if self._dropping or self._sleeping is not None or self.paused:
             return False
-        if self._kept and self.protocol.state is State.CLOSING:
+        if self._kept and self._closing_first:
             self._kept.clear()
             self._kept_bytes = 0
         if self._kept:
