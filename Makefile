@@ -30,7 +30,7 @@ demo: $(STAMP) ## Start everything, charge two simulated cars, show the events, 
 up: $(STAMP) ## Start the embedded stack and the four services until Ctrl-C
 	@$(BIN)/voltbus up $(ARGS)
 
-check: $(STAMP) ## Lint, types, import directions and fast tests, under 30 seconds
+check: $(STAMP) ## Lint, types, import directions and fast tests, about a minute and a half
 	@$(BIN)/ruff format --check --quiet $(SOURCES) || { echo "Run 'make fmt' to format."; exit 1; }
 	@$(BIN)/ruff check --quiet $(SOURCES)
 	@$(BIN)/lint-imports --no-cache > .import-linter.out 2>&1 || { cat .import-linter.out; exit 1; }
