@@ -188,6 +188,11 @@ class PacedSocket(ServerConnection):
         else:
             self._deliver(message)
 
+    def _deliver_kept(self) -> None:
+        message = self._kept.popleft()
+        self._kept_bytes -= len(message)
+        self._deliver(message)
+
     def _deliver(self, message: bytes) -> None:
         assert self._receiver is not None  # noqa: S101 - its callers have looked
         try:
@@ -203,8 +208,10 @@ class PacedSocket(ServerConnection):
 
     def _deliver_rest(self) -> None:
         """Hand over what came before the peer's close frame, as far as there is room."""
-        while self._kept and self._receiver is not None and self._receiver.admits(self._kept[0]):
-            self._deliver(self._kept.popleft())
+        while self._kept and not self._closing_first:
+            if self._receiver is None or not self._receiver.admits(self._kept[0]):
+                return
+            self._deliver_kept()
 
     # Turn by turn.
 
@@ -219,9 +226,7 @@ class PacedSocket(ServerConnection):
                 break
             if self._kept:
                 started_at = self._clock()
-                message = self._kept.popleft()
-                self._kept_bytes -= len(message)
-                self._deliver(message)
+                self._deliver_kept()
                 now = self._clock()
                 wait_s = self._budget.spend(now, messages=0, size=0, busy_s=now - started_at)
             else:
