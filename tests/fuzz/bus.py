@@ -7,10 +7,8 @@ for a new reason, is kept and varied. By hand, longer than a test may:
 
 from __future__ import annotations
 
-import argparse
 import random
 import re
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +17,7 @@ import structlog
 
 import voltbus_backbone
 from fuzz.arcs import watch
+from fuzz.command_line import run_fuzzer
 from fuzz.records_judged import Judge
 from fuzz.records_made import Case, seeds, vary
 
@@ -92,26 +91,13 @@ def _try(run: Run, case: Case, judge: Judge) -> bool:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run, and say what was found."""
-    parser = argparse.ArgumentParser(
-        prog="python -m fuzz.bus",
+    return run_fuzzer(
+        fuzz,
+        arguments,
+        name="fuzz.bus",
         description="Give the bus's readers what anybody might write there, led by coverage.",
-        epilog="example: PYTHONPATH=tests .venv/bin/python -m fuzz.bus --runs 100000 --seed 7",
+        cases="records",
     )
-    parser.add_argument("--runs", type=int, default=20_000, help="records to try (%(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="another one, other records")
-    options = parser.parse_args(arguments)
-
-    def say(line: object) -> None:
-        sys.stdout.write(f"{line}\n")
-        sys.stdout.flush()
-
-    run = fuzz(options.runs, options.seed, progress=say)
-    say(run)
-    if run.broken is None:
-        say("Nothing is broken.")
-        return 0
-    say(f"Broken by {run.why!r}: {run.broken}")
-    return 1
 
 
 if __name__ == "__main__":

@@ -9,14 +9,13 @@ By hand, longer than a test may: ``PYTHONPATH=tests .venv/bin/python -m fuzz.gui
 
 from __future__ import annotations
 
-import argparse
 import random
-import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fuzz.arcs import watch
 from fuzz.cases import Case, judge_case, seeds, vary
+from fuzz.command_line import run_fuzzer
 from voltbus_backbone.contract.values import Protocol
 from voltbus_gateway.domain.session.session import Session
 
@@ -111,26 +110,13 @@ def _shorter(case: Case, session: type[Session]) -> Case:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run, and say what was found."""
-    parser = argparse.ArgumentParser(
-        prog="python -m fuzz.guided",
+    return run_fuzzer(
+        fuzz,
+        arguments,
+        name="fuzz.guided",
         description="Give the gateway's session what a station might send, led by coverage.",
-        epilog="example: PYTHONPATH=tests .venv/bin/python -m fuzz.guided --runs 100000 --seed 7",
+        cases="cases",
     )
-    parser.add_argument("--runs", type=int, default=20_000, help="cases to try (%(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="another one, other cases")
-    options = parser.parse_args(arguments)
-
-    def say(line: object) -> None:
-        sys.stdout.write(f"{line}\n")
-        sys.stdout.flush()
-
-    run = fuzz(options.runs, options.seed, progress=say)
-    say(run)
-    if run.broken is None:
-        say("Nothing is broken.")
-        return 0
-    say(f"Broken by {run.why!r}: {run.broken}")
-    return 1
 
 
 if __name__ == "__main__":
